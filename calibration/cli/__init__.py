@@ -1,0 +1,1 @@
+"""Subcommands that calibration plugs into ``emag-rt``."""

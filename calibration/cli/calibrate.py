@@ -1,0 +1,125 @@
+"""``emag-rt calibrate``: fit a subject's field."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
+@click.option(
+    "--ld",
+    required=True,
+    help="LD channels: names (Fz,Cz,...), a count (spread evenly), or @FILE of names.",
+)
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
+@click.option("--sfreq", type=float, help="Rate of the LD amplifier in Hz (default: as recorded).")
+@click.option(
+    "--band",
+    nargs=2,
+    type=float,
+    default=(0.5, 45.0),
+    show_default=True,
+    help="Pass band LO HI of the causal front end in Hz.",
+)
+@click.option(
+    "--look-ahead-s",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Seconds to wait for: buys accuracy with latency.",
+)
+@click.option(
+    "--refine/--no-refine",
+    default=True,
+    show_default=True,
+    help="Gradient refinement after the closed-form start (needs torch).",
+)
+@click.option(
+    "--anchor",
+    type=click.Choice(["stream", "window"]),
+    default="stream",
+    show_default=True,
+    help="Where time starts.",
+)
+@click.option(
+    "--window-s",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Length of a window (--anchor window).",
+)
+@click.option("--grid-resolution", type=int, help="Grid points along an axis (default: enough).")
+@click.option(
+    "--grid-support",
+    type=click.Choice(["sphere", "cube", "surface"]),
+    default="sphere",
+    show_default=True,
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where torch runs.",
+)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def calibrate(
+    recordings: tuple[str, ...],
+    ld: str,
+    out: str,
+    quiet: bool,
+    band: tuple[float, float],
+    **options: Any,
+) -> None:
+    """Fit the field of one subject from HD RECORDINGS (anything that MNE reads)."""
+    from calibration.estimator import FieldCalibrator
+    from calibration.session import read_ld_choice
+    from calibration.settings import CalibrationSettings
+
+    settings = CalibrationSettings(band_hz=band, **options)
+    with _progress(quiet) as tell:
+        calibrator = FieldCalibrator(read_ld_choice(ld), settings, tell).fit(recordings)
+    digest = calibrator.save(out)
+    for note in calibrator.notes_:
+        click.echo(f"warning: {note}", err=True)
+    _summary(calibrator, out, digest)
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[float, str], None] | None]:
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=1.0)
+        yield lambda share, what: progress.update(task, completed=share, description=what)
+
+
+def _summary(calibrator: Any, out: str, digest: str) -> None:
+    session, model = calibrator.session_, calibrator.model_
+    ld = [session.montage.labels[i] for i in session.ld]
+    click.echo(f"{out}: {len(ld)} LD channels ({', '.join(ld)}) -> {len(session.montage)} HD")
+    click.echo(
+        f"  {session.duration_s:.0f} s at {session.sfreq:g} Hz; "
+        f"{model.field.n_points * model.field.n_gaussians} Gaussians, width "
+        f"{calibrator.start_.width_mm:g} mm; {sum(calibrator.timings_.values()):.1f} s to fit"
+    )
+    click.echo(f"  NMSE on unseen channels, {calibrator.scores_['protocol']}:")
+    for name, score in calibrator.scores_["methods"].items():
+        click.echo(f"    {name:18s} {score['nmse_unseen']:.4f}")
+    click.echo(f"  SHA-256 {digest}")

@@ -1,0 +1,84 @@
+"""``emag-rt evaluate``: score a bundle on a held-out HD recording."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(dir_okay=False))
+@click.argument("recording", type=click.Path(dir_okay=True))
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write the scores here as JSON (- for stdout, instead of the table).",
+)
+@click.option(
+    "--engine", type=click.Choice(["onnx", "packed", "direct"]), default="onnx", show_default=True
+)
+def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) -> None:
+    """Score BUNDLE on RECORDING beside spherical spline, ridge and lagged ridge.
+
+    All channels and unseen channels (not LD, not bridged to one, not bad), in µV relative to
+    the LD mean, after the same causal front end.
+    """
+    from calibration.evaluation import evaluate_bundle
+    from emag_rt.bundle import load_bundle
+    from emag_rt.errors import SettingsError
+
+    result = evaluate_bundle(load_bundle(bundle), recording, engine)
+    if json_path == "-":
+        click.echo(json.dumps(result.as_dict(), indent=1))
+        return
+    _print(result)
+    if json_path:
+        try:
+            Path(json_path).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"--json {json_path}: cannot be written: {error}.") from error
+
+
+def _print(result: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{result.seconds:.0f} s, {len(result.labels)} channels, "
+        f"{len(result.unseen)} of them unseen"
+    )
+    for column in (
+        "method",
+        "NMSE unseen",
+        "field / it",
+        "PCC unseen",
+        "SNR dB unseen",
+        "NMSE all",
+    ):
+        is_name = column == "method"
+        table.add_column(column, justify="left" if is_name else "right", no_wrap=is_name)
+    for name, scores in result.methods.items():
+        unseen = scores["unseen"]
+        ratio = result.ratios.get(name)
+        table.add_row(
+            name,
+            f"{unseen['nmse']:.4f}",
+            "" if ratio is None else f"{ratio:.3f}",
+            f"{unseen['pcc']:.4f}",
+            f"{unseen['snr_db']:.2f}",
+            f"{scores['all']['nmse']:.4f}",
+        )
+    console = Console()
+    console.print(table)
+    bands = Table(title="NMSE on unseen channels, by band")
+    bands.add_column("method", no_wrap=True)
+    names = list(result.bands["field"])
+    for name in names:
+        bands.add_column(name, justify="right")
+    for method, scores in result.bands.items():
+        bands.add_row(method, *(f"{scores[name]:.3f}" for name in names))
+    console.print(bands)

@@ -1,0 +1,271 @@
+"""The closed-form start: ridge of the outputs on the inputs seen through Gaussian profiles.
+
+``y(t) = b + sum_g W_g (tau_g * x)(t)``, with a penalty that grows with the delay,
+``lam (1 + |mu_g| / spacing)^gamma |W_g|^2``, times the profile's energy so that wide and narrow
+profiles are shrunk alike. Three banks are fitted, each with its own gamma and a penalty an
+output, all chosen by blocked cross-validation; their average, which is again one linear fit, is
+kept unless a single bank is better out of fold. The banks hold the 16-lag ridge, so the result
+is never clearly worse than it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.baselines import LAMBDAS, FoldGrams, RidgePath, accumulate
+from calibration.folds import Block, Segment, check_segments, make_blocks
+from calibration.profiles import Bank, apply_taps, candidate_banks, n_lags_of, spacing_s, taps
+
+GAMMAS = (0.0, 1.0, 2.0, 3.0, 4.0)
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """A bank of temporal profiles and what drives it.
+
+    Attributes
+    ----------
+    centers_s, widths_s : ndarray, shape (n_profiles,), float64
+        The profiles, in seconds.
+    weights : ndarray, shape (n_profiles, n_ld, n_out), float64
+        ``y = sum_g z_g @ weights[g] + bias``, in µV.
+    bias : ndarray, shape (n_out,), float64
+        In µV.
+    sfreq : float
+        Sampling rate in Hz.
+    n_look_ahead : int
+        Samples waited for.
+    n_lags : int
+        Length of the lag axis, from lag -n_look_ahead on.
+    bank : str
+        Banks that were averaged, joined by ``+``.
+    gamma : tuple of float
+        Growth of the penalty with delay, a bank.
+    lam : ndarray, shape (n_banks, n_out), float64
+        Penalty of each output, a bank.
+    cv_nmse : ndarray, shape (n_out,), float64
+        Out-of-fold error of each output over its power.
+    blocks : tuple of Block
+        The blocks of the cross-validation.
+    fold_weights : ndarray, shape (n_folds, n_profiles, n_ld, n_out), float64
+        The fits that did not see a fold.
+    fold_bias : ndarray, shape (n_folds, n_out), float64
+        Their biases, in µV.
+    """
+
+    centers_s: NDArray[np.float64]
+    widths_s: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    sfreq: float
+    n_look_ahead: int
+    n_lags: int
+    bank: str
+    gamma: tuple[float, ...]
+    lam: NDArray[np.float64]
+    cv_nmse: NDArray[np.float64]
+    blocks: tuple[Block, ...]
+    fold_weights: NDArray[np.float64]
+    fold_bias: NDArray[np.float64]
+
+    @property
+    def kernel(self) -> NDArray[np.float64]:
+        """The sampled profiles, shape (n_profiles, n_lags)."""
+        return taps(self.centers_s, self.widths_s, self.sfreq, self.n_look_ahead, self.n_lags)
+
+    def predict(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Render the outputs of a segment: x (n_times, n_ld) -> (n_times, n_out) in µV."""
+        return self._render(x, 0, len(x), self.weights, self.bias)
+
+    def out_of_fold(self, segments: Sequence[Segment]) -> list[NDArray[np.float64]]:
+        """Predict every sample of the session from the fit that did not see its fold.
+
+        Parameters
+        ----------
+        segments : sequence of (x, y)
+            The segments of the fit, in the same order.
+
+        Returns
+        -------
+        list of ndarray, shape (n_times, n_out), float64
+            In µV, a segment.
+        """
+        predicted = [np.empty(y.shape) for _, y in segments]
+        for block in self.blocks:
+            weights, bias = self.fold_weights[block.fold], self.fold_bias[block.fold]
+            x = segments[block.segment][0]
+            rendered = self._render(x, block.start, block.stop, weights, bias)
+            predicted[block.segment][block.start : block.stop] = rendered
+        return predicted
+
+    def _render(
+        self,
+        x: NDArray[np.float64],
+        start: int,
+        stop: int,
+        weights: NDArray[np.float64],
+        bias: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        z = apply_taps(x, self.kernel, self.n_look_ahead, start, stop).reshape(stop - start, -1)
+        rendered: NDArray[np.float64] = z @ weights.reshape(z.shape[1], -1) + bias
+        return rendered
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One bank at its best gamma and penalties; weights stand on the union of the banks."""
+
+    bank: str
+    gamma: float
+    lam: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    fold_weights: NDArray[np.float64]
+    fold_bias: NDArray[np.float64]
+
+
+def _union(banks: Sequence[Bank]) -> tuple[Bank, list[NDArray[np.intp]]]:
+    """Merge banks; also the index of each bank's profiles in the union."""
+    keys = [
+        [(round(float(mu), 12), round(float(sigma), 12)) for mu, sigma in pairs]
+        for pairs in (zip(bank.centers_s, bank.widths_s, strict=True) for bank in banks)
+    ]
+    union = sorted({key for bank in keys for key in bank})
+    places = [np.array([union.index(key) for key in bank], dtype=np.intp) for bank in keys]
+    centers, widths = np.array(union).T
+    return Bank("+".join(bank.name for bank in banks), centers, widths), places
+
+
+def _fit_bank(
+    name: str,
+    grams: FoldGrams,
+    columns: NDArray[np.intp],
+    energy: NDArray[np.float64],
+    growth: NDArray[np.float64],
+    gammas: Sequence[float],
+) -> _Choice:
+    """Choose gamma over all outputs and the penalty an output, then fit; see `_Choice`."""
+    n_all, part = grams.total.zy.shape[0], grams.part(columns)
+    training = [part.training(fold) for fold in range(len(part.folds))]
+    best: tuple[float, float, NDArray[np.float64], list[RidgePath]] | None = None
+    for gamma in gammas:
+        penalty = energy * growth**gamma
+        paths = [RidgePath(gram, penalty) for gram in training]
+        pairs = zip(paths, part.folds, strict=True)
+        errors = np.sum([path.errors(held, LAMBDAS) for path, held in pairs], axis=0)
+        score = float(errors.min(axis=0).sum())
+        if best is None or score < best[0]:
+            best = (score, gamma, LAMBDAS[errors.argmin(axis=0)], paths)
+    assert best is not None, "gammas must not be empty"
+    _, gamma, lam, paths = best
+    whole = RidgePath(part.total, energy * growth**gamma)
+    weights = np.zeros((len(paths) + 1, n_all, len(lam)))
+    biases = np.empty((len(paths) + 1, len(lam)))
+    for index, path in enumerate([*paths, whole]):
+        solved = path.weights(lam)
+        weights[index, columns], biases[index] = solved, path.bias(solved)
+    return _Choice(name, gamma, lam, weights[-1], biases[-1], weights[:-1], biases[:-1])
+
+
+def _held_out_error(
+    grams: FoldGrams, fold_weights: NDArray[np.float64], fold_bias: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Squared error (n_out,) of any fits on the folds they did not see, from the Grams."""
+    error = np.zeros(fold_bias.shape[1])
+    for gram, w, b in zip(grams.folds, fold_weights, fold_bias, strict=True):
+        moved = gram.centered(np.zeros(len(w)), b)
+        error += moved.yy - 2 * (w * moved.zy).sum(axis=0) + (w * (gram.zz @ w)).sum(axis=0)
+    return np.maximum(error, 0.0)
+
+
+def _average(choices: Sequence[_Choice]) -> tuple[NDArray[np.float64], ...]:
+    names = ("weights", "bias", "fold_weights", "fold_bias")
+    return tuple(np.mean([getattr(choice, name) for choice in choices], axis=0) for name in names)
+
+
+def fit_linear(
+    segments: Sequence[Segment],
+    sfreq: float,
+    n_look_ahead: int = 0,
+    *,
+    banks: Sequence[Bank] | None = None,
+    gammas: Sequence[float] = GAMMAS,
+    blocks: Sequence[Block] | None = None,
+) -> LinearFit:
+    """Fit the closed-form start.
+
+    Parameters
+    ----------
+    segments : sequence of (x, y)
+        Inputs (n_times, n_ld), scaled, and targets (n_times, n_out) in µV, relative to the
+        mean of the low-density channels.
+    sfreq : float
+        Sampling rate in Hz.
+    n_look_ahead : int
+        Samples waited for.
+    banks : sequence of Bank, optional
+        Candidates; by default :func:`calibration.profiles.candidate_banks`.
+    gammas : sequence of float
+        Growths of the penalty with delay to try.
+    blocks : sequence of Block, optional
+        By default five folds of four blocks.
+
+    Returns
+    -------
+    LinearFit
+        The average of the banks, or the best one where that is better out of fold.
+
+    Raises
+    ------
+    CalibrationError
+        If the segments do not fit together or are too short.
+    """
+    n_ld, n_out = check_segments(segments)
+    used = tuple(banks) if banks is not None else candidate_banks(sfreq, n_look_ahead)
+    blocks = tuple(blocks) if blocks is not None else make_blocks([len(x) for x, _ in segments])
+    union, places = _union(used)
+    n_lags = n_lags_of(union, sfreq, n_look_ahead)
+    kernel = taps(union.centers_s, union.widths_s, sfreq, n_look_ahead, n_lags)
+
+    def features(x: NDArray[np.float64], start: int, stop: int) -> NDArray[np.float64]:
+        return apply_taps(x, kernel, n_look_ahead, start, stop).reshape(stop - start, -1)
+
+    grams = accumulate(segments, blocks, features, guard=n_lags)
+    growth = 1.0 + np.abs(union.centers_s) / spacing_s(sfreq)
+    energy = (kernel**2).sum(axis=1)
+    choices = []
+    for bank, place in zip(used, places, strict=True):
+        columns = (place[:, None] * n_ld + np.arange(n_ld)).ravel()
+        scales = (np.repeat(energy[place], n_ld), np.repeat(growth[place], n_ld))
+        choices.append(_fit_bank(bank.name, grams, columns, *scales, gammas))
+    groups: list[list[_Choice]] = [[choice] for choice in choices]
+    if len(choices) > 1:
+        groups.append(choices)
+    errors = [_held_out_error(grams, *_average(group)[2:]) for group in groups]
+    best = int(np.argmin([error.sum() for error in errors]))
+    weights, bias, fold_weights, fold_bias = _average(groups[best])
+    power = np.maximum(np.sum([gram.yy for gram in grams.folds], axis=0), np.finfo(float).tiny)
+    shape = (len(union.centers_s), n_ld, n_out)
+    driven = np.flatnonzero(np.abs(weights.reshape(shape)).sum(axis=(1, 2)) > 0)
+    kept = driven if len(driven) else np.arange(1)
+    bank = Bank("", union.centers_s[kept], union.widths_s[kept])
+    return LinearFit(
+        centers_s=bank.centers_s,
+        widths_s=bank.widths_s,
+        weights=weights.reshape(shape)[kept],
+        bias=bias,
+        sfreq=float(sfreq),
+        n_look_ahead=n_look_ahead,
+        n_lags=n_lags_of(bank, sfreq, n_look_ahead),
+        bank="+".join(choice.bank for choice in groups[best]),
+        gamma=tuple(choice.gamma for choice in groups[best]),
+        lam=np.array([choice.lam for choice in groups[best]]),
+        cv_nmse=errors[best] / power,
+        blocks=blocks,
+        fold_weights=fold_weights.reshape(-1, *shape)[:, kept],
+        fold_bias=fold_bias,
+    )

@@ -1,0 +1,268 @@
+"""The calibration as an estimator: ``fit``, then fitted attributes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.assemble import (
+    choose_start,
+    grid_for,
+    known_rows,
+    linear_readout,
+    stream_model,
+    window_model,
+)
+from calibration.baselines import RidgeBaseline, fit_ridge
+from calibration.closed_form import LinearFit, fit_linear
+from calibration.export import make_bundle
+from calibration.folds import make_blocks
+from calibration.refine import Refinement, refine_field
+from calibration.residual import ResidualNet, fit_residual
+from calibration.scoring import cross_validated_scores
+from calibration.session import Session, make_session, open_session
+from calibration.settings import CalibrationSettings
+from calibration.window_start import fit_window
+from emag_rt.bundle import Bundle, save_bundle
+from emag_rt.core.model import FieldModel
+from emag_rt.errors import CalibrationError
+from emag_rt.recordings.read import Recording
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Progress = Callable[[float, str], None]
+N_BASELINE_LAGS = 16
+
+
+class FieldCalibrator:
+    """Fits a subject's field.
+
+    Parameters
+    ----------
+    ld : int or sequence of str
+        LD channels: how many, spread evenly, or their labels.
+    settings : CalibrationSettings, optional
+        Everything else.
+    progress : callable, optional
+        Called with the share done (0 to 1) and what is being done.
+
+    Attributes
+    ----------
+    session_ : Session
+        What was fitted.
+    linear_ : LinearFit or None
+        Closed-form start (``stream``).
+    residual_ : ResidualNet or None
+        Non-linear branch; None where it did not help, or without torch.
+    refinement_ : Refinement or None
+        What the gradient steps on the Gaussians gave.
+    model_ : FieldModel
+        The field.
+    baselines_ : dict of str to RidgeBaseline
+        ``ridge`` and ``lagged_ridge``.
+    scores_ : dict
+        Cross-validated scores beside the baselines'.
+    timings_ : dict of str to float
+        Seconds each stage took.
+    bundle_ : Bundle
+        Ready to save or serve.
+
+    Examples
+    --------
+    >>> calibrator = FieldCalibrator(ld=16).fit(["hd_raw.fif"])  # doctest: +SKIP
+    >>> calibrator.save("s01.emag")                              # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        ld: int | Sequence[str] = 16,
+        settings: CalibrationSettings | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.ld = ld
+        self.settings = settings or CalibrationSettings()
+        self._progress = progress or (lambda _share, _what: None)
+
+    def fit(self, recordings: Sequence[str | Path | Recording]) -> Self:
+        """Calibrate on HD recordings of one subject.
+
+        Parameters
+        ----------
+        recordings : sequence of path-like or Recording
+            Files that MNE reads, or recordings already read.
+
+        Returns
+        -------
+        FieldCalibrator
+            Itself, fitted.
+
+        Raises
+        ------
+        EmagError
+            If the session cannot be calibrated as asked; the message says what to do.
+        """
+        self.timings_: dict[str, float] = {}
+        self.session_ = self._timed("read", 0.0, "reading", lambda: self._open(recordings))
+        self._check_look_ahead()
+        self.targets_ = self._targets()
+        self._timed("baselines", 0.05, "baselines", self._fit_baselines)
+        self.linear_: LinearFit | None = None
+        self.residual_: ResidualNet | None = None
+        self.refinement_: Refinement | None = None
+        self.notes_: list[str] = list(self.session_.warnings)
+        if self.settings.anchor == "stream":
+            self._fit_stream()
+        else:
+            self._fit_window()
+        self.scores_ = self._timed("scores", 0.96, "scores", self._score)
+        self.bundle_: Bundle = self._timed("export", 0.98, "folding", lambda: make_bundle(self))
+        self._progress(1.0, "done")
+        return self
+
+    def save(self, path: str | Path) -> str:
+        """Write the bundle; returns its SHA-256."""
+        return save_bundle(self.bundle_, path)
+
+    @property
+    def n_look_ahead(self) -> int:
+        """Samples waited for."""
+        return round(self.settings.look_ahead_s * self.session_.sfreq)
+
+    @property
+    def n_window(self) -> int:
+        """Samples in a window."""
+        return max(2, round(self.settings.window_s * self.session_.sfreq))
+
+    def _open(self, recordings: Sequence[str | Path | Recording]) -> Session:
+        ready = [r for r in recordings if isinstance(r, Recording)]
+        if ready and len(ready) == len(recordings):
+            return make_session(ready, self.ld, self.settings)
+        paths = [r for r in recordings if not isinstance(r, Recording)]
+        if ready:
+            raise CalibrationError("recordings must be all paths, or all read already; got both.")
+        return open_session(paths, self.ld, self.settings)
+
+    def _check_look_ahead(self) -> None:
+        asked = self.settings.look_ahead_s
+        if asked > 0 and self.n_look_ahead == 0:
+            raise CalibrationError(
+                f"--look-ahead-s must be at least one sample ({1 / self.session_.sfreq:.4g} s), "
+                f"or 0, got {asked:g}."
+            )
+
+    def _targets(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        rows = list(self.session_.targets)
+        return [(x, y[:, rows]) for x, y in self.session_.segments]
+
+    def _fit_baselines(self) -> None:
+        blocks = make_blocks([len(x) for x, _ in self.targets_])
+        lags = {"ridge": 1, "lagged_ridge": N_BASELINE_LAGS}
+        # Ridge alone sees the present sample only, whatever the look-ahead.
+        self.baselines_: dict[str, RidgeBaseline] = {
+            name: fit_ridge(self.targets_, n, 0 if n == 1 else self.n_look_ahead, blocks)
+            for name, n in lags.items()
+        }
+
+    def _fit_stream(self) -> None:
+        session, settings = self.session_, self.settings
+        linear = self._timed(
+            "closed_form",
+            0.1,
+            "closed-form start",
+            lambda: fit_linear(self.targets_, session.sfreq, self.n_look_ahead),
+        )
+        self.linear_ = linear
+        self.start_ = self._timed(
+            "spatial",
+            0.25,
+            "widths of the Gaussians",
+            lambda: choose_start(session, grid_for(session, settings)),
+        )
+        if self._can_refine():
+            self._timed("residual", 0.3, "non-linear residual", self._fit_residual)
+        self.model_: FieldModel = stream_model(
+            session, linear, self.residual_, grid_for(session, settings), self.start_
+        )
+        if self._can_refine():
+            self.refinement_ = self._timed("field", 0.8, "precisions", self._refine_field)
+
+    def _refine_field(self) -> Refinement:
+        session, linear = self.session_, self.linear_
+        assert linear is not None
+        rows = known_rows(session)
+        result = refine_field(
+            self.model_,
+            linear_readout(session, linear, self.start_, linear.fold_weights[0]),
+            linear.blocks,
+            [(x, y[:, rows]) for x, y in session.segments],
+            session.montage.positions_mm[rows],
+            seed=self.settings.seed,
+            device=self._device(),
+            progress=lambda share, what: self._progress(0.8 + 0.15 * share, what),
+        )
+        self.model_ = result.model
+        return result
+
+    def _device(self) -> str:
+        if self.settings.device != "auto":
+            return self.settings.device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def _fit_residual(self) -> None:
+        assert self.linear_ is not None
+        self.residual_ = fit_residual(
+            self.targets_,
+            self.linear_,
+            seed=self.settings.seed,
+            device=self._device(),
+            progress=lambda share, what: self._progress(0.3 + 0.5 * share, what),
+        )
+
+    def _fit_window(self) -> None:
+        session = self.session_
+        self.window_ = self._timed(
+            "closed_form",
+            0.1,
+            "closed-form start",
+            lambda: fit_window(self.targets_, session.sfreq, self.n_window, self.n_look_ahead),
+        )
+        centers = grid_for(session, self.settings)
+        self.start_ = self._timed(
+            "spatial", 0.8, "widths of the Gaussians", lambda: choose_start(session, centers)
+        )
+        self.model_ = window_model(
+            session, self.window_, self.n_window, self.n_look_ahead, centers, self.start_
+        )
+
+    def _can_refine(self) -> bool:
+        if not self.settings.refine:
+            return False
+        if find_spec("torch") is None:
+            note = (
+                "torch is not installed: stopped after the closed-form start. "
+                "For the refined field: pip install 'emag-rt[calibrate]'"
+            )
+            if note not in self.notes_:
+                self.notes_.append(note)
+                log.warning(note)
+            return False
+        return True
+
+    def _score(self) -> dict[str, object]:
+        return cross_validated_scores(self)
+
+    def _timed(self, name: str, share: float, what: str, run: Callable[[], T]) -> T:
+        self._progress(share, what)
+        started = time.perf_counter()
+        result = run()
+        self.timings_[name] = round(time.perf_counter() - started, 3)
+        return result

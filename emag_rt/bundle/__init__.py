@@ -1,0 +1,23 @@
+"""The ``.emag`` bundle: one file with the field, its operators and where they come from."""
+
+from emag_rt.bundle.archive import load_bundle, save_bundle
+from emag_rt.bundle.bundle import Baseline, Bundle
+from emag_rt.bundle.manifest import (
+    Electrode,
+    FrontEndManifest,
+    HeadSphere,
+    Manifest,
+    RenderedElectrode,
+)
+
+__all__ = [
+    "Baseline",
+    "Bundle",
+    "Electrode",
+    "FrontEndManifest",
+    "HeadSphere",
+    "Manifest",
+    "RenderedElectrode",
+    "load_bundle",
+    "save_bundle",
+]

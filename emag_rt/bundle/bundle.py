@@ -1,0 +1,84 @@
+"""A bundle in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.bundle.manifest import Manifest
+from emag_rt.core.folding import PackedOperator, fold
+from emag_rt.core.labels import canonical
+from emag_rt.core.model import FieldModel
+from emag_rt.frontend import FrontEndSettings
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A ridge regression fitted on the same session, kept so that scores stand beside it.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (n_lags, n_ld, n_hd)
+        From reference-free LD in units of its scale to HD in µV relative to the LD mean; lag 0
+        is the newest sample waited for.
+    bias : ndarray, shape (n_hd,)
+        In µV.
+    """
+
+    weights: FloatArray
+    bias: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A calibrated subject.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        Montages, front end, scores, provenance.
+    model : FieldModel
+        The field and its drive: renders anywhere.
+    operator : PackedOperator
+        The field folded for the HD montage.
+    covariance : ndarray, shape (n_ld, n_ld)
+        Calibration covariance of the reference-free LD channels in µV².
+    onnx : bytes
+        The folded graph.
+    baselines : dict of str to Baseline
+        ``ridge`` and ``lagged_ridge``.
+    sha256 : str
+        Hash of the file it was read from, empty when it never was one.
+    """
+
+    manifest: Manifest
+    model: FieldModel
+    operator: PackedOperator
+    covariance: FloatArray
+    onnx: bytes
+    baselines: dict[str, Baseline] = field(default_factory=dict)
+    sha256: str = ""
+
+    @property
+    def frontend_settings(self) -> FrontEndSettings:
+        """Settings for :class:`emag_rt.frontend.FrontEnd`."""
+        return FrontEndSettings(
+            labels=tuple(e.label for e in self.manifest.ld),
+            sos=np.array(self.manifest.frontend.sos),
+            sfreq=self.manifest.sfreq,
+            covariance=self.covariance,
+        )
+
+    def measured_rows(self, labels: tuple[str, ...]) -> list[tuple[int, int]]:
+        """Pairs (output row, LD column) of output channels that are measured."""
+        ld = {canonical(e.label): i for i, e in enumerate(self.manifest.ld)}
+        keys = [canonical(label) for label in labels]
+        return [(row, ld[key]) for row, key in enumerate(keys) if key in ld]
+
+    def operator_at(self, positions_mm: FloatArray) -> PackedOperator:
+        """Fold the field for other electrodes, shape (n_electrodes, 3) in mm."""
+        return fold(self.model, positions_mm)

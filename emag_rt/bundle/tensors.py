@@ -1,0 +1,176 @@
+"""A bundle's arrays under the names they have in ``field.safetensors``."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.bundle.bundle import Baseline
+from emag_rt.bundle.manifest import Manifest
+from emag_rt.core.drive import Activation, Drive, HiddenBranch
+from emag_rt.core.field import GaussianField
+from emag_rt.core.folding import PackedHidden, PackedOperator
+from emag_rt.core.model import FieldModel
+from emag_rt.errors import BundleError
+
+FloatArray = NDArray[np.float64]
+Tensors = dict[str, NDArray[np.float64]]
+
+
+def model_tensors(model: FieldModel) -> Tensors:
+    """Arrays of a model."""
+    field, drive = model.field, model.drive
+    out: Tensors = {
+        "field.centers_mm": field.centers_mm,
+        "field.mu_s": field.mu_s,
+        "field.cholesky": field.cholesky,
+        "field.amplitudes": field.amplitudes,
+        "drive.taps": drive.taps,
+        "drive.readout": drive.readout,
+        "scale_uv": model.scale_uv,
+    }
+    if drive.hidden is not None:
+        hidden = drive.hidden
+        out |= {"hidden.taps": hidden.taps, "hidden.readout": hidden.readout}
+        out |= {"hidden.gains": hidden.gains} | _layers("hidden", hidden.layers)
+    return out
+
+
+def operator_tensors(operator: PackedOperator) -> Tensors:
+    """Arrays of a folded operator."""
+    out: Tensors = {
+        "packed.taps": operator.taps,
+        "packed.weights": operator.weights,
+        "packed.bias": operator.bias,
+    }
+    if operator.hidden is not None:
+        hidden = operator.hidden
+        out |= {"packed.hidden.taps": hidden.taps, "packed.hidden.out_taps": hidden.out_taps}
+        out |= {"packed.hidden.weights": hidden.weights}
+        out |= _layers("packed.hidden", hidden.layers)
+    return out
+
+
+def baseline_tensors(baselines: dict[str, Baseline]) -> Tensors:
+    """Arrays of the baselines."""
+    out: Tensors = {}
+    for name, baseline in baselines.items():
+        out |= {f"baseline.{name}.weights": baseline.weights}
+        out |= {f"baseline.{name}.bias": baseline.bias}
+    return out
+
+
+def _layers(prefix: str, layers: tuple[tuple[FloatArray, FloatArray], ...]) -> Tensors:
+    out: Tensors = {}
+    for i, (weight, bias) in enumerate(layers):
+        out[f"{prefix}.layers.{i}.weight"] = weight
+        out[f"{prefix}.layers.{i}.bias"] = bias
+    return out
+
+
+def _read_layers(tensors: Tensors, prefix: str) -> tuple[tuple[FloatArray, FloatArray], ...]:
+    layers: list[tuple[FloatArray, FloatArray]] = []
+    while f"{prefix}.layers.{len(layers)}.weight" in tensors:
+        key = f"{prefix}.layers.{len(layers)}"
+        layers.append((tensors[f"{key}.weight"], take(tensors, f"{key}.bias")))
+    return tuple(layers)
+
+
+def take(tensors: Tensors, name: str, *shape: int | None) -> FloatArray:
+    """An array that must be there, with the given shape (None for any length)."""
+    value = tensors.get(name)
+    if value is None:
+        raise BundleError(f"field.safetensors must hold {name!r}; it does not. Calibrate again.")
+    fits = not shape or (
+        value.ndim == len(shape)
+        and all(w is None or w == n for w, n in zip(shape, value.shape, strict=True))
+    )
+    if not fits:
+        raise BundleError(
+            f"field.safetensors: {name!r} must have shape {shape}, got {value.shape}."
+        )
+    return value
+
+
+def read_model(tensors: Tensors, manifest: Manifest, activation: Activation) -> FieldModel:
+    """Model from arrays; shapes are checked by the classes it is made of."""
+    n_ld = len(manifest.ld)
+    centers = take(tensors, "field.centers_mm", None, 3)
+    mu_s = take(tensors, "field.mu_s", len(centers), None)
+    n_points, n_gaussians = mu_s.shape
+    field = GaussianField(
+        centers,
+        mu_s,
+        take(tensors, "field.cholesky", n_points, n_gaussians, 4, 4),
+        take(tensors, "field.amplitudes", n_points, n_gaussians),
+    )
+    hidden = None
+    if "hidden.taps" in tensors:
+        hidden = HiddenBranch(
+            take(tensors, "hidden.taps", None, None),
+            _read_layers(tensors, "hidden"),
+            activation,
+            take(tensors, "hidden.readout", n_points, None),
+            take(tensors, "hidden.gains", n_gaussians),
+        )
+    taps = take(tensors, "drive.taps", None, None)
+    readout = take(tensors, "drive.readout", n_points, n_gaussians, len(taps) * n_ld)
+    return FieldModel(
+        field,
+        Drive(taps, readout, hidden),
+        take(tensors, "scale_uv", n_ld),
+        manifest.sfreq,
+        manifest.anchor,
+        manifest.n_lags,
+        manifest.look_ahead_samples,
+        manifest.n_window,
+    )
+
+
+def read_operator(tensors: Tensors, manifest: Manifest, activation: Activation) -> PackedOperator:
+    """Folded operator from arrays."""
+    n_ld, n_out = len(manifest.ld), len(manifest.hd)
+    taps = take(tensors, "packed.taps", None, None)
+    n_positions = manifest.n_window if manifest.anchor == "window" else 1
+    hidden = None
+    longest = taps.shape[1]
+    if "packed.hidden.taps" in tensors:
+        layers = _read_layers(tensors, "packed.hidden")
+        if not layers:
+            raise BundleError("field.safetensors: the hidden branch must have layers, got none.")
+        out_taps = take(tensors, "packed.hidden.out_taps", None, None)
+        width = len(layers[-1][1]) * len(out_taps)
+        hidden = PackedHidden(
+            take(tensors, "packed.hidden.taps", None, None),
+            layers,
+            activation,
+            out_taps,
+            take(tensors, "packed.hidden.weights", n_positions, n_out, width),
+        )
+        longest = max(longest, hidden.taps.shape[1] + out_taps.shape[1] - 1)
+    return PackedOperator(
+        manifest.anchor,
+        n_ld,
+        n_out,
+        manifest.look_ahead_samples,
+        longest - 1,
+        taps,
+        take(tensors, "packed.weights", n_positions, n_out, len(taps) * n_ld),
+        take(tensors, "packed.bias", n_positions, n_out),
+        hidden,
+    )
+
+
+def read_baselines(tensors: Tensors, manifest: Manifest) -> dict[str, Baseline]:
+    """Baselines from arrays."""
+    prefix, suffix = "baseline.", ".weights"
+    keys = [key for key in tensors if key.startswith(prefix) and key.endswith(suffix)]
+    names = sorted(key.removeprefix(prefix).removesuffix(suffix) for key in keys)
+    n_ld, n_hd = len(manifest.ld), len(manifest.hd)
+    return {
+        name: Baseline(
+            take(tensors, f"{prefix}{name}{suffix}", None, n_ld, n_hd),
+            take(tensors, f"{prefix}{name}.bias", n_hd),
+        )
+        for name in names
+    }

@@ -1,0 +1,1 @@
+"""The ``emag-rt`` command, one file a subcommand."""

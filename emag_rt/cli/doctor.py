@@ -1,0 +1,67 @@
+"""``emag-rt doctor``: does this machine have what serving needs?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option(
+    "--scope",
+    type=click.Choice(["machine", "link", "site", "organization", "global"]),
+    envvar="EMAG_RT_LSL_SCOPE",
+    help="LSL scope to check.",
+)
+@click.option("--session-id", envvar="EMAG_RT_SESSION_ID", help="LSL session to check.")
+def doctor(as_json: bool, scope: str | None, session_id: str | None) -> None:
+    """Check this machine: versions, LSL, and the execution providers that really start.
+
+    Exit 0 when LSL works and the CPU renders, 1 otherwise.
+    """
+    from emag_rt.cli.checks import run_checks
+    from emag_rt.streams.lsl import configure
+
+    configure(scope, session_id)  # type: ignore[arg-type]
+    report = run_checks()
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    if not report["ok"]:
+        sys.exit(1)
+
+
+def _print(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="emag-rt doctor", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for name, version in report["versions"].items():
+        table.add_row("version", name, version or "[yellow]not installed[/yellow]")
+    lsl = report["lsl"]
+    if lsl["ok"]:
+        detail = (
+            f"found in {lsl['resolve_s']:.2f} s, connected in {lsl['connect_s']:.2f} s, one "
+            f"sample in {lsl['round_trip_ms']:.2f} ms, clock offset {lsl['clock_offset_us']:.0f} µs"
+        )
+        table.add_row("LSL", "[green]works[/green]", detail)
+    else:
+        table.add_row("LSL", "[red]fails[/red]", lsl["error"])
+    for provider in report["providers"]:
+        state = "[green]starts[/green]" if provider["starts"] else "[yellow]does not start[/yellow]"
+        table.add_row("ONNX Runtime", f"{provider['name']}: {state}", provider["reason"])
+    cuda = report["torch_cuda"]
+    table.add_row("torch", "CUDA " + ("yes" if cuda["available"] else "no"), cuda["reason"])
+    threads = report["threads"]
+    table.add_row("CPU", f"{threads['cpus']} usable", f"BLAS threads: {threads['blas']}")
+    verdict = "[green]ready[/green]" if report["ok"] else "[red]not ready[/red]"
+    table.add_row("verdict", verdict, report["advice"])
+    Console().print(table)

@@ -1,0 +1,91 @@
+"""``emag-rt inspect``: what a bundle holds, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest and sizes as JSON.")
+def inspect(bundle: str, as_json: bool) -> None:
+    """Show what BUNDLE holds: montage, signal path, size of the field, scores, provenance."""
+    from emag_rt.bundle import load_bundle
+
+    loaded = load_bundle(bundle)
+    facts = _facts(loaded)
+    if as_json:
+        content = loaded.manifest.model_dump(mode="json")
+        click.echo(json.dumps({**content, "facts": facts}, indent=1))
+        return
+    _print(loaded.manifest, facts)
+
+
+def _facts(bundle: Any) -> dict[str, Any]:
+    field, operator = bundle.model.field, bundle.operator
+    n_weights = operator.weights.size + operator.taps.size
+    if operator.hidden is not None:
+        n_weights += operator.hidden.weights.size
+        n_weights += sum(weight.size for weight, _ in operator.hidden.layers)
+    hidden = bundle.model.drive.hidden
+    return {
+        "sha256": bundle.sha256,
+        "n_points": field.n_points,
+        "n_gaussians_per_point": field.n_gaussians,
+        "n_gaussians": field.n_points * field.n_gaussians,
+        "n_hidden": 0 if hidden is None else int(hidden.readout.shape[1]),
+        "folded_weights": int(n_weights),
+        "context_samples": operator.n_context,
+        "onnx_bytes": len(bundle.onnx),
+        "baselines": sorted(bundle.baselines),
+    }
+
+
+def _print(manifest: Any, facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    ld = [e.label for e in manifest.ld]
+    bad = [e.label for e in manifest.hd if e.bad]
+    low, high = manifest.frontend.band_hz
+    table = Table(title=f"bundle {manifest.name or ''}".strip(), show_header=False)
+    rows = {
+        "format": str(manifest.format),
+        "created": manifest.created,
+        "rate": f"{manifest.sfreq:g} Hz",
+        "LD channels": f"{len(ld)}: {', '.join(ld)}",
+        "HD channels": f"{len(manifest.hd)}: {', '.join(e.label for e in manifest.hd)}",
+        "bad in calibration": ", ".join(bad) or "none",
+        "band": f"{low:g} to {high:g} Hz, causal",
+        "anchor": manifest.anchor,
+        "look-ahead": f"{manifest.look_ahead_samples} samples ({manifest.look_ahead_s:g} s)",
+        "context": f"{facts['context_samples']} samples",
+        "field": f"{facts['n_gaussians']} Gaussians ({facts['n_points']} points x "
+        f"{facts['n_gaussians_per_point']}), {facts['n_hidden']} hidden units",
+        "folded": f"{facts['folded_weights']} weights, graph of {facts['onnx_bytes']} bytes",
+        "SHA-256": facts["sha256"],
+    }
+    for key, value in rows.items():
+        table.add_row(key, value)
+    console.print(table)
+    _print_scores(console, manifest)
+    if manifest.provenance:
+        console.print("provenance:", json.dumps(manifest.provenance, indent=1), highlight=False)
+
+
+def _print_scores(console: Any, manifest: Any) -> None:
+    from rich.table import Table
+
+    methods = manifest.scores.get("methods", {})
+    if not methods:
+        return
+    table = Table(title=f"scores: {manifest.scores.get('protocol', '')}")
+    for column in ("method", "NMSE unseen", "NMSE all"):
+        table.add_column(column)
+    for name, score in methods.items():
+        table.add_row(name, *(f"{score[k]:.4f}" for k in ("nmse_unseen", "nmse_all")))
+    console.print(table)

@@ -1,0 +1,98 @@
+"""The command itself: subcommands are imported only when they run."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import click
+
+from emag_rt import __version__
+from emag_rt.errors import EmagError
+
+_OWN = {
+    "serve": ("emag_rt.cli.serve:serve", "Read a live LD stream, publish HD channels."),
+    "simulate": ("emag_rt.cli.simulate:simulate", "Play a recording as a live amplifier."),
+    "upsample": ("emag_rt.cli.upsample:upsample", "Render HD channels for a recording."),
+    "inspect": ("emag_rt.cli.inspect:inspect", "Show what a bundle holds."),
+    "doctor": ("emag_rt.cli.doctor:doctor", "Check this machine."),
+}
+_PLUGIN_HELP = {
+    "calibrate": "Fit a subject's field from HD recordings.",
+    "evaluate": "Score a bundle on a held-out HD recording.",
+    "demo": "The whole path on a simulated subject.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Subcommands by name: ours, and those that packages above us plug in."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*_OWN, *(point.name for point in _plugins())})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _OWN:
+            module, attribute = _OWN[cmd_name][0].split(":")
+            return _checked(getattr(importlib.import_module(module), attribute))
+        for point in _plugins():
+            if point.name == cmd_name:
+                return _checked(point.load())
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # The usual way imports every subcommand for its first line.
+        rows = [
+            (name, _OWN[name][1] if name in _OWN else _PLUGIN_HELP.get(name, ""))
+            for name in self.list_commands(ctx)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _plugins() -> list[EntryPoint]:
+    return list(entry_points(group="emag_rt.commands"))
+
+
+def _checked(command: Any) -> click.Command:
+    if not isinstance(command, click.Command):
+        raise TypeError(f"a subcommand must be a click command, got {command!r}")
+    return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="emag-rt")
+@click.option("-v", "--verbose", count=True, help="Say more on stderr (-vv: everything).")
+def cli(verbose: int) -> None:
+    """Wear few EEG electrodes, get many, live.
+
+    Exit codes: 0 done, 1 other error, 2 wrong setting or option, 3 unusable recording or
+    montage, 4 calibration impossible, 5 bad bundle, 6 engine not available, 7 stream lost,
+    ambiguous or not found, 8 stream does not fit the bundle.
+    """
+    level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
+    logging.basicConfig(
+        level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
+    )
+
+
+def main() -> None:
+    """Run the command line; errors that users can handle are one line and an exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except EmagError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output has gone (`emag-rt inspect | head`): not our error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,86 @@
+"""``emag-rt serve``: the daemon."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(dir_okay=False))
+@click.option("--source-id", help="Read the stream with this source_id.")
+@click.option("--source-name", help="Read the stream with this name.")
+@click.option("--source-type", help="Read the stream of this type (default: EEG).")
+@click.option("--wait", is_flag=True, default=None, help="Wait for the source as long as it takes.")
+@click.option("--timeout", type=float, help="Give up looking for the source after S seconds (10).")
+@click.option("--unit", help="Unit of the input, over what the stream declares.")
+@click.option("--name", help="Name of the HD outlet (emag_rt).")
+@click.option("--config", type=click.Path(dir_okay=False), help="YAML settings; options win.")
+@click.option("--engine", type=click.Choice(["onnx", "packed", "direct"]), help="Render engine.")
+@click.option("--require-gpu", is_flag=True, default=None, help="Fail unless a GPU renders.")
+@click.option("--hop", type=int, help="Render in steps of N samples (0: every chunk).")
+@click.option("--reference", help="Output: input, average, a channel, or A+B (linked).")
+@click.option(
+    "--measured", type=click.Choice(["pass", "render"]), help="LD channels: pass on or render."
+)
+@click.option(
+    "--gap-policy", type=click.Choice(["nan", "hold", "skip"]), help="Fill long gaps with."
+)
+@click.option(
+    "--late-policy",
+    type=click.Choice(["skip_to_newest", "catch_up"]),
+    help="What to do with samples beyond the latency budget.",
+)
+@click.option("--latency-budget", type=float, help="Latency budget in S seconds (1).")
+@click.option("--duration", type=float, help="Stop after S seconds.")
+@click.option(
+    "--status-json",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write one JSON line a second here (- for stdout).",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(["machine", "link", "site", "organization", "global"]),
+    envvar="EMAG_RT_LSL_SCOPE",
+    help="How far LSL looks.",
+)
+@click.option("--session-id", envvar="EMAG_RT_SESSION_ID", help="LSL session.")
+@click.option("--quiet", is_flag=True, help="No live status on the terminal.")
+def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
+    """Serve BUNDLE: read a live LD stream, publish HD channels with the same stamps.
+
+    The HD outlet stays up while the source is away. SIGINT or SIGTERM ends it with exit 0
+    after everything owed has been published.
+    """
+    # One sample's matrix products are far too small to share among BLAS threads; this must be
+    # said before NumPy is first imported.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    from emag_rt.engine.daemon import run_daemon
+    from emag_rt.engine.settings import load_settings
+
+    paths = {
+        "source_id": "source.source_id",
+        "source_name": "source.name",
+        "source_type": "source.type",
+        "wait": "source.wait",
+        "timeout": "source.timeout_s",
+        "unit": "source.unit",
+        "name": "output.name",
+        "engine": "engine.name",
+        "require_gpu": "engine.require_gpu",
+        "hop": "engine.hop",
+        "reference": "output.reference",
+        "measured": "output.measured",
+        "gap_policy": "gaps.policy",
+        "late_policy": "latency.policy",
+        "latency_budget": "latency.budget_s",
+        "duration": "duration_s",
+        "status_json": "status.json_path",
+        "scope": "lsl.scope",
+        "session_id": "lsl.session_id",
+    }
+    settings = load_settings(config, {paths[key]: value for key, value in options.items()})
+    run_daemon(bundle, settings, quiet=quiet)

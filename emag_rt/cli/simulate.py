@@ -1,0 +1,315 @@
+"""``emag-rt simulate``: a recording or a synthetic head as a live amplifier."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from emag_rt.errors import SettingsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from emag_rt.streams.lsl import LslSink, OutletSpec
+
+# Outlets drop what is on its way when they end; give receivers time to take the last chunk.
+_LINGER_S = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """What is played.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Channels of the whole signal.
+    sfreq : float
+        Rate in Hz.
+    positions_mm : ndarray, shape (n_channels, 3), or None
+        Positions about the centre of the sphere.
+    origin_mm : tuple of float
+        Centre of the sphere in MNE's head frame.
+    title : str
+        Name for people, also part of the source id.
+    n_times : int or None
+        Length in samples; None: no end.
+    read : callable
+        From (first sample, count) to samples, shape (count, n_channels), in microvolts; called
+        with ascending, adjoining ranges.
+    """
+
+    labels: tuple[str, ...]
+    sfreq: float
+    positions_mm: NDArray[np.float64] | None
+    origin_mm: tuple[float, float, float]
+    title: str
+    n_times: int | None
+    read: Callable[[int, int], NDArray[np.float64]]
+
+
+@click.command()
+@click.option(
+    "--recording", type=click.Path(dir_okay=True), help="Play this file: anything MNE reads."
+)
+@click.option("--synthetic", is_flag=True, help="Play a synthetic head (the default).")
+@click.option(
+    "--channels",
+    default="hd",
+    show_default=True,
+    help="hd: all; ld:BUNDLE: the LD channels of a bundle; or labels, comma-separated.",
+)
+@click.option("--source-id", help="LSL source id (default: made of what is played).")
+@click.option("--name", default="emag_rt-simulate", show_default=True, help="LSL stream name.")
+@click.option("--loop", is_flag=True, help="Start a recording again at its end; stamps go on.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Play X times as fast. Stamps stay 1/rate apart, so they run ahead of the clock.",
+)
+@click.option("--chunk", type=click.IntRange(min=1), help="Samples in a chunk (default: 20 ms).")
+@click.option("--sfreq", type=float, help="Rate in Hz: of the synthetic head (250), or resampled.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic head.")
+@click.option("--duration", type=float, help="Stop after S seconds of signal.")
+@click.option(
+    "--wait/--no-wait",
+    default=True,
+    show_default=True,
+    help="Start with the first receiver, so that it hears the first sample.",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(["machine", "link", "site", "organization", "global"]),
+    envvar="EMAG_RT_LSL_SCOPE",
+    help="How far the stream is seen.",
+)
+@click.option("--session-id", envvar="EMAG_RT_SESSION_ID", help="LSL session.")
+def simulate(
+    recording: str | None,
+    synthetic: bool,
+    channels: str,
+    source_id: str | None,
+    name: str,
+    loop: bool,
+    speed: float,
+    chunk: int | None,
+    sfreq: float | None,
+    seed: int,
+    duration: float | None,
+    wait: bool,
+    scope: str | None,
+    session_id: str | None,
+) -> None:
+    """Play a recording, or a synthetic head, as an LSL amplifier in real time.
+
+    Each sample carries its own stamp, first sample + n / rate on the LSL clock, and leaves when
+    the last sample of its chunk is due. SIGINT and SIGTERM end it with exit 0.
+    """
+    from emag_rt.streams.lsl import LslSink, configure, local_clock
+
+    if recording and synthetic:
+        raise SettingsError(
+            "--recording and --synthetic exclude each other, got both. Drop one of them."
+        )
+    configure(scope, session_id)  # type: ignore[arg-type]
+    with _stop_signals() as stop:
+        signal_ = _recorded(recording, sfreq) if recording else _synthetic(sfreq, seed)
+        columns = _columns(channels, signal_)
+        spec = _outlet(signal_, columns, name, source_id)
+        n_total = _length(signal_, loop, duration)
+        n_chunk = chunk or max(1, round(0.02 * signal_.sfreq))
+        sink = LslSink(spec)
+        click.echo(
+            f"playing {signal_.title}: {len(columns)} channels at {signal_.sfreq:g} Hz as "
+            f"{name!r}, source id {spec.source_id!r}"
+            + (", waiting for the first receiver" if wait else "")
+        )
+        try:
+            if not wait or _wait_for_receiver(sink, stop):
+                n_sent = play(
+                    signal_,
+                    columns,
+                    sink,
+                    n_total,
+                    n_chunk,
+                    speed,
+                    local_clock,
+                    lambda seconds: stop.wait(max(0.0, seconds)),
+                )
+                stop.wait(_LINGER_S)
+                click.echo(f"played {n_sent} samples, {n_sent / signal_.sfreq:.1f} s")
+        finally:
+            sink.close()
+
+
+def play(
+    source: Signal,
+    columns: list[int],
+    sink: LslSink,
+    n_total: int | None,
+    n_chunk: int,
+    speed: float,
+    clock: Callable[[], float],
+    wait: Callable[[float], bool],
+) -> int:
+    """Send chunks when they are due, by absolute deadlines: late chunks delay no others.
+
+    Parameters
+    ----------
+    source : Signal
+        What to play.
+    columns : list of int
+        Channels to send.
+    sink : Sink
+        Where to.
+    n_total : int or None
+        Samples to send; None: until told to stop.
+    n_chunk : int
+        Samples in a chunk.
+    speed : float
+        Times real time.
+    clock : callable
+        Time in seconds; stamps are on this clock.
+    wait : callable
+        Waits that many seconds; returns True when playing must stop.
+
+    Returns
+    -------
+    int
+        Samples sent.
+    """
+    import numpy as np
+
+    start = clock()
+    sent = 0
+    while n_total is None or sent < n_total:
+        n = n_chunk if n_total is None else min(n_chunk, n_total - sent)
+        samples = source.read(sent, n)[:, columns].astype(np.float32)
+        stamps = start + np.arange(sent, sent + n) / source.sfreq
+        due = start + (sent + n - 1) / (source.sfreq * speed)
+        if wait(due - clock()):
+            break
+        sink.push(samples, stamps)
+        sent += n
+    return sent
+
+
+def _recorded(path: str, sfreq: float | None) -> Signal:
+    import numpy as np
+
+    from emag_rt.recordings.read import read_recording
+
+    recording = read_recording(path, sfreq=sfreq, need_positions=False)
+    data = recording.data_uv
+
+    def read(first: int, count: int) -> NDArray[np.float64]:
+        return data[np.arange(first, first + count) % len(data)]
+
+    x, y, z = (float(v) for v in recording.origin_mm)
+    return Signal(
+        recording.labels,
+        recording.sfreq,
+        recording.positions_mm,
+        (x, y, z),
+        recording.path.name,
+        len(data),
+        read,
+    )
+
+
+def _synthetic(sfreq: float | None, seed: int) -> Signal:
+    from emag_rt.recordings.synthetic import SyntheticHead
+
+    head = SyntheticHead(64, 250.0 if sfreq is None else sfreq, seed)
+    x, y, z = (float(v) for v in head.origin_mm)
+    return Signal(
+        head.labels,
+        head.sfreq,
+        head.montage.positions_mm,
+        (x, y, z),
+        f"synthetic head {seed}",
+        None,
+        lambda _first, count: head.generate(count),
+    )
+
+
+def _columns(channels: str, source: Signal) -> list[int]:
+    """Channels to play, in the order asked for."""
+    from emag_rt.core.labels import match_labels
+
+    if channels == "hd":
+        return list(range(len(source.labels)))
+    if channels.startswith("ld:"):
+        from emag_rt.bundle import load_bundle
+
+        wanted = [electrode.label for electrode in load_bundle(channels[3:]).manifest.ld]
+    else:
+        wanted = [label.strip() for label in channels.split(",") if label.strip()]
+    if not wanted:
+        raise SettingsError(f"--channels must be hd, ld:BUNDLE or labels, got {channels!r}.")
+    return match_labels(wanted, source.labels, source.title)
+
+
+def _outlet(source: Signal, columns: list[int], name: str, source_id: str | None) -> OutletSpec:
+    """The outlet; its default id is the same whenever the same is played under the same name."""
+    from emag_rt.streams.lsl import OutletSpec
+
+    labels = tuple(source.labels[i] for i in columns)
+    if source_id is None:
+        identity = "|".join([name, source.title, f"{source.sfreq:g}", *labels])
+        source_id = f"emag_rt-simulate-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    return OutletSpec(
+        name=name,
+        source_id=source_id,
+        labels=labels,
+        sfreq=source.sfreq,
+        positions_mm=None if source.positions_mm is None else source.positions_mm[columns],
+        origin_mm=source.origin_mm,
+        model="simulate",
+        vendor={"simulates": source.title},
+    )
+
+
+def _length(source: Signal, loop: bool, duration: float | None) -> int | None:
+    """Samples to play; None for ever."""
+    n_total = None if loop else source.n_times
+    if duration is not None:
+        if duration <= 0:
+            raise SettingsError(f"--duration must be positive, in seconds, got {duration:g}.")
+        n_wanted = round(duration * source.sfreq)
+        n_total = n_wanted if n_total is None else min(n_total, n_wanted)
+    return n_total
+
+
+def _wait_for_receiver(sink: LslSink, stop: threading.Event) -> bool:
+    """Whether somebody listens; False when told to stop before. Signals are served in between."""
+    while not stop.is_set():
+        if sink.wait_for_consumers(0.2):
+            return True
+    return False
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # embedded, e.g. in a test: signals belong to the host
+        return
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in names}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

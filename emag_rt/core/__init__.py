@@ -1,0 +1,1 @@
+"""Pure maths on NumPy arrays: no files, clocks, logs, streams or torch."""

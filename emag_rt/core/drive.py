@@ -1,0 +1,193 @@
+"""What drives the amplitudes: a linear part and a small network on the LD features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emag_rt.errors import SettingsError
+
+FloatArray = NDArray[np.float64]
+Activation = Literal["gelu", "relu"]
+Layers = tuple[tuple[FloatArray, FloatArray], ...]
+
+
+def causal_fir(taps: NDArray[np.floating], x: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Filter every channel with every tap sequence, 'valid' part only.
+
+    Parameters
+    ----------
+    taps : ndarray, shape (n_taps, n_lags)
+        ``taps[r, l]`` multiplies the sample l steps before the newest.
+    x : ndarray, shape (n_lags - 1 + n_times, n_channels)
+        Samples, with the context in front.
+
+    Returns
+    -------
+    ndarray, shape (n_times, n_taps * n_channels)
+        Filtered channels, tap-major: column ``r * n_channels + c``.
+    """
+    n_taps, n_lags = taps.shape
+    n_times = len(x) - n_lags + 1
+    if n_lags == 1:
+        out = taps[:, 0][None, :, None] * x[:, None, :]
+        return out.reshape(n_times, -1)
+    # (n_times, n_channels, n_lags) view, newest sample last: flip the taps instead of the data.
+    history = np.lib.stride_tricks.sliding_window_view(x, n_lags, axis=0)
+    filtered = history @ taps[:, ::-1].T
+    return np.swapaxes(filtered, 1, 2).reshape(n_times, n_taps * x.shape[1])
+
+
+def activate(name: Activation, values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Element-wise GELU (exact, Hendrycks & Gimpel 2016) or ReLU."""
+    if name == "relu":
+        return np.maximum(values, 0)
+    from scipy.special import erf  # a slow import that linear fields never need
+
+    half = values.dtype.type(0.5)
+    root = values.dtype.type(np.sqrt(0.5))
+    return np.asarray(half * values * (1 + erf(values * root)))
+
+
+def run_layers(
+    layers: tuple[tuple[NDArray[np.floating], NDArray[np.floating]], ...],
+    activation: Activation,
+    z: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """Apply dense layers, each followed by the activation.
+
+    Parameters
+    ----------
+    layers : tuple of (weight (n_out, n_in), bias (n_out,))
+        Dense layers.
+    activation : {"gelu", "relu"}
+        Non-linearity.
+    z : ndarray, shape (n_times, n_in)
+        Input.
+
+    Returns
+    -------
+    ndarray, shape (n_times, n_hidden)
+        Activations of the last layer.
+    """
+    for weight, bias in layers:
+        z = activate(activation, z @ weight.T + bias)
+    return z
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenBranch:
+    """Non-linear part of the drive: Delta_n += gain_g * readout_n . h(LD history).
+
+    Attributes
+    ----------
+    taps : ndarray, shape (n_taps, n_lags), float64
+        Encoder taps; lag 0 is the newest sample waited for (the look-ahead).
+    layers : tuple of (weight, bias)
+        Dense layers on the filtered features (tap-major), each followed by the activation.
+    activation : {"gelu", "relu"}
+        Non-linearity.
+    readout : ndarray, shape (n_points, n_hidden), float64
+        From hidden units to amplitudes in µV, shared by the Gaussians of a point.
+    gains : ndarray, shape (n_gaussians,), float64
+        How much of it each Gaussian of a point takes.
+    """
+
+    taps: FloatArray
+    layers: Layers
+    activation: Activation
+    readout: FloatArray
+    gains: FloatArray
+
+    def __post_init__(self) -> None:
+        width = None
+        for weight, bias in self.layers:
+            if width is not None and weight.shape[1] != width:
+                raise SettingsError(
+                    f"hidden layers must chain, got input {weight.shape[1]} after output {width}."
+                )
+            width = weight.shape[0]
+            if bias.shape != (width,):
+                raise SettingsError(f"hidden bias must have shape ({width},), got {bias.shape}.")
+        if width is None or self.readout.ndim != 2 or self.readout.shape[1] != width:
+            raise SettingsError(
+                f"hidden readout must have {width} columns, got shape {self.readout.shape}."
+            )
+
+    def features(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Hidden activations h for features with context, shape (n_times, n_hidden)."""
+        return run_layers(self.layers, self.activation, causal_fir(self.taps, x))
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """From LD features to amplitude changes Delta.
+
+    Attributes
+    ----------
+    taps : ndarray, shape (n_taps, n_lags), float64
+        Causal filters on the features before the linear readout; ``[[1.]]`` for none.
+    readout : ndarray, shape (n_points, n_gaussians, n_taps * n_ld), float64
+        Linear readout in µV per unit of feature, tap-major.
+    hidden : HiddenBranch or None
+        Non-linear part.
+    """
+
+    taps: FloatArray
+    readout: FloatArray
+    hidden: HiddenBranch | None = None
+
+    def __post_init__(self) -> None:
+        n_taps = self.taps.shape[0]
+        if self.readout.ndim != 3 or self.readout.shape[2] % n_taps:
+            raise SettingsError(
+                f"readout must have shape (n_points, n_gaussians, {n_taps} * n_ld), "
+                f"got {self.readout.shape}."
+            )
+        hidden = self.hidden
+        if hidden is None:
+            return
+        if hidden.readout.shape[0] != self.readout.shape[0]:
+            raise SettingsError(
+                f"hidden readout must have {self.readout.shape[0]} rows, one a grid point, "
+                f"got {hidden.readout.shape[0]}."
+            )
+        if hidden.gains.shape != (self.readout.shape[1],):
+            raise SettingsError(
+                f"hidden gains must have shape ({self.readout.shape[1]},), "
+                f"got {hidden.gains.shape}."
+            )
+        n_in = hidden.layers[0][0].shape[1]
+        if n_in != hidden.taps.shape[0] * self.n_ld:
+            raise SettingsError(
+                f"first hidden layer must take {hidden.taps.shape[0] * self.n_ld} inputs, "
+                f"got {n_in}."
+            )
+
+    @property
+    def n_ld(self) -> int:
+        """Number of LD channels."""
+        return int(self.readout.shape[2] // self.taps.shape[0])
+
+
+def reference_free(ld: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Take the LD mean out of each sample: a signal common to all channels changes nothing.
+
+    Parameters
+    ----------
+    ld : array_like, shape (n_times, n_ld)
+        LD channels in µV.
+
+    Returns
+    -------
+    centred : ndarray, shape (n_times, n_ld)
+        LD channels relative to their mean.
+    mean : ndarray, shape (n_times, 1)
+        The mean in µV.
+    """
+    values = np.asarray(ld, dtype=np.float64)
+    mean = values.mean(axis=1, keepdims=True)
+    return values - mean, mean

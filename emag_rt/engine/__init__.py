@@ -1,0 +1,1 @@
+"""The signal path put together: as an object, and as a daemon."""

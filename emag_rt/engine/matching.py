@@ -1,0 +1,129 @@
+"""Does a live stream fit a bundle?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emag_rt.bundle import Bundle
+from emag_rt.core.labels import canonical, match_labels
+from emag_rt.errors import MontageError, SettingsError, StreamMismatch
+from emag_rt.frontend.units import unit_to_uv
+from emag_rt.streams.base import StreamFormat
+
+# Nominal rates are often rounded (511.9 for 512); half a percent is still the same amplifier.
+RATE_TOLERANCE = 0.005
+
+
+@dataclass(frozen=True)
+class InputMatch:
+    """How to read a stream.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        Labels of its columns.
+    units : tuple of str
+        Unit of each column.
+    warnings : tuple of str
+        What had to be assumed.
+    """
+
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def match_input(stream: StreamFormat, bundle: Bundle, unit: str | None = None) -> InputMatch:
+    """Check a stream against a bundle.
+
+    Parameters
+    ----------
+    stream : StreamFormat
+        What the stream says of itself.
+    bundle : Bundle
+        The calibrated subject.
+    unit : str, optional
+        Overrides the declared units.
+
+    Returns
+    -------
+    InputMatch
+        Labels and units of its columns.
+
+    Raises
+    ------
+    StreamMismatch
+        If rate, labels or units do not fit; says the command that mends it.
+    """
+    manifest = bundle.manifest
+    who = f"stream {stream.name!r} (source_id {stream.source_id!r})"
+    if not abs(stream.sfreq - manifest.sfreq) <= RATE_TOLERANCE * manifest.sfreq:
+        raise StreamMismatch(
+            f"{who}: rate must be {manifest.sfreq:g} Hz as calibrated, got {stream.sfreq:g} Hz. "
+            f"Set the amplifier to {manifest.sfreq:g} Hz, or calibrate for it: "
+            f"emag-rt calibrate RECORDING --ld {','.join(e.label for e in manifest.ld)} "
+            f"--sfreq {stream.sfreq:g} --out BUNDLE"
+        )
+    warnings: list[str] = []
+    channels = stream.labels
+    wanted = [e.label for e in manifest.ld]
+    if not channels:
+        if stream.n_channels != len(wanted):
+            raise StreamMismatch(
+                f"{who}: must name its channels, or have exactly the {len(wanted)} of the "
+                f"bundle, got {stream.n_channels} without labels. Label them at the amplifier."
+            )
+        channels = tuple(wanted)
+        warnings.append(f"{who} names no channels: taken to be {', '.join(wanted)}, in order")
+    try:
+        columns = match_labels(wanted, channels, who)
+    except MontageError as error:
+        raise StreamMismatch(str(error)) from error
+    units, assumed = _units(stream, unit, who)
+    if any(assumed[c] for c in columns):
+        warnings.append(f"{who} declares no unit: taken to be microvolts; say it with --unit")
+    try:
+        for c in columns:
+            unit_to_uv(units[c])
+    except SettingsError as error:
+        raise StreamMismatch(f"{who}: {error}") from error
+    return InputMatch(channels, tuple(units), tuple(warnings))
+
+
+def _units(stream: StreamFormat, unit: str | None, who: str) -> tuple[list[str], list[bool]]:
+    n = stream.n_channels
+    if unit is not None:
+        return [unit] * n, [False] * n
+    declared = list(stream.units) if stream.units else [""] * n
+    if len(declared) != n:
+        raise StreamMismatch(f"{who}: must declare a unit for each of its {n} channels.")
+    return [u or "microvolts" for u in declared], [not u for u in declared]
+
+
+def check_return(before: StreamFormat, now: StreamFormat) -> None:
+    """Refuse a source that came back as something else under the same id.
+
+    Parameters
+    ----------
+    before, now : StreamFormat
+        What the source said when it was opened, and says after the gap.
+
+    Raises
+    ------
+    StreamMismatch
+        If rate, channels, labels or units changed.
+    """
+    changes = []
+    if before.sfreq != now.sfreq:
+        changes.append(f"rate {before.sfreq:g} Hz became {now.sfreq:g} Hz")
+    if [canonical(x) for x in before.labels] != [canonical(x) for x in now.labels]:
+        changes.append(f"labels {','.join(before.labels)} became {','.join(now.labels)}")
+    if before.n_channels != now.n_channels:
+        changes.append(f"{before.n_channels} channels became {now.n_channels}")
+    if before.units != now.units:
+        changes.append(f"units {sorted(set(before.units))} became {sorted(set(now.units))}")
+    if changes:
+        raise StreamMismatch(
+            f"stream {before.name!r} (source_id {before.source_id!r}) must come back as it was: "
+            f"{'; '.join(changes)}. Set the amplifier as before, or restart emag-rt serve."
+        )

@@ -1,0 +1,137 @@
+"""The live path over a recording: same engine, same numbers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.bundle import Bundle
+from emag_rt.core.montage import Montage
+from emag_rt.engine.matching import RATE_TOLERANCE
+from emag_rt.engine.upsampler import Upsampler
+from emag_rt.errors import RecordingError
+from emag_rt.recordings.read import Recording, read_recording
+from emag_rt.recordings.write import write_raw
+
+
+@dataclass(frozen=True)
+class OfflineResult:
+    """What was written, and how fast."""
+
+    n_channels: int
+    n_measured: int
+    duration_s: float
+    sfreq: float
+    speed: float
+    warnings: tuple[str, ...]
+
+
+def render_recording(upsampler: Upsampler, data_uv: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Run an upsampler over a whole recording.
+
+    Parameters
+    ----------
+    upsampler : Upsampler
+        Made for the recording's channels, in µV; reset first.
+    data_uv : ndarray, shape (n_times, n_channels)
+        The recording.
+
+    Returns
+    -------
+    ndarray, shape (n_times, n_hd), float32
+        One row for each sample, in µV.
+    """
+    upsampler.reset()
+    hd, _ = upsampler.push(data_uv)
+    rest, _ = upsampler.flush()
+    return np.concatenate([hd, rest])
+
+
+def open_for(bundle: Bundle, path: str | Path) -> Recording:
+    """Read a recording to be upsampled by a bundle.
+
+    Raises
+    ------
+    RecordingError
+        If its rate is not the bundle's; says the command that mends it.
+    """
+    recording = read_recording(path, need_positions=False)
+    wanted = bundle.manifest.sfreq
+    if not abs(recording.sfreq - wanted) <= RATE_TOLERANCE * wanted:
+        raise RecordingError(
+            f"recording {path}: rate must be {wanted:g} Hz as calibrated, got "
+            f"{recording.sfreq:g} Hz. Calibrate for it: emag-rt calibrate RECORDING --ld "
+            f"{','.join(e.label for e in bundle.manifest.ld)} --sfreq {recording.sfreq:g} "
+            "--out BUNDLE"
+        )
+    return recording
+
+
+def upsample_recording(
+    bundle: Bundle,
+    path: str | Path,
+    out: str | Path,
+    *,
+    montage: Montage | None = None,
+    engine: str = "onnx",
+    reference: str = "input",
+    measured: str = "pass",
+) -> OfflineResult:
+    """Render HD channels for a recording and write them as FIF.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The calibrated subject.
+    path : path-like
+        Recording with at least the LD channels.
+    out : path-like
+        FIF file to write.
+    montage, engine, reference, measured
+        As for :class:`emag_rt.engine.upsampler.Upsampler`.
+
+    Returns
+    -------
+    OfflineResult
+        Sizes and speed.
+    """
+    recording = open_for(bundle, path)
+    upsampler = Upsampler(
+        bundle,
+        channels=recording.labels,
+        engine=engine,
+        reference=reference,
+        measured=measured,
+        montage=montage,
+    )
+    start = time.perf_counter()
+    hd = render_recording(upsampler, recording.data_uv)
+    took = time.perf_counter() - start
+    head = bundle.manifest.head
+    low_hz, high_hz = bundle.manifest.frontend.band_hz
+    write_raw(
+        out,
+        hd,
+        upsampler.labels,
+        recording.sfreq,
+        positions_mm=upsampler.montage.positions_mm,
+        origin_mm=head.origin_mm,
+        meas_date=recording.meas_date,
+        highpass=low_hz,
+        lowpass=high_hz,
+        description=f"bundle {bundle.sha256[:16]}, {upsampler.n_measured} channels measured",
+    )
+    duration_s = len(hd) / recording.sfreq
+    warnings = tuple(f"channel {label} was bad at the end" for label in upsampler.bad)
+    return OfflineResult(
+        n_channels=len(upsampler.labels),
+        n_measured=upsampler.n_measured,
+        duration_s=duration_s,
+        sfreq=recording.sfreq,
+        speed=duration_s / max(took, 1e-9),
+        warnings=warnings,
+    )

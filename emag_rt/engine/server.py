@@ -1,0 +1,251 @@
+"""The serving loop: source → timeline → upsampler → sink, with nothing lost in silence."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.engine.lateness import Lateness
+from emag_rt.engine.matching import check_return
+from emag_rt.engine.settings import ServeSettings
+from emag_rt.engine.statistics import Counters, LatencyWindow, ServerStatus
+from emag_rt.engine.timeline import Piece, Timeline, TimelineRules
+from emag_rt.engine.upsampler import Upsampler
+from emag_rt.streams.base import Clock, MarkerSink, Sink, Source
+
+log = logging.getLogger(__name__)
+Float32 = NDArray[np.float32]
+Stamps = NDArray[np.float64]
+POLL_S = 0.2
+
+
+class Server:
+    """Serves one upsampler.
+
+    Parameters
+    ----------
+    upsampler : Upsampler
+        The signal path, made for the source's channels and units.
+    source : Source
+        Live LD samples.
+    sink : Sink
+        Where HD samples go; stays up whatever the source does.
+    clock : callable
+        Seconds on the clock of the stamps.
+    settings : ServeSettings
+        Policies.
+    markers : MarkerSink, optional
+        Where events go.
+    on_status : callable, optional
+        Called with a :class:`ServerStatus` every ``settings.status.interval_s``.
+
+    Attributes
+    ----------
+    counters : Counters
+        What happened to samples.
+    state : {"waiting", "running", "stale"}
+        Nothing yet; samples flow; the source is silent.
+    """
+
+    def __init__(
+        self,
+        upsampler: Upsampler,
+        source: Source,
+        sink: Sink,
+        clock: Clock,
+        settings: ServeSettings | None = None,
+        markers: MarkerSink | None = None,
+        on_status: Callable[[ServerStatus], None] | None = None,
+    ) -> None:
+        self.settings = settings or ServeSettings()
+        self.upsampler = upsampler
+        self._source, self._sink, self._markers = source, sink, markers
+        self._clock = clock
+        self._on_status = on_status
+        gaps = self.settings.gaps
+        self._timeline = Timeline(upsampler.sfreq, TimelineRules(bridge_s=gaps.bridge_s))
+        self._lateness = Lateness(self.settings.latency)
+        self._latency = LatencyWindow()
+        self._n_hd = len(upsampler.labels)
+        self._hold = np.full((1, self._n_hd), np.nan, dtype=np.float32)
+        self._bad: tuple[str, ...] = ()
+        self._format = source.format
+        self.counters = Counters()
+        self.state = "waiting"
+        self._started = clock()
+        self._last_arrival = self._started
+        self._newest_stamp: float | None = None
+        self._render_s: float | None = None
+        self._next_status = self._started + self.settings.status.interval_s
+
+    def run(self, stop: Callable[[], bool], duration_s: float | None = None) -> ServerStatus:
+        """Serve until told to stop.
+
+        Parameters
+        ----------
+        stop : callable
+            Asked between chunks; True ends the loop.
+        duration_s : float, optional
+            End after this many seconds.
+
+        Returns
+        -------
+        ServerStatus
+            The last one, after everything owed has been published.
+
+        Raises
+        ------
+        StreamError
+            If the source is lost for good, or came back as something else.
+        """
+        end = None if duration_s is None else self._clock() + duration_s
+        try:
+            while not stop() and (end is None or self._clock() < end):
+                wait = POLL_S if end is None else min(POLL_S, max(0.0, end - self._clock()))
+                self.step(wait)
+            self.step(0.0)
+        finally:
+            self._publish(*self.upsampler.flush())
+            self._mark("stopped")
+        return self.status()
+
+    def step(self, timeout_s: float) -> None:
+        """Wait for samples and answer them."""
+        samples, stamps = self._source.pull(timeout_s)
+        now = self._clock()
+        if len(stamps):
+            self._arrived(now)
+            self.counters.samples_in += len(stamps)
+            self._newest_stamp = float(stamps[-1])
+            self._lateness.observe(now, now - self._newest_stamp)
+            for piece in self._timeline.split(samples, stamps):
+                self._handle(piece)
+            self._render_s = self._clock() - now
+            self._watch_channels()
+        elif self.state == "running" and now - self._last_arrival > self.settings.gaps.stale_s:
+            self.state = "stale"
+            log.warning("no samples for %.1f s: the source is silent", now - self._last_arrival)
+            self._mark("silent", last_stamp=self._newest_stamp)
+        if now >= self._next_status:
+            self._next_status = max(self._next_status, now - 1.0)
+            self._next_status += self.settings.status.interval_s
+            if self._on_status is not None:
+                self._on_status(self.status())
+
+    def status(self) -> ServerStatus:
+        """What there is to say now."""
+        self.counters.duplicates = self._timeline.duplicates
+        self.counters.restamped = self._timeline.restamped
+        now = self._clock()
+        age = None if self._newest_stamp is None else round(now - self._newest_stamp, 4)
+        return ServerStatus(
+            state=self.state,
+            engine=self.upsampler.engine,
+            bad_channels=self.upsampler.bad,
+            counters=self.counters,
+            uptime_s=now - self._started,
+            input_age_s=age,
+            render_ms=None if self._render_s is None else round(self._render_s * 1e3, 4),
+            latency=self._latency.summary_ms(),
+        )
+
+    def _arrived(self, now: float) -> None:
+        if self.state == "stale":
+            # liblsl recovers a stream by id alone: the amplifier may have come back changed.
+            check_return(self._format, self._source.current_format(5.0))
+            self.counters.recovered += 1
+            silent_s = now - self._last_arrival
+            log.warning("the source is back after %.1f s", silent_s)
+            self._mark("recovered", silent_s=round(silent_s, 3))
+        self.state = "running"
+        self._last_arrival = now
+
+    def _handle(self, piece: Piece) -> None:
+        if piece.kind == "data":
+            self._render(piece)
+        elif piece.kind == "bridge":
+            hd, stamps = self.upsampler.push(piece.samples, piece.stamps)
+            self.counters.bridged += len(piece.stamps)
+            self._publish(hd, stamps)
+            self._mark("bridged", stamp=float(piece.stamps[0]), samples=len(piece.stamps))
+        elif piece.kind == "gap":
+            self._fill_gap(piece)
+        else:
+            self._publish(*self.upsampler.flush())
+            self.upsampler.reset()
+            self.counters.jumps += 1
+            log.warning("the source's clock jumped by %.3f s: anchored anew", piece.step_s)
+            self._mark("clock_jump", step_s=round(piece.step_s, 3))
+
+    def _render(self, piece: Piece) -> None:
+        n_late = self._lateness.count(self._clock(), piece.stamps)
+        if n_late:
+            hd, stamps = self.upsampler.push(
+                piece.samples[:n_late], piece.stamps[:n_late], skip=True
+            )
+            self.counters.skipped += n_late
+            self._publish(self._replace(hd), stamps, timed=False)
+            log.warning("%d samples came too late to render: skipped", n_late)
+            self._mark("skipped", stamp=float(piece.stamps[0]), samples=n_late)
+        hd, stamps = self.upsampler.push(piece.samples[n_late:], piece.stamps[n_late:])
+        self.counters.samples_out += len(piece.stamps) - n_late
+        self._publish(hd, stamps)
+
+    def _fill_gap(self, piece: Piece) -> None:
+        self._publish(*self.upsampler.flush())
+        self.upsampler.reset()
+        self.counters.gaps += 1
+        missing = len(piece.stamps)
+        rules = self.settings.gaps
+        n_fill = 0 if rules.policy == "skip" else missing
+        n_fill = min(n_fill, round(rules.max_fill_s * self.upsampler.sfreq))
+        if n_fill:
+            rows = np.full((n_fill, self._n_hd), np.nan, dtype=np.float32)
+            self._publish(self._replace(rows), piece.stamps[:n_fill], timed=False)
+        self.counters.filled += n_fill
+        self.counters.unfilled += missing - n_fill
+        log.warning(
+            "gap of %.3f s: %d of %d missing samples filled with %s",
+            piece.step_s,
+            n_fill,
+            missing,
+            rules.policy,
+        )
+        self._mark("gap", stamp=float(piece.stamps[0]), samples=missing, filled=n_fill)
+
+    def _replace(self, rows: Float32) -> Float32:
+        """Rows without a rendering: NaN, or the last rendered one held."""
+        if self.settings.gaps.policy == "hold":
+            lost = np.isnan(rows[:, 0])
+            rows[lost] = self._hold
+        return rows
+
+    def _publish(self, hd: Float32, stamps: Stamps, timed: bool = True) -> None:
+        if not len(stamps):
+            return
+        self._sink.push(hd, stamps)
+        if timed:
+            self._hold = hd[-1:].copy()
+            self._latency.add(self._clock() - stamps)
+
+    def _watch_channels(self) -> None:
+        bad = self.upsampler.bad
+        if bad == self._bad:
+            return
+        for label in bad:
+            if label not in self._bad:
+                log.warning("channel %s is bad: filled from the others", label)
+                self._mark("bad_channel", channel=label)
+        for label in self._bad:
+            if label not in bad:
+                log.warning("channel %s is good again", label)
+                self._mark("good_channel", channel=label)
+        self._bad = bad
+
+    def _mark(self, event: str, **details: object) -> None:
+        if self._markers is not None:
+            self._markers.push(json.dumps({"event": event, **details}), self._clock())

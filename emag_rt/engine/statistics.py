@@ -1,0 +1,106 @@
+"""Counters and latencies of a running daemon."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass
+class Counters:
+    """What happened to samples; every input sample is in ``samples_out`` or ``skipped``.
+
+    Attributes
+    ----------
+    samples_in, samples_out : int
+        Samples received, and rows published from them.
+    bridged, filled : int
+        Rows made up to bridge short gaps and to fill long ones.
+    gaps, jumps, recovered : int
+        Long gaps, clock jumps, returns of the source.
+    skipped, duplicates, restamped : int
+        Samples too late to render, repeated, and with stamps that did not grow.
+    unfilled : int
+        Missing samples left out of long gaps (policy ``skip``, or beyond the fill limit).
+    """
+
+    samples_in: int = 0
+    samples_out: int = 0
+    bridged: int = 0
+    filled: int = 0
+    unfilled: int = 0
+    gaps: int = 0
+    jumps: int = 0
+    recovered: int = 0
+    skipped: int = 0
+    duplicates: int = 0
+    restamped: int = 0
+
+
+class LatencyWindow:
+    """Latencies of the newest samples, in a ring.
+
+    Parameters
+    ----------
+    size : int
+        Samples to remember.
+    """
+
+    def __init__(self, size: int = 8192) -> None:
+        self._values = np.zeros(size)
+        self._count = 0
+        self.max_s = float("-inf")
+
+    def add(self, seconds: NDArray[np.float64]) -> None:
+        """Add the latencies of a chunk, shape (n_times,), in s."""
+        values = seconds[-len(self._values) :]
+        start = self._count % len(self._values)
+        room = len(self._values) - start
+        self._values[start : start + len(values)] = values[:room]
+        if len(values) > room:
+            self._values[: len(values) - room] = values[room:]
+        self._count += len(values)
+        # Latency falls within a chunk, so its first sample waited longest.
+        self.max_s = max(self.max_s, float(seconds[0]))
+
+    def summary_ms(self) -> dict[str, float | None]:
+        """Median, 99th centile and overall maximum in ms; None before the first sample."""
+        known = self._values[: min(self._count, len(self._values))]
+        if not len(known):
+            return {"latency_p50_ms": None, "latency_p99_ms": None, "latency_max_ms": None}
+        p50, p99 = np.percentile(known, [50, 99]) * 1e3
+        return {
+            "latency_p50_ms": round(float(p50), 4),
+            "latency_p99_ms": round(float(p99), 4),
+            "latency_max_ms": round(self.max_s * 1e3, 4),
+        }
+
+
+@dataclass
+class ServerStatus:
+    """A snapshot for status lines, outlets and people."""
+
+    state: str
+    engine: str
+    bad_channels: tuple[str, ...]
+    counters: Counters
+    uptime_s: float
+    input_age_s: float | None
+    render_ms: float | None
+    latency: dict[str, float | None] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat form for JSON."""
+        return {
+            "state": self.state,
+            "uptime_s": round(self.uptime_s, 3),
+            **asdict(self.counters),
+            **self.latency,
+            "input_age_s": self.input_age_s,
+            "render_ms": self.render_ms,
+            "engine": self.engine,
+            "bad_channels": list(self.bad_channels),
+        }

@@ -1,0 +1,276 @@
+"""The signal path as an object: LD chunks in, HD chunks out; live and offline alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emag_rt.bundle import Bundle, load_bundle
+from emag_rt.core.labels import match_labels
+from emag_rt.core.montage import Montage
+from emag_rt.errors import SettingsError
+from emag_rt.frontend import FrontEnd
+from emag_rt.render import Renderer, RenderPlan, make_renderer
+
+Float32 = NDArray[np.float32]
+Stamps = NDArray[np.float64]
+
+
+class Upsampler:
+    """Renders HD channels from LD chunks as they come.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The calibrated subject.
+    channels : sequence of str, optional
+        Labels of the input's columns, in any order, extra ones allowed; by default the
+        bundle's LD channels.
+    units : str or sequence of str
+        Unit of the input, or of each column.
+    engine : {"onnx", "packed", "direct"}
+        Render engine.
+    reference : str
+        Reference of the output: ``input`` (the amplifier's), ``average`` (of the output
+        channels), a channel label, or several joined by ``+`` (linked channels).
+    measured : {"pass", "render"}
+        Whether LD channels are passed through, filtered, or rendered like the others.
+    montage : Montage, optional
+        Electrodes to render instead of the bundle's; positions in the bundle's frame.
+    hop : int
+        Render in steps of this many samples; 0 renders every chunk as it comes.
+    require_gpu : bool
+        Fail unless rendering runs on a GPU.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Output channels.
+    sfreq : float
+        Sampling rate in Hz.
+    look_ahead : int
+        Samples by which the output follows the input.
+
+    Examples
+    --------
+    >>> upsampler = Upsampler.load("s01.emag")            # doctest: +SKIP
+    >>> hd, stamps = upsampler.push(ld_chunk, timestamps)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        channels: Sequence[str] | None = None,
+        units: str | Sequence[str] = "microvolts",
+        engine: str = "onnx",
+        reference: str = "input",
+        measured: str = "pass",
+        montage: Montage | None = None,
+        hop: int = 0,
+        require_gpu: bool = False,
+    ) -> None:
+        if hop < 0:
+            raise SettingsError(f"hop must be 0 (every chunk) or a number of samples, got {hop}.")
+        self.bundle = bundle
+        self.montage = montage if montage is not None else bundle.manifest.hd_montage
+        self.labels = self.montage.labels
+        self.sfreq = bundle.manifest.sfreq
+        self.look_ahead = bundle.manifest.look_ahead_samples
+        self.hop = hop
+        self._frontend = FrontEnd(bundle.frontend_settings, channels, units)
+        self.plan = _plan(bundle, montage, measured)
+        self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
+        self.engine = self._renderer.name
+        self.reference = reference
+        self._reference_rows = _reference_rows(reference, self.labels)
+        self.reset()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **options: Any) -> Upsampler:
+        """Read a bundle and make an upsampler of it.
+
+        Parameters
+        ----------
+        path : path-like
+            An ``.emag`` file.
+        **options
+            As for the class.
+
+        Returns
+        -------
+        Upsampler
+            Ready for the first chunk.
+
+        Raises
+        ------
+        BundleError
+            If the bundle cannot be used.
+        """
+        return cls(load_bundle(path), **options)
+
+    @property
+    def bad(self) -> tuple[str, ...]:
+        """LD channels that are bad now, and filled from the others."""
+        return self._frontend.bad
+
+    @property
+    def n_inputs(self) -> int:
+        """Columns of the input chunks."""
+        return self._frontend.n_inputs
+
+    @property
+    def n_measured(self) -> int:
+        """Output channels that are passed through."""
+        return len(self.plan.measured)
+
+    def reset(self) -> None:
+        """Forget everything, as after a long gap."""
+        self._frontend.reset()
+        self._renderer.reset()
+        self._pending: list[tuple[NDArray[np.float64], Stamps]] = []
+        self._n_pending = 0
+        self._owed = np.empty(0)
+        self._count = 0
+
+    def push(
+        self, ld_chunk: ArrayLike, timestamps: ArrayLike | None = None, *, skip: bool = False
+    ) -> tuple[Float32, Stamps]:
+        """Take in a chunk and give back what it completes.
+
+        Parameters
+        ----------
+        ld_chunk : array_like, shape (n_times, n_inputs)
+            Raw samples in the input's units.
+        timestamps : array_like, shape (n_times,), optional
+            Capture stamps in s; by default seconds since the first sample.
+        skip : bool
+            Do not render these samples (they are late): their rows are NaN, but the state
+            moves on as if they had been.
+
+        Returns
+        -------
+        hd : ndarray, shape (n_out, n_hd), float32
+            µV. Each row belongs to the stamp beside it; with a look-ahead or a hop there are
+            fewer rows at first, none is lost.
+        timestamps : ndarray, shape (n_out,), float64
+            Stamps of the LD samples the rows belong to, untouched.
+
+        Raises
+        ------
+        SettingsError
+            If the shapes do not fit.
+        """
+        chunk = np.asarray(ld_chunk)
+        stamps = self._stamps(len(chunk), timestamps)
+        ld = self._frontend.process(chunk)
+        if self.hop:
+            ld, stamps = self._whole_hops(ld, stamps)
+        return self._render(ld, stamps, skip)
+
+    def flush(self) -> tuple[Float32, Stamps]:
+        """Render what is still owed at the end of a stream.
+
+        The samples a look-ahead would have waited for are taken to hold the last one.
+
+        Returns
+        -------
+        hd, timestamps
+            As for :meth:`push`.
+        """
+        ld, stamps = self._take_pending()
+        hd, out_stamps = self._render(ld, stamps, False)
+        if not len(self._owed):
+            return hd, out_stamps
+        held = np.repeat(self._last_ld, len(self._owed), axis=0)
+        rest = self._finish(self._renderer.push(held))
+        hd = np.concatenate([hd, rest[-len(self._owed) :]])
+        out_stamps = np.concatenate([out_stamps, self._owed])
+        self._owed = np.empty(0)
+        return hd, out_stamps
+
+    def _stamps(self, n: int, timestamps: ArrayLike | None) -> Stamps:
+        if timestamps is None:
+            stamps = (self._count + np.arange(n)) / self.sfreq
+        else:
+            stamps = np.asarray(timestamps, dtype=np.float64)
+            if stamps.shape != (n,):
+                raise SettingsError(
+                    f"timestamps must have shape ({n},), one for each sample, got {stamps.shape}."
+                )
+        self._count += n
+        return stamps
+
+    def _whole_hops(
+        self, ld: NDArray[np.float64], stamps: Stamps
+    ) -> tuple[NDArray[np.float64], Stamps]:
+        """Hold samples back until a hop is complete."""
+        self._pending.append((ld, stamps))
+        self._n_pending += len(ld)
+        if self._n_pending < self.hop:
+            return ld[:0], stamps[:0]
+        ld, stamps = self._take_pending()
+        whole = len(ld) - len(ld) % self.hop
+        if whole < len(ld):
+            self._pending = [(ld[whole:], stamps[whole:])]
+            self._n_pending = len(ld) - whole
+        return ld[:whole], stamps[:whole]
+
+    def _take_pending(self) -> tuple[NDArray[np.float64], Stamps]:
+        if not self._pending:
+            return np.empty((0, self.plan.operator.n_ld)), np.empty(0)
+        ld = np.concatenate([part for part, _ in self._pending])
+        stamps = np.concatenate([part for _, part in self._pending])
+        self._pending, self._n_pending = [], 0
+        return ld, stamps
+
+    def _render(
+        self, ld: NDArray[np.float64], stamps: Stamps, skip: bool
+    ) -> tuple[Float32, Stamps]:
+        if not len(ld):
+            return np.empty((0, len(self.labels)), dtype=np.float32), stamps
+        if skip:
+            self._renderer.advance(ld)
+            hd = np.full((len(ld), len(self.labels)), np.nan, dtype=np.float32)
+        else:
+            hd = self._finish(self._renderer.push(ld))
+        if not self.look_ahead:
+            return hd, stamps
+        self._last_ld = ld[-1:]
+        owed = np.concatenate([self._owed, stamps])
+        ready = max(0, len(owed) - self.look_ahead)
+        self._owed = owed[ready:]
+        return hd[len(hd) - ready :], owed[:ready]
+
+    def _finish(self, hd: Float32) -> Float32:
+        if self._reference_rows is not None:
+            hd -= hd[:, self._reference_rows].mean(axis=1, keepdims=True)
+        return hd
+
+
+def _plan(bundle: Bundle, montage: Montage | None, measured: str) -> RenderPlan:
+    if measured not in ("pass", "render"):
+        raise SettingsError(f"measured must be 'pass' or 'render', got {measured!r}.")
+    own = montage is None
+    montage = montage if montage is not None else bundle.manifest.hd_montage
+    rows = bundle.measured_rows(montage.labels) if measured == "pass" else []
+    return RenderPlan(
+        model=bundle.model,
+        operator=bundle.operator if own else bundle.operator_at(montage.positions_mm),
+        positions_mm=montage.positions_mm,
+        measured=tuple(rows),
+        # The bundle's graph is for its own montage with measured channels passed through.
+        onnx=bundle.onnx if own and measured == "pass" else None,
+    )
+
+
+def _reference_rows(reference: str, labels: tuple[str, ...]) -> list[int] | None:
+    if reference == "input":
+        return None
+    if reference == "average":
+        return list(range(len(labels)))
+    return match_labels(reference.split("+"), labels, "output reference")

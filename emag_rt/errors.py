@@ -1,0 +1,90 @@
+"""The exception tree: everything a caller can handle derives from :class:`EmagError`.
+
+::
+
+    EmagError
+    ├── SettingsError        a setting or argument breaks a rule            (exit 2)
+    ├── RecordingError       a recording cannot be read or used             (exit 3)
+    ├── MontageError         channel labels or positions do not fit         (exit 3)
+    ├── CalibrationError     a session cannot be calibrated                 (exit 4)
+    ├── BundleError          a bundle is damaged, unsafe or too new         (exit 5)
+    ├── EngineError          a render engine is not available               (exit 6)
+    └── StreamError          a live stream fails                            (exit 7)
+        ├── StreamNotFound   nothing matches the query                      (exit 7)
+        ├── StreamAmbiguous  several streams match the query                (exit 7)
+        └── StreamMismatch   rate, labels, units or format do not fit       (exit 8)
+
+Each class carries the process exit code that the command line returns for it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EmagError(Exception):
+    """Base of all errors that a caller can handle.
+
+    Attributes
+    ----------
+    exit_code : int
+        Exit status of ``emag-rt`` when this error ends the process.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+
+class SettingsError(EmagError, ValueError):
+    """A setting or an argument breaks a stated rule."""
+
+    exit_code = 2
+
+
+class RecordingError(EmagError):
+    """A recording cannot be read, or lacks what is needed."""
+
+    exit_code = 3
+
+
+class MontageError(EmagError):
+    """Channel labels or electrode positions do not fit."""
+
+    exit_code = 3
+
+
+class CalibrationError(EmagError):
+    """A session cannot be calibrated as asked."""
+
+    exit_code = 4
+
+
+class BundleError(EmagError):
+    """A ``.emag`` bundle is damaged, unsafe, or of a newer format."""
+
+    exit_code = 5
+
+
+class EngineError(EmagError):
+    """A render engine is unknown or cannot start."""
+
+    exit_code = 6
+
+
+class StreamError(EmagError):
+    """A live stream fails."""
+
+    exit_code = 7
+
+
+class StreamNotFound(StreamError):
+    """No live stream matches the query."""
+
+
+class StreamAmbiguous(StreamError):
+    """Several live streams match a query that must match one."""
+
+
+class StreamMismatch(StreamError):
+    """A live stream's rate, labels, units or format do not fit the bundle."""
+
+    exit_code = 8

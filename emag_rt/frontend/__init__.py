@@ -1,0 +1,6 @@
+"""The causal front end: the same code in calibration, ``upsample`` and ``serve``."""
+
+from emag_rt.frontend.filters import CausalFilter, design_band
+from emag_rt.frontend.frontend import FrontEnd, FrontEndSettings
+
+__all__ = ["CausalFilter", "FrontEnd", "FrontEndSettings", "design_band"]

@@ -1,0 +1,183 @@
+"""Bad LD channels at run time: finding them with hysteresis, filling them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class BadChannelRules:
+    """When a channel counts as bad.
+
+    Attributes
+    ----------
+    block_s : float
+        Length of the blocks of time that are judged, in s.
+    rail_uv : float
+        Samples beyond this are not EEG: the channel is bad at once.
+    flat_uv : float
+        Bad when the raw peak-to-peak of a block stays below this, in µV.
+    dead_ratio : float
+        Bad when its filtered rms is below this share of the median channel's.
+    wild_ratio : float
+        Bad when its disagreement with its own prediction from the other channels exceeds this
+        many times the calibration's.
+    blocks_to_bad : int
+        Wild or dead blocks in a row before the channel is bad.
+    blocks_to_good : int
+        Clean blocks in a row before it is good again.
+    """
+
+    block_s: float = 0.5
+    rail_uv: float = 1e6
+    flat_uv: float = 0.1
+    dead_ratio: float = 0.02
+    wild_ratio: float = 10.0
+    blocks_to_bad: int = 2
+    blocks_to_good: int = 4
+
+
+def fill_matrix(covariance: FloatArray, bad: BoolArray) -> FloatArray:
+    """Conditional mean of bad channels given good ones, whatever the reference.
+
+    Parameters
+    ----------
+    covariance : ndarray, shape (n_ld, n_ld)
+        Calibration covariance of the reference-free LD channels in µV².
+    bad : ndarray of bool, shape (n_ld,)
+        Channels to fill; at least one must be good.
+
+    Returns
+    -------
+    ndarray, shape (n_bad, n_good)
+        ``x_bad = matrix @ x_good``; rows sum to 1, so a common signal passes unchanged.
+
+    Notes
+    -----
+    x_b = m + S_bg S_gg^-1 (x_g - m) with m the mean of the good channels and S taken relative
+    to m, a contrast of the same covariance: no reference is favoured.
+    """
+    n_good = int((~bad).sum())
+    to_mean = np.where(bad, 0.0, 1.0 / n_good)
+    good = np.eye(len(bad))[~bad] - to_mean
+    lost = np.eye(len(bad))[bad] - to_mean
+    inner = good @ covariance @ good.T
+    gain = lost @ covariance @ good.T @ np.linalg.pinv(inner, rcond=1e-7, hermitian=True)
+    centre = np.eye(n_good) - 1.0 / n_good
+    return np.asarray(gain @ centre + 1.0 / n_good)
+
+
+class BadChannelMonitor:
+    """Judges channels block by block; the same verdicts whatever the chunking.
+
+    Parameters
+    ----------
+    covariance : ndarray, shape (n_ld, n_ld)
+        Calibration covariance of the reference-free LD channels in µV².
+    sfreq : float
+        Sampling rate in Hz.
+    rules : BadChannelRules
+        Thresholds.
+    """
+
+    def __init__(self, covariance: FloatArray, sfreq: float, rules: BadChannelRules) -> None:
+        self._rules = rules
+        self._covariance = covariance
+        n = len(covariance)
+        self.n_block = max(2, round(rules.block_s * sfreq))
+        self._raw = np.empty((self.n_block, n))
+        self._filtered = np.empty((self.n_block, n))
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new block; all channels good."""
+        n = len(self._covariance)
+        self._filled = 0
+        self._broken = np.zeros(n, dtype=bool)
+        self._strikes = np.zeros(n, dtype=int)
+        self._clean = np.zeros(n, dtype=int)
+        self.bad = np.zeros(n, dtype=bool)
+
+    @property
+    def room(self) -> int:
+        """Samples until the present block ends."""
+        return self.n_block - self._filled
+
+    def break_now(self, broken: BoolArray) -> None:
+        """Mark channels that hold non-finite or railed samples: bad from now on."""
+        self._broken |= broken
+        self.bad = self.bad | broken
+
+    def add(self, raw: FloatArray, filtered: FloatArray) -> bool:
+        """Take in samples, at most :attr:`room` of them.
+
+        Parameters
+        ----------
+        raw, filtered : ndarray, shape (n_times, n_ld)
+            Samples before and after the filter, µV; ``raw`` may hold NaN.
+
+        Returns
+        -------
+        bool
+            True when ``bad`` changed: a block ended with another verdict.
+        """
+        stop = self._filled + len(raw)
+        self._raw[self._filled : stop] = raw
+        self._filtered[self._filled : stop] = filtered
+        self._filled = stop
+        if stop < self.n_block:
+            return False
+        before = self.bad
+        self._judge()
+        return bool((before != self.bad).any())
+
+    def _judge(self) -> None:
+        rules = self._rules
+        flat = np.ptp(self._raw, axis=0) < rules.flat_uv
+        if flat.all():
+            flat[:] = False  # the whole stream is silent: no channel to blame, nothing to fill from
+        at_once = self._broken | flat
+        striking = self._dead() | self._wild(at_once)
+        self._strikes = np.where(striking, self._strikes + 1, 0)
+        faulty = at_once | (self._strikes >= rules.blocks_to_bad)
+        self._clean = np.where(at_once | striking, 0, self._clean + 1)
+        self.bad = faulty | (self.bad & (self._clean < rules.blocks_to_good))
+        self._broken = np.zeros_like(self._broken)
+        self._filled = 0
+
+    def _dead(self) -> BoolArray:
+        rms = np.sqrt((self._filtered**2).mean(axis=0))
+        return np.asarray(rms < self._rules.dead_ratio * np.median(rms))
+
+    def _wild(self, known_bad: BoolArray) -> BoolArray:
+        """Take the worst channel out again and again: one wild channel makes all disagree."""
+        wild = np.zeros_like(known_bad)
+        while True:
+            good = ~(known_bad | wild)
+            if good.sum() < 4:
+                return wild
+            ratio = self._disagreement(good)
+            worst = int(np.argmax(ratio))
+            if ratio[worst] <= self._rules.wild_ratio:
+                return wild
+            wild[np.flatnonzero(good)[worst]] = True
+
+    def _disagreement(self, good: BoolArray) -> FloatArray:
+        """Rms of each good channel's error of prediction, in units of the calibration's."""
+        x = self._filtered[:, good]
+        x = x - x.mean(axis=1, keepdims=True)
+        n = int(good.sum())
+        centre = np.eye(n) - 1.0 / n
+        covariance = centre @ self._covariance[np.ix_(good, good)] @ centre
+        # The common direction carries no signal; give it unit weight so the inverse exists.
+        scale = float(np.trace(covariance)) / n
+        precision = np.linalg.inv(covariance + scale * (np.ones((n, n)) / n + 1e-6 * np.eye(n)))
+        diagonal = np.diag(precision)
+        error = (x @ precision) / diagonal
+        return np.asarray(np.sqrt((error**2).mean(axis=0) * diagonal))

@@ -1,0 +1,156 @@
+"""Labels and electrode positions, where a recording does not bring its own."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import mne
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.core.labels import canonical
+from emag_rt.errors import MontageError
+
+logger = logging.getLogger("emag_rt.recordings")
+
+FloatArray = NDArray[np.float64]
+
+# Tried in this order; the first that knows the most labels is taken.
+_TEMPLATES = (
+    "standard_1005",
+    "biosemi128",
+    "biosemi160",
+    "biosemi256",
+    "GSN-HydroCel-128",
+    "GSN-HydroCel-256",
+)
+
+
+@functools.cache
+def template(name: str = "standard_1005") -> dict[str, FloatArray]:
+    """Template positions.
+
+    Parameters
+    ----------
+    name : str
+        A montage built into MNE.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (3,)
+        Position of each electrode in MNE's head frame, in mm.
+
+    Raises
+    ------
+    MontageError
+        If MNE has no such montage.
+    """
+    builtin = mne.channels.get_builtin_montages()
+    # MNE 1.13 renamed the 10-05 template; positions are the same.
+    known = {"standard_1005": "colin27_1005"} if "colin27_1005" in builtin else {}
+    if known.get(name, name) not in builtin:
+        raise MontageError(
+            f"montage must be one of MNE's ({', '.join(sorted(builtin))}), got {name!r}."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        montage = mne.channels.make_standard_montage(known.get(name, name))
+    info = mne.create_info(list(montage.ch_names), 1.0, "eeg", verbose="ERROR")
+    info.set_montage(montage, verbose="ERROR")
+    return {ch["ch_name"]: np.array(ch["loc"][:3]) * 1000.0 for ch in info["chs"]}
+
+
+def clean_labels(labels: Sequence[str]) -> list[str]:
+    """Spell labels as the 10-05 system does, where they belong to it.
+
+    EDF's ``Fc5.`` becomes ``FC5``, ``EEG FP1-REF`` becomes ``Fp1``; old names (``T3``) stay.
+    Other labels only lose padding dots and blanks. Nothing changes where two labels would
+    become one.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Labels of a recording.
+
+    Returns
+    -------
+    list of str
+        One label for each.
+    """
+    proper = {name.lower(): name for name in template()}
+    cleaned = []
+    for label in labels:
+        plain = label.strip().rstrip(".")
+        cleaned.append(proper.get(plain.lower()) or proper.get(canonical(label)) or plain)
+    return cleaned if len(set(cleaned)) == len(set(labels)) else list(labels)
+
+
+def known_positions(info: Any) -> FloatArray:
+    """Positions that MNE's info carries.
+
+    Parameters
+    ----------
+    info : mne.Info
+        Channel information.
+
+    Returns
+    -------
+    ndarray, shape (n_channels, 3)
+        Positions in MNE's head frame in mm, NaN where unknown.
+    """
+    positions = np.array([ch["loc"][:3] for ch in info["chs"]], dtype=np.float64) * 1000.0
+    positions[~np.isfinite(positions).all(axis=1) | (positions == 0).all(axis=1)] = np.nan
+    return positions
+
+
+def fill_from_template(labels: Sequence[str], positions: FloatArray) -> tuple[FloatArray, str]:
+    """Give channels without position that of the template channel with the same label.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Channel labels.
+    positions : ndarray, shape (n_channels, 3)
+        Known positions in mm, NaN where unknown.
+
+    Returns
+    -------
+    positions : ndarray, shape (n_channels, 3)
+        With the template's positions filled in; NaN where it does not know the label.
+    name : str
+        Name of the template that was used.
+    """
+    missing = [i for i in range(len(labels)) if not np.isfinite(positions[i]).all()]
+    best: dict[int, FloatArray] = {}
+    best_name = _TEMPLATES[0]
+    for name in _TEMPLATES:
+        places = {key.lower(): position for key, position in template(name).items()}
+        by_alias = {canonical(key): position for key, position in template(name).items()}
+        hits = {}
+        for i in missing:
+            place = places.get(labels[i].lower(), by_alias.get(canonical(labels[i])))
+            if place is not None:
+                hits[i] = place
+        if len(hits) > len(best):
+            best, best_name = hits, name
+    filled = positions.copy()
+    for i, place in best.items():
+        filled[i] = place
+    return filled, best_name
+
+
+_NOT_EEG = re.compile(
+    r"^(ecg|ekg|[hv]?eog|emg|exg\d|resp|gsr|temp|trig|status|sti\b|stim|marker|event|"
+    r"acc[_ ]?[xyz]|annotations?)",
+    re.IGNORECASE,
+)
+
+
+def looks_like_eeg(label: str) -> bool:
+    """Whether a label may belong to an EEG electrode (readers call every EDF channel EEG)."""
+    return _NOT_EEG.match(label.strip()) is None

@@ -1,0 +1,332 @@
+"""Recordings: whatever MNE reads, as microvolts with positions and usable stretches."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.core.labels import require_unique
+from emag_rt.core.montage import Montage, fit_sphere
+from emag_rt.errors import EmagError, MontageError, RecordingError
+from emag_rt.recordings.positions import (
+    clean_labels,
+    fill_from_template,
+    known_positions,
+    looks_like_eeg,
+)
+from emag_rt.recordings.resample import resample_segments
+from emag_rt.recordings.usable import Segment, breaks, padding, runs, usable_segments
+
+logger = logging.getLogger("emag_rt.recordings")
+
+# Median amplitude of EEG (about its median) lies well inside; a wrong unit is off by 1e3.
+_PLAUSIBLE_UV = (0.1, 5000.0)
+
+_HARMLESS = (DeprecationWarning, FutureWarning, ResourceWarning)
+_HARMLESS_TEXT = ("naming conventions", "expanding outside the data range")
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """EEG channels of one recording.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Channel labels, unique.
+    data_uv : ndarray, shape (n_times, n_channels), float64
+        Whole signal in microvolts, unusable stretches included (NaN there after resampling).
+    sfreq : float
+        Rate in Hz.
+    segments : tuple of (int, int)
+        Sample ranges (stop excluded) that are continuous and usable.
+    positions_mm : ndarray, shape (n_channels, 3), float64, or None
+        Positions, origin at the centre of the fitted sphere; NaN for channels in ``unplaced``.
+        None when no sphere can be fitted and positions were not asked for.
+    origin_mm : ndarray, shape (3,)
+        Centre of the sphere in MNE's head frame; zeros without positions.
+    radius_mm : float
+        Radius of the sphere; NaN without positions.
+    unplaced : tuple of str
+        Channels with unknown position.
+    bads : tuple of str
+        Channels marked as bad in the file, or without a single number.
+    path : Path
+        The file.
+    sha256 : str
+        Hash over all files of the recording.
+    meas_date : datetime or None
+        Start of the recording.
+    info : mne.Info
+        MNE's description of the channels, positions filled in; rate as in the file.
+    warnings : tuple of str
+        What was found and mended or left out; logged as well.
+    """
+
+    labels: tuple[str, ...]
+    data_uv: NDArray[np.float64]
+    sfreq: float
+    segments: tuple[Segment, ...]
+    positions_mm: NDArray[np.float64] | None
+    origin_mm: NDArray[np.float64]
+    radius_mm: float
+    unplaced: tuple[str, ...]
+    bads: tuple[str, ...]
+    path: Path
+    sha256: str
+    meas_date: datetime | None
+    info: Any
+    warnings: tuple[str, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the usable stretches, in seconds."""
+        return sum(stop - start for start, stop in self.segments) / self.sfreq
+
+    def montage(self) -> Montage:
+        """Channels with known positions."""
+        if self.positions_mm is None:
+            raise MontageError(f"{self.path.name}: electrode positions are unknown. Set a montage.")
+        rows = [i for i, label in enumerate(self.labels) if label not in self.unplaced]
+        return Montage(tuple(self.labels[i] for i in rows), self.positions_mm[rows])
+
+
+def read_recording(
+    path: str | Path, *, sfreq: float | None = None, need_positions: bool = True
+) -> Recording:
+    """Read the EEG channels of a recording.
+
+    Parameters
+    ----------
+    path : path
+        Anything that :func:`mne.io.read_raw` reads: FIF, EDF, BDF, BrainVision, EEGLAB, EGI...
+    sfreq : float, optional
+        Resample to this rate in Hz, each usable stretch by itself. Rates need not be integers.
+    need_positions : bool
+        Whether unknown positions are an error; labels of the 10-05 system (and of BioSemi and
+        EGI nets) are placed by a template where the file has no positions.
+
+    Returns
+    -------
+    Recording
+        The recording.
+
+    Raises
+    ------
+    RecordingError
+        If the file cannot be read, is not continuous, or has fewer than two usable EEG
+        channels, double labels, an implausible unit, nothing usable, or no positions.
+    """
+    path = Path(path)
+    notes: list[str] = []
+    raw = _read_raw(path, notes)
+    try:
+        return _digest(raw, path, sfreq, need_positions, notes)
+    except RecordingError:
+        raise
+    except EmagError as error:  # errors about labels and positions lack the file's name
+        raise RecordingError(f"{path.name}: {error}") from error
+    finally:
+        raw.close()
+        for note in notes:
+            logger.warning("%s: %s", path.name, note)
+
+
+def _digest(
+    raw: Any, path: Path, sfreq: float | None, need_positions: bool, notes: list[str]
+) -> Recording:
+    raw = _pick_eeg(raw, path, notes)
+    labels = tuple(raw.ch_names)
+    data = np.ascontiguousarray(raw.get_data(verbose="ERROR").T) * 1e6
+    finite = np.isfinite(data)
+    empty = {labels[i] for i in np.flatnonzero(~finite.any(axis=0))}
+    marked = (set(raw.info["bads"]) & set(labels)) | empty
+    bads = tuple(label for label in labels if label in marked)
+    good = [i for i, label in enumerate(labels) if label not in marked]
+    if len(good) < 2:
+        raise RecordingError(
+            f"{path.name}: at least 2 EEG channels must be usable, got {len(good)} of "
+            f"{len(labels)} (the others are marked as bad or hold no number). Record again, or "
+            "take channels out of the list of bad ones."
+        )
+    rate = float(raw.info["sfreq"])
+    segments = _segments(raw, data[:, good], finite[:, good], rate, notes)
+    if not segments:
+        raise RecordingError(
+            f"{path.name}: some stretch must be usable, got none in {len(data) / rate:.1f} s: "
+            "everything is constant, not a number, or annotated BAD."
+        )
+    _check_unit(data[:, good], segments, path)
+    if sfreq is not None and sfreq != rate:
+        data, segments = resample_segments(data, segments, rate, float(sfreq))
+        rate = float(sfreq)
+    positions, origin, radius, unplaced = _place(raw.info, labels, path, need_positions, notes)
+    return Recording(
+        labels=labels,
+        data_uv=data,
+        sfreq=rate,
+        segments=segments,
+        positions_mm=positions,
+        origin_mm=origin,
+        radius_mm=radius,
+        unplaced=unplaced,
+        bads=bads,
+        path=path,
+        sha256=_sha256(path, raw.filenames),
+        meas_date=raw.info["meas_date"],
+        info=raw.info.copy(),
+        warnings=tuple(notes),
+    )
+
+
+@contextmanager
+def _mne_warnings(notes: list[str]) -> Iterator[None]:
+    """Collect MNE's warnings instead of letting them out."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        text = str(warning.message)
+        harmless = issubclass(warning.category, _HARMLESS) or any(t in text for t in _HARMLESS_TEXT)
+        if not harmless and text not in notes:
+            notes.append(text)
+
+
+def _read_raw(path: Path, notes: list[str]) -> Any:
+    if not path.exists():
+        raise RecordingError(f"recording {path}: the file must exist, it does not.")
+    if path.name.endswith(("-ave.fif", "_ave.fif", "-epo.fif", "_epo.fif", "-ave.fif.gz")):
+        raise RecordingError(
+            f"{path.name}: a recording must be continuous (raw) data, this is averaged or "
+            "epoched. Pass the raw file it was made from."
+        )
+    try:
+        with _mne_warnings(notes):
+            raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
+    except Exception as error:  # readers raise whatever their format library raises
+        reason = " ".join(str(error).split())[:300]
+        raise RecordingError(
+            f"{path.name}: a recording must be continuous data that MNE can read, got "
+            f"{type(error).__name__}: {reason}. Convert it, e.g. to FIF with raw.save()."
+        ) from error
+    doubled = [note for note in notes if "not unique" in note]  # MNE would number them
+    if doubled:
+        raise RecordingError(
+            f"{path.name}: channel labels must be unique, got: {doubled[0]} Rename or drop one "
+            "of each."
+        )
+    return raw
+
+
+def _pick_eeg(raw: Any, path: Path, notes: list[str]) -> Any:
+    """Keep EEG channels, under clean labels."""
+    types = raw.get_channel_types()
+    eeg = [name for name, kind in zip(raw.ch_names, types, strict=True) if kind == "eeg"]
+    other = [name for name in eeg if not looks_like_eeg(name)]
+    if other:
+        notes.append(f"channels taken for other than EEG by their label: {', '.join(other)}")
+    keep = [name for name in eeg if name not in other]
+    if len(keep) < 2:
+        found = ", ".join(sorted(set(types))) or "none"
+        raise RecordingError(
+            f"{path.name}: at least 2 channels must be of type EEG, got {len(keep)} among "
+            f"{len(types)} channels (types: {found}). Set the types with raw.set_channel_types."
+        )
+    with _mne_warnings(notes):
+        raw.load_data(verbose="WARNING")
+        raw.pick(keep, verbose="ERROR")
+        cleaned = clean_labels(keep)
+        raw.rename_channels(dict(zip(keep, cleaned, strict=True)), verbose="ERROR")
+    require_unique(cleaned, "channels")
+    return raw
+
+
+def _segments(
+    raw: Any,
+    data: NDArray[np.float64],
+    finite: NDArray[np.bool_],
+    sfreq: float,
+    notes: list[str],
+) -> tuple[Segment, ...]:
+    """Usable stretches; what is left out is noted."""
+    annotations = raw.annotations
+    onsets = annotations.onset - raw.first_time
+    annotated, splits = breaks(
+        list(onsets), list(annotations.duration), list(annotations.description), sfreq
+    )
+    holes = runs(np.asarray(~finite.all(axis=1)))
+    flat = padding(data, sfreq)
+    for what, ranges in (
+        ("annotated BAD", annotated),
+        ("not a number", holes),
+        ("all channels constant (padding)", flat),
+    ):
+        if ranges:
+            seconds = sum(stop - start for start, stop in ranges) / sfreq
+            notes.append(f"left out {seconds:.2f} s: {what}")
+    return usable_segments(len(data), [*annotated, *holes, *flat], splits)
+
+
+def _check_unit(data: NDArray[np.float64], segments: tuple[Segment, ...], path: Path) -> None:
+    used = np.concatenate([data[start:stop] for start, stop in segments])
+    amplitude = float(np.median(np.abs(used - np.median(used, axis=0))))
+    low, high = _PLAUSIBLE_UV
+    if not low <= amplitude <= high:
+        raise RecordingError(
+            f"{path.name}: the median EEG amplitude must lie between {low:g} and {high:g} µV, "
+            f"got {amplitude:.3g} µV: the unit looks wrong (MNE holds EEG in volts). Scale it, "
+            "e.g. raw.load_data().apply_function(lambda x: x * 1e-6) for microvolts taken as "
+            "volts, and save it."
+        )
+
+
+def _place(
+    info: Any, labels: tuple[str, ...], path: Path, need_positions: bool, notes: list[str]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64], float, tuple[str, ...]]:
+    """Positions about the centre of the fitted sphere, that centre, radius, unknown channels."""
+    known = known_positions(info)
+    positions, name = fill_from_template(labels, known)
+    placed = np.isfinite(positions).all(axis=1)
+    from_template = placed & ~np.isfinite(known).all(axis=1)
+    if from_template.any():
+        logger.info("%s: %d positions from template %s", path.name, from_template.sum(), name)
+        places = {labels[i]: positions[i] / 1000.0 for i in np.flatnonzero(placed)}
+        montage = mne.channels.make_dig_montage(places, coord_frame="head")
+        info.set_montage(montage, on_missing="ignore", verbose="ERROR")
+    unplaced = tuple(labels[i] for i in np.flatnonzero(~placed))
+    if unplaced and need_positions and placed.any():
+        notes.append(f"positions unknown: {', '.join(unplaced)}")
+    try:
+        origin, radius = fit_sphere(positions[placed])
+    except MontageError as error:
+        if need_positions:
+            raise RecordingError(
+                f"{path.name}: electrode positions must be known, in the file or by 10-05 "
+                f"labels; {placed.sum()} of {len(labels)} are ({', '.join(labels[:8])}...). "
+                f"{error} Set a montage with raw.set_montage and save."
+            ) from error
+        return None, np.zeros(3), float("nan"), unplaced
+    return positions - origin, origin, radius, unplaced
+
+
+def _sha256(path: Path, filenames: Any) -> str:
+    """Hash over the header file (or all files of a folder) and the data files."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files += [Path(name) for name in filenames if name is not None]
+    digest = hashlib.sha256()
+    for file in dict.fromkeys(file.resolve() for file in files if file.is_file()):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

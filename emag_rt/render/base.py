@@ -1,0 +1,113 @@
+"""What a renderer is, and what it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from emag_rt.core.folding import PackedOperator
+from emag_rt.core.model import FieldModel
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RenderPlan:
+    """What to render.
+
+    Attributes
+    ----------
+    model : FieldModel
+        The mixture, for the ``direct`` engine.
+    operator : PackedOperator
+        The mixture folded for the output electrodes.
+    positions_mm : ndarray, shape (n_out, 3)
+        Output electrodes.
+    measured : tuple of (int, int)
+        Output rows that are passed through, with their LD column.
+    onnx : bytes or None
+        The folded graph with these rows passed through, where one is at hand.
+    """
+
+    model: FieldModel
+    operator: PackedOperator
+    positions_mm: FloatArray
+    measured: tuple[tuple[int, int], ...] = ()
+    onnx: bytes | None = None
+
+
+class Renderer(Protocol):
+    """Turns filtered LD samples into output channels, sample by sample.
+
+    Output row i belongs to the LD row ``look_ahead`` samples before input row i.
+    """
+
+    name: str
+
+    def push(self, ld: FloatArray) -> NDArray[np.float32]:
+        """Render.
+
+        Parameters
+        ----------
+        ld : ndarray, shape (n_times, n_ld), float64
+            Filtered, filled LD channels in µV.
+
+        Returns
+        -------
+        ndarray, shape (n_times, n_out), float32
+            µV, in the input's reference.
+        """
+        ...
+
+    def advance(self, ld: FloatArray) -> None:
+        """Take samples into the context without rendering them."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the context: the next sample starts from silence."""
+        ...
+
+
+class History:
+    """The newest rows of a stream behind each other in memory, with context in front.
+
+    Rows are appended to a long buffer and moved to its front only when it is full, so no push
+    copies more than it brings, on average.
+
+    Parameters
+    ----------
+    n_context : int
+        Rows to keep in front of each chunk.
+    n_channels : int
+        Columns.
+    dtype : dtype
+        Of the buffer.
+    """
+
+    def __init__(self, n_context: int, n_channels: int, dtype: DTypeLike = np.float64) -> None:
+        self._n_context = n_context
+        self._buffer = np.zeros((2 * n_context + 1024, n_channels), dtype=dtype)
+        self.reset()
+
+    def reset(self) -> None:
+        """Fill the context with silence."""
+        self._buffer[: self._n_context] = 0
+        self._stop = self._n_context
+
+    def append(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Append rows and return them with their context, shape (n_context + n_times, ...)."""
+        n, keep = len(rows), self._n_context
+        if self._stop + n > len(self._buffer):
+            tail = self._buffer[self._stop - keep : self._stop].copy()
+            if keep + n > len(self._buffer):
+                grown = (2 * keep + 2 * n, self._buffer.shape[1])
+                self._buffer = np.zeros(grown, dtype=self._buffer.dtype)
+            self._buffer[:keep] = tail
+            self._stop = keep
+        start = self._stop
+        self._buffer[start : start + n] = rows
+        self._stop = start + n
+        return self._buffer[start - keep : start + n]

@@ -1,0 +1,156 @@
+"""The ``onnx`` engine: the folded graph in ONNX Runtime, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from emag_rt.errors import EngineError
+from emag_rt.render.base import FloatArray, History, RenderPlan
+
+log = logging.getLogger(__name__)
+_BLOCK = 4096
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+def make_session(graph: bytes, provider: str) -> ort.InferenceSession:
+    """Start a session on one provider.
+
+    Parameters
+    ----------
+    graph : bytes
+        A serialised model.
+    provider : str
+        ``CPUExecutionProvider`` or ``CUDAExecutionProvider``.
+
+    Returns
+    -------
+    onnxruntime.InferenceSession
+        A session that really runs there.
+
+    Raises
+    ------
+    EngineError
+        If the graph cannot be run, or the provider did not start (ONNX Runtime would fall back
+        to the CPU without a word).
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Failed providers are reported by the check below, in one line instead of a screenful.
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(graph, options, providers=[provider])
+    except Exception as error:  # ONNX Runtime raises its own unrelated classes
+        raise EngineError(f"engine onnx: the graph cannot be loaded: {error}") from error
+    running = session.get_providers()[0]
+    if running != provider:
+        raise EngineError(
+            f"engine onnx: {provider} must start, got {running}. Install the CUDA libraries "
+            "(pip install 'emag-rt[gpu]') and a driver, see emag-rt doctor; or drop --require-gpu."
+        )
+    return session
+
+
+def _has_nvidia_device() -> bool:
+    return os.name == "nt" or Path("/dev/nvidiactl").exists()
+
+
+class OnnxRenderer:
+    """Folded rendering in ONNX Runtime.
+
+    Parameters
+    ----------
+    plan : RenderPlan
+        What to render; without ``plan.onnx`` the graph is written first.
+    require_gpu : bool
+        Fail unless the graph runs on CUDA.
+    """
+
+    def __init__(self, plan: RenderPlan, require_gpu: bool = False) -> None:
+        graph = plan.onnx
+        if graph is None:
+            from emag_rt.render.graph import build_graph  # imports onnx: only when needed
+
+            graph = build_graph(plan.operator, plan.measured)
+        op = plan.operator
+        self._n_out = op.n_out
+        self._n_positions = op.n_positions
+        self._look_ahead = op.look_ahead
+        self._n_context = op.n_context
+        self._session = self._start(graph, op.n_ld, require_gpu)
+        self.name = "onnx-cuda" if self._session.get_providers()[0] == CUDA else "onnx-cpu"
+        self._check_shapes(op.n_ld)
+        self._history = History(op.n_context, op.n_ld, np.float32)
+        self.reset()
+
+    def _start(self, graph: bytes, n_ld: int, require_gpu: bool) -> ort.InferenceSession:
+        """On CUDA where it must, or really starts and is quicker; else on the CPU."""
+        if require_gpu:
+            return make_session(graph, CUDA)
+        cpu = make_session(graph, CPU)
+        if not (CUDA in ort.get_available_providers() and _has_nvidia_device()):
+            return cpu
+        try:
+            cuda = make_session(graph, CUDA)
+        except EngineError as error:
+            log.warning("a GPU is there, but ONNX Runtime cannot use it: %s", error)
+            return cpu
+        seconds = [self._time(session, n_ld) for session in (cpu, cuda)]
+        log.info("one sample takes %.1e s on the CPU, %.1e s on CUDA", *seconds)
+        return cuda if seconds[1] < seconds[0] else cpu
+
+    def _time(self, session: ort.InferenceSession, n_ld: int) -> float:
+        feeds: dict[str, Any] = {"ld": np.zeros((self._n_context + 1, n_ld), dtype=np.float32)}
+        if self._n_positions > 1:
+            feeds["position"] = np.zeros(1, dtype=np.int64)
+        took = []
+        for _ in range(30):
+            start = time.perf_counter()
+            session.run(None, feeds)
+            took.append(time.perf_counter() - start)
+        return float(np.median(took))
+
+    def _check_shapes(self, n_ld: int) -> None:
+        ld, hd = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        found = (ld.name, ld.shape[1:], hd.name, hd.shape[1:])
+        if found != ("ld", [n_ld], "hd", [self._n_out]):
+            raise EngineError(
+                f"engine onnx: the graph must map ld (*, {n_ld}) to hd (*, {self._n_out}), "
+                f"got {found}. The bundle's render.onnx does not belong to its manifest."
+            )
+
+    def reset(self) -> None:
+        """Forget the context."""
+        self._history.reset()
+        self._position = -self._look_ahead
+
+    def advance(self, ld: FloatArray) -> None:
+        """Take samples into the context without rendering them."""
+        self._history.append(ld)
+        self._position += len(ld)
+
+    def push(self, ld: FloatArray) -> NDArray[np.float32]:
+        """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
+        if len(ld) <= _BLOCK:
+            return self._push(ld)
+        blocks = [self._push(ld[i : i + _BLOCK]) for i in range(0, len(ld), _BLOCK)]
+        return np.concatenate(blocks)
+
+    def _push(self, ld: FloatArray) -> NDArray[np.float32]:
+        if len(ld) == 0:
+            return np.zeros((0, self._n_out), dtype=np.float32)
+        feeds: dict[str, Any] = {"ld": self._history.append(ld)}
+        if self._n_positions > 1:
+            place = self._position + np.arange(len(ld), dtype=np.int64)
+            feeds["position"] = place % self._n_positions
+        self._position += len(ld)
+        (hd,) = self._session.run(None, feeds)
+        return np.asarray(hd, dtype=np.float32)

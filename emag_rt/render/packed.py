@@ -1,0 +1,110 @@
+"""The ``packed`` engine: the folded operator in NumPy, float32."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.core.drive import causal_fir, run_layers
+from emag_rt.render.base import FloatArray, History, RenderPlan
+
+Float32 = NDArray[np.float32]
+_BLOCK = 2048
+_FIRST = np.zeros(1, dtype=np.intp)
+
+
+class PackedRenderer:
+    """Folded rendering in NumPy.
+
+    Parameters
+    ----------
+    plan : RenderPlan
+        What to render.
+    """
+
+    name = "packed"
+
+    def __init__(self, plan: RenderPlan) -> None:
+        op = plan.operator
+        self._op = op
+        self._taps = _f32(op.taps)
+        self._newest_last = np.ascontiguousarray(self._taps[:, ::-1])
+        self._weights = _f32(op.weights)
+        self._bias = _f32(op.bias)
+        self._hidden = None
+        if op.hidden is not None:
+            h = op.hidden
+            layers = tuple((_f32(weight), _f32(bias)) for weight, bias in h.layers)
+            self._hidden = (_f32(h.taps), layers, _f32(h.out_taps), _f32(h.weights))
+        self._rows = np.array([row for row, _ in plan.measured], dtype=np.intp)
+        self._columns = np.array([column for _, column in plan.measured], dtype=np.intp)
+        self._centred = History(op.n_context, op.n_ld, np.float32)
+        self._delay = History(op.look_ahead, op.n_ld)
+        self._position = -op.look_ahead
+
+    def reset(self) -> None:
+        """Forget the context."""
+        self._centred.reset()
+        self._delay.reset()
+        self._position = -self._op.look_ahead
+
+    def advance(self, ld: FloatArray) -> None:
+        """Take samples into the context without rendering them."""
+        self._centred.append(ld - ld.mean(axis=1, keepdims=True))
+        self._delay.append(ld)
+        self._position += len(ld)
+
+    def push(self, ld: FloatArray) -> Float32:
+        """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
+        if len(ld) <= _BLOCK:
+            return self._push(ld)
+        blocks = [self._push(ld[i : i + _BLOCK]) for i in range(0, len(ld), _BLOCK)]
+        return np.concatenate(blocks)
+
+    def _push(self, ld: FloatArray) -> Float32:
+        n = len(ld)
+        if n == 0:
+            return np.zeros((0, self._op.n_out), dtype=np.float32)
+        x = self._centred.append(ld - ld.mean(axis=1, keepdims=True))
+        current = self._delay.append(ld)[:n] if self._op.look_ahead else ld
+        out = self._linear(x, n)
+        if self._hidden is not None:
+            out += self._non_linear(x, n)
+        self._position += n
+        out += current.mean(axis=1, keepdims=True).astype(np.float32)
+        if len(self._rows):
+            out[:, self._rows] = current[:, self._columns]
+        return out
+
+    def _linear(self, x: NDArray[np.floating], n: int) -> Float32:
+        n_lags = self._taps.shape[1]
+        tail = x[len(x) - n - n_lags + 1 :]
+        one = n == 1
+        z = (self._newest_last @ tail).reshape(1, -1) if one else causal_fir(self._taps, tail)
+        return self._read_out(z, self._weights) + self._bias[self._positions(n)]
+
+    def _non_linear(self, x: NDArray[np.floating], n: int) -> Float32:
+        assert self._hidden is not None
+        assert self._op.hidden is not None
+        taps, layers, out_taps, weights = self._hidden
+        needed = n + out_taps.shape[1] - 1
+        z = causal_fir(taps, x[len(x) - needed - taps.shape[1] + 1 :])
+        h = run_layers(layers, self._op.hidden.activation, z)
+        return self._read_out(causal_fir(out_taps, h), weights)
+
+    def _positions(self, n: int) -> NDArray[np.intp]:
+        if self._op.n_positions == 1:
+            return _FIRST
+        return (self._position + np.arange(n)) % self._op.n_positions
+
+    def _read_out(self, z: NDArray[np.floating], weights: Float32) -> Float32:
+        if self._op.n_positions == 1:
+            return np.asarray(z @ weights[0].T, dtype=np.float32)
+        out = np.empty((len(z), self._op.n_out), dtype=np.float32)
+        for i, position in enumerate(self._positions(len(z))):
+            out[i] = weights[position] @ z[i]
+        return out
+
+
+def _f32(values: FloatArray) -> Float32:
+    return np.ascontiguousarray(values, dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Live transport: what a source and a sink are, their LSL forms and in-memory twins."""

@@ -1,0 +1,25 @@
+"""Lab Streaming Layer: finding, reading and publishing streams.
+
+Only :mod:`emag_rt.streams.lsl.library` imports pylsl, and translates its errors.
+"""
+
+from emag_rt.streams.lsl.discovery import FoundStream, find_stream, list_streams
+from emag_rt.streams.lsl.library import configure, library_versions, local_clock
+from emag_rt.streams.lsl.sink import LslMarkerSink, LslSink
+from emag_rt.streams.lsl.source import LslSource
+from emag_rt.streams.metadata import OutletSpec
+from emag_rt.streams.query import StreamQuery
+
+__all__ = [
+    "FoundStream",
+    "LslMarkerSink",
+    "LslSink",
+    "LslSource",
+    "OutletSpec",
+    "StreamQuery",
+    "configure",
+    "find_stream",
+    "library_versions",
+    "list_streams",
+    "local_clock",
+]

@@ -1,0 +1,310 @@
+"""liblsl through pylsl: the only module that imports pylsl. Its errors are translated here."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import math
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pylsl
+from numpy.typing import NDArray
+from pylsl.util import LostError, handle_error
+from pylsl.util import TimeoutError as LslTimeout
+
+from emag_rt.errors import SettingsError, StreamError
+from emag_rt.streams.base import StreamFormat
+from emag_rt.streams.config import (
+    Scope,
+    environment_config_file,
+    lsl_config_text,
+    user_config_file,
+)
+from emag_rt.streams.metadata import Tree
+
+logger = logging.getLogger("emag_rt.lsl")
+
+_FORMAT_NAMES = {
+    pylsl.cf_float32: "float32",
+    pylsl.cf_double64: "double64",
+    pylsl.cf_string: "string",
+    pylsl.cf_int8: "int8",
+    pylsl.cf_int16: "int16",
+    pylsl.cf_int32: "int32",
+    pylsl.cf_int64: "int64",
+}
+
+
+class _Settings:
+    """liblsl reads its settings once in the life of a process, and so do we."""
+
+    lock = threading.Lock()
+    chosen: tuple[Scope | None, str | None, int] | None = None
+    in_use = False
+
+
+def configure(
+    scope: Scope | None = None, session_id: str | None = None, *, log_level: int = -3
+) -> None:
+    """Set LSL's reach; call it before anything else of this package.
+
+    A settings file named by the environment variable ``LSLAPICFG`` wins over everything here.
+    Any other file that liblsl would read (``lsl_api.cfg``, ``~/lsl_api``, ``/etc/lsl_api``)
+    is kept, with these values on top.
+
+    Parameters
+    ----------
+    scope : {'machine', 'link', 'site', 'organization', 'global'} or None
+        How far streams are looked for and seen. ``machine`` also turns IPv6 off. LSL has no
+        authentication: within the scope, anybody can read and imitate a stream.
+    session_id : str or None
+        Streams of other sessions are invisible.
+    log_level : int
+        Messages of liblsl on stderr: -3 fatal (default: errors are raised or logged by
+        emag_rt), -2 errors, -1 warnings, 0 information.
+
+    Raises
+    ------
+    SettingsError
+        If a value is not allowed, if LSL was set otherwise before, or is in use already.
+    """
+    wanted = (scope, session_id, log_level)
+    own = environment_config_file()
+    base = None if own else user_config_file()
+    text = lsl_config_text(scope, session_id, log_level, base.read_text() if base else "")
+    with _Settings.lock:
+        before = _Settings.chosen
+        if before == wanted:
+            return
+        if before is not None or (_Settings.in_use and (scope or session_id) and not own):
+            raise SettingsError(
+                "LSL settings (scope, session id, log level) must be given once, before LSL is "
+                f"used, got {wanted} after {before or 'its defaults'}. Use another process."
+            )
+        _Settings.chosen = wanted
+        if own is None and not _Settings.in_use:
+            pylsl.set_config_content(text)
+        elif own is not None and (scope or session_id):
+            logger.info("LSLAPICFG is set: its LSL settings are used, scope and session id not")
+
+
+def local_clock() -> float:
+    """Time on this host's LSL clock, in seconds."""
+    _Settings.in_use = True
+    return float(pylsl.local_clock())
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of pylsl and of the liblsl it loaded."""
+    number = pylsl.library_version()
+    detail = pylsl.library_info().split("/")[0].removeprefix("git:")
+    return {"pylsl": str(pylsl.__version__), "liblsl": f"{number // 100}.{number % 100} ({detail})"}
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn pylsl's errors into ours; ``what`` names the stream in the message."""
+    try:
+        yield
+    except LslTimeout as error:
+        raise StreamError(
+            f"{what}: the stream must answer in time, it did not. Check that its process runs "
+            "and that no firewall blocks LSL (UDP and TCP ports 16571-16604)."
+        ) from error
+    except LostError as error:
+        raise StreamError(
+            f"{what}: the stream was lost for good. Give its outlet a source id, by which it "
+            "can be found again, or start over."
+        ) from error
+    except RuntimeError as error:  # the base class of pylsl's other errors
+        raise StreamError(f"{what}: liblsl failed: {error}") from error
+
+
+def resolve(predicate: str, minimum: int, timeout_s: float) -> list[Any]:
+    """Handles of streams that match an XPath predicate; all streams when it is empty."""
+    _Settings.in_use = True
+    if not predicate:
+        return list(pylsl.resolve_streams(timeout_s))
+    return list(pylsl.resolve_bypred(predicate, minimum, timeout_s))
+
+
+def header(info: Any) -> StreamFormat:
+    """Header of a stream, from its handle."""
+    return StreamFormat(
+        name=info.name(),
+        type=info.type(),
+        source_id=info.source_id(),
+        uid=info.uid(),
+        hostname=info.hostname(),
+        sfreq=float(info.nominal_srate()),
+        labels=(),
+        units=(),
+        channel_format=_FORMAT_NAMES.get(info.channel_format(), "undefined"),
+        n_channels=info.channel_count(),
+    )
+
+
+def _full_format(info: Any) -> StreamFormat:
+    """Header and description of a stream whose full information was fetched."""
+    head = header(info)
+    desc = info.desc()
+    labels: list[str] = []
+    units: list[str] = []
+    channel = desc.child("channels").child("channel")
+    while not channel.empty():
+        labels.append(channel.child_value("label"))
+        units.append(channel.child_value("unit"))
+        channel = channel.next_sibling("channel")
+    told = len(labels) == head.n_channels
+    try:
+        lag = float(desc.child("acquisition").child_value("compensated_lag") or 0.0)
+    except ValueError:
+        lag = 0.0
+    values = {
+        **head.__dict__,
+        "labels": tuple(labels) if told and any(labels) else (),
+        "units": tuple(units) if told else (),
+        "compensated_lag_s": lag if math.isfinite(lag) else 0.0,
+        "reference": desc.child("reference").child_value("label"),
+    }
+    return StreamFormat(**values)
+
+
+class Inlet:
+    """A connection to a stream.
+
+    Parameters
+    ----------
+    info : pylsl.StreamInfo
+        Handle of the stream.
+    what : str
+        Names the stream in messages.
+    max_buffer_s : int
+        Seconds that liblsl buffers (hundreds of samples for irregular streams).
+    recover : bool
+        Whether liblsl takes the stream up again when it comes back.
+    """
+
+    def __init__(self, info: Any, what: str, max_buffer_s: int = 1, recover: bool = False) -> None:
+        _Settings.in_use = True
+        self.what = what
+        with translated(what):
+            self._inlet = pylsl.StreamInlet(info, max_buffer_s, recover=recover)
+        self.dtype = np.dtype(self._inlet.np_dtype)
+        self._errcode = ctypes.c_int()
+
+    def full_format(self, timeout_s: float) -> StreamFormat:
+        """Fetch the full description, once: liblsl repeats the first answer for ever."""
+        with translated(self.what):
+            return _full_format(self._inlet.info(timeout_s))
+
+    def open_stream(self, timeout_s: float) -> None:
+        """Let data come in."""
+        with translated(self.what):
+            self._inlet.open_stream(timeout_s)
+
+    def clock_correction(self, timeout_s: float) -> float:
+        """Offset to add to the source's stamps; the first call blocks for 0.64 s."""
+        with translated(self.what):
+            return float(self._inlet.time_correction(timeout_s))
+
+    def synchronise(self, on: bool) -> None:
+        """Let liblsl bring stamps to this host's clock. Never dejitter: it bends them."""
+        flags = pylsl.proc_clocksync if on else pylsl.proc_none
+        with translated(self.what):
+            handle_error(pylsl.lib.lib.lsl_set_postprocessing(self._inlet.obj, flags))
+
+    def pull_into(
+        self, samples: int, stamps: int, n_values: int, n_samples: int, timeout_s: float
+    ) -> int:
+        """Let liblsl write up to ``n_samples`` at two memory addresses; returns the values written.
+
+        pylsl's own ``pull_chunk`` makes new stamps and ctypes arrays on each call.
+        """
+        inlet, errcode = self._inlet, self._errcode
+        errcode.value = 0
+        written = inlet.do_pull_chunk(
+            inlet.obj,
+            ctypes.c_void_p(samples),
+            ctypes.c_void_p(stamps),
+            ctypes.c_size_t(n_values),
+            ctypes.c_size_t(n_samples),
+            ctypes.c_double(timeout_s),
+            ctypes.byref(errcode),
+        )
+        if errcode.value:
+            with translated(self.what):
+                handle_error(errcode)
+        return int(written)
+
+    def samples_available(self) -> int:
+        """Samples that wait in the buffer."""
+        return int(self._inlet.samples_available())
+
+
+class Outlet:
+    """A stream on the network, float32 or string, that disappears with this object.
+
+    Parameters
+    ----------
+    head : StreamFormat
+        Name, type, source id, rate, number and format of channels.
+    desc : tuple
+        Children of ``desc`` (see :func:`emag_rt.streams.metadata.description`).
+    max_buffer_s : int
+        Seconds kept for each receiver (hundreds of samples for irregular streams).
+    """
+
+    def __init__(self, head: StreamFormat, desc: Tree, max_buffer_s: int) -> None:
+        _Settings.in_use = True
+        self.what = f"outlet {head.name!r}"
+        with translated(self.what):
+            info = pylsl.StreamInfo(
+                head.name,
+                head.type,
+                head.n_channels,
+                head.sfreq,
+                head.channel_format,
+                head.source_id,
+            )
+            _append(info.desc(), desc)
+            # Never transp_sync_blocking: one receiver that stalls would block every push.
+            self._outlet = pylsl.StreamOutlet(info, max_buffered=max_buffer_s)
+
+    def push_chunk(self, samples: NDArray[np.float32], stamps: NDArray[np.float64]) -> None:
+        """Send C-contiguous arrays, (n_times, n_channels) and (n_times,), without copying them.
+
+        pylsl's ``push_chunk`` converts stamps one by one in Python.
+        """
+        outlet = self._outlet
+        code = outlet.do_push_chunk_n(
+            outlet.obj,
+            ctypes.c_void_p(samples.ctypes.data),
+            ctypes.c_ulong(samples.size),
+            ctypes.c_void_p(stamps.ctypes.data),
+            ctypes.c_int(1),
+        )
+        if code:
+            with translated(self.what):
+                handle_error(code)
+
+    def push_text(self, text: str, stamp: float) -> None:
+        """Send one string."""
+        with translated(self.what):
+            self._outlet.push_sample([text], stamp)
+
+    def wait_for_consumers(self, timeout_s: float) -> bool:
+        """Wait for a receiver; returns whether there is one."""
+        return bool(self._outlet.wait_for_consumers(timeout_s))
+
+
+def _append(parent: Any, tree: Tree) -> None:
+    for name, content in tree:
+        if isinstance(content, str):
+            parent.append_child_value(name, content)
+        else:
+            _append(parent.append_child(name), content)

@@ -1,0 +1,202 @@
+"""A live LSL stream as input."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.errors import StreamError, StreamMismatch
+from emag_rt.streams.base import StreamFormat
+from emag_rt.streams.lsl.discovery import FoundStream, find_stream, resolve_found
+from emag_rt.streams.lsl.library import Inlet
+from emag_rt.streams.query import StreamQuery, not_found, require_one
+
+# Two processes on one machine agree to microseconds; more means two machines of one name.
+_SAME_CLOCK_S = 1e-3
+
+
+class LslSource:
+    """A live LSL input (see :class:`emag_rt.streams.base.Source`).
+
+    On this host the source's stamps are passed on bit for bit; from another host liblsl brings
+    them to this host's clock (without smoothing). A stream that comes back with the same
+    source id is taken up again by liblsl itself, in one to two seconds.
+
+    Parameters
+    ----------
+    stream : FoundStream
+        The stream.
+    timeout_s : float
+        Time allowed for each step of connecting, in seconds.
+    max_buffer_s : int
+        Seconds of data that wait for :meth:`pull`. Half a minute outlives any stall worth
+        catching up with, and bounds memory; what is older is dropped, which shows as a gap in
+        the stamps.
+
+    Attributes
+    ----------
+    clock_correction_s : float
+        Offset from the source's clock to this host's when connected, in seconds.
+    same_clock : bool
+        Whether the source's stamps are used as they are.
+
+    Raises
+    ------
+    StreamMismatch
+        If the stream carries strings.
+    StreamError
+        If it does not answer in time.
+    """
+
+    def __init__(
+        self, stream: FoundStream, *, timeout_s: float = 5.0, max_buffer_s: int = 30
+    ) -> None:
+        head = stream.format
+        self._what = f"stream {head.name!r}"
+        if head.channel_format in ("string", "undefined"):
+            raise StreamMismatch(
+                f"{self._what}: samples must be numbers, got format {head.channel_format}. "
+                "Choose the signal stream, not its markers."
+            )
+        self._inlet: Inlet | None = Inlet(stream.handle, self._what, max_buffer_s, recover=True)
+        self._format = self._inlet.full_format(timeout_s)
+        # Blocks for 0.64 s, so it comes before data starts to queue up.
+        self._choose_clock(self._inlet, self._format.hostname, timeout_s)
+        self._make_buffers(self._inlet.dtype)
+        self._inlet.open_stream(timeout_s)
+
+    @classmethod
+    def open(
+        cls,
+        query: StreamQuery,
+        timeout_s: float,
+        ignore_source_ids: Collection[str] = (),
+        *,
+        stop: Callable[[], bool] | None = None,
+    ) -> LslSource:
+        """Find one stream (see :func:`~emag_rt.streams.lsl.find_stream`) and connect to it."""
+        return cls(find_stream(query, timeout_s, ignore_source_ids, stop=stop))
+
+    @property
+    def format(self) -> StreamFormat:
+        """Format seen when the source was opened."""
+        return self._format
+
+    def pull(self, timeout_s: float) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+        """Wait in liblsl for the first sample, then take all that have arrived.
+
+        Parameters
+        ----------
+        timeout_s : float
+            Longest wait for the first sample, in seconds.
+
+        Returns
+        -------
+        samples : ndarray, shape (n_times, n_channels)
+            float32 or float64 (integers become float64), in the unit of the source; views of
+            memory that the next call overwrites. ``n_times`` is 0 when the time ran out, and
+            about one second of data at most.
+        timestamps : ndarray, shape (n_times,), float64
+            Capture stamps in seconds on this host's LSL clock.
+
+        Raises
+        ------
+        StreamError
+            If the source is closed, or was lost for good (only without a source id).
+        """
+        n = self._pull_at(0, 1, timeout_s)
+        # liblsl hands over sample by sample: drain until nothing is left, so that a chunk
+        # comes in one piece.
+        while 0 < n < self._capacity:
+            more = self._pull_at(n, self._capacity - n, 0.0)
+            if more == 0:
+                break
+            n += more
+        if self._floats is None:
+            return self._raw[:n], self._stamps[:n]
+        np.copyto(self._floats[:n], self._raw[:n])
+        return self._floats[:n], self._stamps[:n]
+
+    def current_format(self, timeout_s: float) -> StreamFormat:
+        """Format of the stream that has the source's name, type and id now.
+
+        liblsl recovers a stream without comparing rate and labels, not at all when the channel
+        count or format changed, and an inlet repeats for ever what it read first (seen with
+        liblsl 1.18). So the outlet is looked up anew.
+
+        Parameters
+        ----------
+        timeout_s : float
+            Time allowed for looking, and for the answer, in seconds.
+
+        Returns
+        -------
+        StreamFormat
+            What the outlet says now.
+
+        Raises
+        ------
+        StreamError
+            If there is none (:class:`~emag_rt.errors.StreamNotFound`), several
+            (:class:`~emag_rt.errors.StreamAmbiguous`), or one that does not answer.
+        """
+        known = self._format
+        query = StreamQuery(known.source_id or None, known.name or None, known.type or None)
+        found = {s.format.uid: s for s in resolve_found(query.predicate(), 1, timeout_s)}
+        if not found:
+            raise not_found(query, timeout_s, [])
+        head = require_one(query, [stream.format for stream in found.values()])
+        if head.uid == known.uid:
+            return known
+        now = Inlet(found[head.uid].handle, self._what).full_format(timeout_s)
+        if now.hostname != known.hostname and self._inlet is not None:
+            self._choose_clock(self._inlet, now.hostname, max(timeout_s, 2.0))
+        return now
+
+    def samples_available(self) -> int:
+        """Samples that wait in liblsl's buffer."""
+        return 0 if self._inlet is None else self._inlet.samples_available()
+
+    def close(self) -> None:
+        """Let go of the stream; harmless when repeated."""
+        self._inlet = None
+
+    def _choose_clock(self, inlet: Inlet, hostname: str, timeout_s: float) -> None:
+        """Pass stamps on as they are when source and receiver share a clock."""
+        local = hostname == socket.gethostname()
+        try:
+            self.clock_correction_s = inlet.clock_correction(timeout_s)
+        except StreamError:
+            if not local:  # stamps of another host mean nothing without the offset
+                raise
+            self.clock_correction_s = 0.0
+        self.same_clock = local and abs(self.clock_correction_s) < _SAME_CLOCK_S
+        inlet.synchronise(not self.same_clock)
+
+    def _make_buffers(self, dtype: np.dtype[Any]) -> None:
+        """Memory that liblsl writes to, made once: a second of data, 64 samples at least."""
+        self._capacity = max(64, math.ceil(self._format.sfreq))
+        shape = (self._capacity, self._format.n_channels)
+        self._raw: NDArray[Any] = np.zeros(shape, dtype=dtype)
+        self._stamps = np.zeros(self._capacity)
+        self._floats = None if np.issubdtype(dtype, np.floating) else np.zeros(shape)
+        self._addresses = (self._raw.ctypes.data, self._stamps.ctypes.data)
+
+    def _pull_at(self, row: int, n_samples: int, timeout_s: float) -> int:
+        """Let liblsl write up to ``n_samples`` from ``row`` on; returns the samples written."""
+        if self._inlet is None:
+            raise StreamError(f"{self._what} is closed. Open it again to read.")
+        n_channels = self._format.n_channels
+        written = self._inlet.pull_into(
+            self._addresses[0] + row * self._raw.strides[0],
+            self._addresses[1] + row * self._stamps.itemsize,
+            n_samples * n_channels,
+            n_samples,
+            timeout_s,
+        )
+        return written // n_channels

@@ -1,0 +1,116 @@
+"""Which live stream is meant: the query, and the words for none or several matches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from emag_rt.errors import SettingsError, StreamAmbiguous, StreamNotFound
+from emag_rt.streams.base import StreamFormat
+
+
+@dataclass(frozen=True)
+class StreamQuery:
+    """Properties that the wanted stream must have, all of them.
+
+    Attributes
+    ----------
+    source_id, name, type : str or None
+        LSL header fields, compared exactly; None leaves a field open.
+    """
+
+    source_id: str | None = None
+    name: str | None = None
+    type: str | None = None
+
+    def __post_init__(self) -> None:
+        if not any(self.given().values()):
+            raise SettingsError(
+                "stream query must name a source id, a name or a type, got none of them. "
+                "Pass at least one; the source id is the safest."
+            )
+
+    def given(self) -> dict[str, str]:
+        """The fields that are set."""
+        fields = {"source_id": self.source_id, "name": self.name, "type": self.type}
+        return {key: value for key, value in fields.items() if value}
+
+    def predicate(self, ignore_source_ids: Iterable[str] = ()) -> str:
+        """XPath 1.0 predicate of the numeric streams with these properties."""
+        tests = [f"{key}={_xpath_literal(value)}" for key, value in self.given().items()]
+        # Strings cannot be rendered, so marker streams never compete with a signal.
+        tests.append("channel_format!='string'")
+        tests += [f"source_id!={_xpath_literal(value)}" for value in ignore_source_ids]
+        return " and ".join(tests)
+
+    def __str__(self) -> str:
+        return " and ".join(f"{key} {value!r}" for key, value in self.given().items())
+
+
+def describe(stream: StreamFormat) -> str:
+    """One line that tells a stream from others."""
+    rate = f"{stream.sfreq:g} Hz" if stream.sfreq else "irregular rate"
+    return (
+        f"{stream.name!r} (type {stream.type!r}, source id {stream.source_id!r}, "
+        f"host {stream.hostname!r}, {stream.n_channels} channels, {rate}, {stream.channel_format})"
+    )
+
+
+def listing(streams: Iterable[StreamFormat]) -> str:
+    """Streams as indented lines, sorted by name."""
+    lines = sorted(describe(stream) for stream in streams)
+    return "".join(f"\n  - {line}" for line in lines)
+
+
+def require_one(query: StreamQuery, found: Sequence[StreamFormat]) -> StreamFormat:
+    """Return the only match.
+
+    Parameters
+    ----------
+    query : StreamQuery
+        What was asked, for the message.
+    found : sequence of StreamFormat
+        Matches, each outlet once.
+
+    Returns
+    -------
+    StreamFormat
+        The match.
+
+    Raises
+    ------
+    StreamAmbiguous
+        If there are several, listing them.
+    """
+    if len(found) > 1:
+        same = len({stream.source_id for stream in found}) == 1
+        remedy = (
+            "Two live outlets share one source id: stop all but one of them."
+            if same
+            else "Name the one you mean by its source id."
+        )
+        raise StreamAmbiguous(
+            f"stream query: exactly one stream must have {query}, got {len(found)}:"
+            f"{listing(found)}\n{remedy}"
+        )
+    return found[0]
+
+
+def not_found(query: StreamQuery, waited_s: float, seen: Sequence[StreamFormat]) -> StreamNotFound:
+    """Error for a query that nothing matched, listing what is there."""
+    there = f"Streams seen:{listing(seen)}" if seen else "No stream at all was seen."
+    return StreamNotFound(
+        f"stream query: a numeric stream must have {query}, none appeared in {waited_s:.1f} s. "
+        f"{there}\nStart the amplifier's LSL outlet or correct the query; sender and receiver "
+        "must share the LSL session id, the scope and the network (firewall)."
+    )
+
+
+def _xpath_literal(text: str) -> str:
+    """Quote text for XPath 1.0, which has no escape character."""
+    if "'" not in text:
+        return f"'{text}'"
+    if '"' not in text:
+        return f'"{text}"'
+    parts = (f"'{part}'" for part in text.split("'"))
+    return f"""concat({''', "'", '''.join(parts)})"""
