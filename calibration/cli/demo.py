@@ -1,0 +1,58 @@
+"""``emag-rt demo``: the whole path on a simulated subject, no data and no network needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    default="demo-out",
+    show_default=True,
+    help="Folder for the recordings, the bundle, the logs and the picture.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(5, 600),
+    default=15.0,
+    show_default=True,
+    help="Seconds to read back live.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def demo(out: str, seconds: float, seed: int) -> None:
+    """Calibrate a simulated subject, play it, serve it, read it back; print what came out."""
+    from calibration.demo import run_demo
+    from calibration.demo_picture import save_picture
+
+    folder = Path(out)
+    result = run_demo(folder, seconds, seed, lambda what: click.echo(f"- {what}"))
+    picture = folder / "demo.png"
+    save_picture(result, picture)
+    _print(result, picture)
+
+
+def _print(result: Any, picture: Path) -> None:
+    p50, p99 = np.percentile(result.latency_ms, [50, 99])
+    n_unseen = len(result.unseen)
+    click.echo("")
+    click.echo(
+        f"NMSE on the {n_unseen} unseen channels, read back live "
+        f"({len(result.truth)} samples; 0 is perfect, 1 no better than silence):"
+    )
+    click.echo(f"  field             {result.nmse_field:.4f}")
+    click.echo(
+        f"  spherical spline  {result.nmse_spline:.4f}   "
+        f"(field / spline {result.nmse_field / result.nmse_spline:.2f})"
+    )
+    click.echo(
+        f"latency, capture stamp to receipt: p50 {p50:.2f} ms, p99 {p99:.2f} ms "
+        "(includes the player's chunk of 20 ms)"
+    )
+    click.echo(f"the daemon was ready {result.ready_s:.1f} s after its start")
+    click.echo(f"picture: {picture}")

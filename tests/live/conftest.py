@@ -1,0 +1,42 @@
+"""A small simulated subject, calibrated once for all live tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from calibration import CalibrationSettings, FieldCalibrator
+from emag_rt.recordings.synthetic import SyntheticHead
+from emag_rt.recordings.write import write_raw
+
+SFREQ = 200.0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Files of a simulated subject."""
+
+    bundle: Path
+    play: Path
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    folder = tmp_path_factory.mktemp("subject")
+    head = SyntheticHead(32, SFREQ, seed=5)
+    for name, seconds in (("calibration", 40.0), ("play", 12.0)):
+        write_raw(
+            folder / f"{name}_raw.fif",
+            head.generate(round(seconds * SFREQ)),
+            head.labels,
+            SFREQ,
+            head.montage.positions_mm,
+            origin_mm=head.origin_mm,
+        )
+    settings = CalibrationSettings(refine=False)
+    calibrator = FieldCalibrator(8, settings).fit([folder / "calibration_raw.fif"])
+    calibrator.save(folder / "subject.emag")
+    return Subject(folder / "subject.emag", folder / "play_raw.fif", folder)
