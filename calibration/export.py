@@ -50,7 +50,7 @@ def make_bundle(fitted: FieldCalibrator) -> Bundle:
     operator = fold(model, session.montage.positions_mm)
     measured = [(row, column) for column, row in enumerate(session.ld)]
     return Bundle(
-        manifest=_manifest(fitted),
+        manifest=_manifest(fitted, operator.n_context),
         model=model,
         operator=operator,
         covariance=session.covariance,
@@ -59,7 +59,7 @@ def make_bundle(fitted: FieldCalibrator) -> Bundle:
     )
 
 
-def _manifest(fitted: FieldCalibrator) -> Manifest:
+def _manifest(fitted: FieldCalibrator, n_context: int) -> Manifest:
     session, model, settings = fitted.session_, fitted.model_, fitted.settings
     return Manifest(
         name=session.recordings[0].path.stem,
@@ -81,18 +81,13 @@ def _manifest(fitted: FieldCalibrator) -> Manifest:
             "(n_context + n_times, n_ld), float32",
             "output": "HD channels in µV in the same reference, measured ones passed through; "
             "row i belongs to input row i + n_context - look_ahead_samples",
-            "n_context": fold_context(fitted),
+            "n_context": n_context,
             "activation": "gelu",
         },
         calibration=_calibration(fitted),
         scores=fitted.scores_,
         provenance=_provenance(session),
     )
-
-
-def fold_context(fitted: FieldCalibrator) -> int:
-    """Samples of context the folded graph needs."""
-    return fold(fitted.model_, fitted.session_.montage.positions_mm[:1]).n_context
 
 
 def _electrode(session: Session, row: int) -> Electrode:
