@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from emag_rt.core.labels import require_unique
 from emag_rt.core.montage import Montage, fit_sphere
-from emag_rt.errors import EmagError, MontageError, RecordingError
+from emag_rt.errors import MontageError, RecordingError
 from emag_rt.recordings.positions import (
     clean_labels,
     fill_from_template,
@@ -133,9 +133,7 @@ def read_recording(
     raw = _read_raw(path, notes)
     try:
         return _digest(raw, path, sfreq, need_positions, notes)
-    except RecordingError:
-        raise
-    except EmagError as error:  # errors about labels and positions lack the file's name
+    except MontageError as error:  # lacks the file's name
         raise RecordingError(f"{path.name}: {error}") from error
     finally:
         raw.close()

@@ -252,7 +252,7 @@ def _lead_field(
         forward, force_fixed=True, use_cps=False, surf_ori=True, verbose="ERROR"
     )
     # Volts per A m: 1 nA m gives 1e-9 of it, 1e6 microvolts make a volt.
-    return np.asarray(fixed["sol"]["data"]) * 1e-3
+    return np.asarray(fixed["sol"]["data"], dtype=np.float64) * 1e-3
 
 
 def _mixing(places_mm: FloatArray, rng: np.random.Generator) -> dict[str, FloatArray]:

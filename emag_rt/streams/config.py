@@ -63,6 +63,10 @@ def lsl_config_text(
         changes.append(("multicast", "ResolveScope", scope))
     if scope == "machine":
         changes.append(("ports", "IPv6", "disable"))
+        # By default this scope asks 127.0.0.1 alone, where one outlet of all answers, and the
+        # others half a second later. Multicast of this scope has TTL 0: it stays on the host.
+        changes.append(("multicast", "MachineAddresses", "{127.0.0.1, 224.0.0.183}"))
+        changes.append(("tuning", "MulticastMinRTT", "0.1"))
     if session_id is not None:
         changes.append(("lab", "SessionID", session_id))
     for section, key, value in changes:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from emag_rt.streams.base import StreamFormat
-from emag_rt.streams.lsl.library import header, resolve
+from emag_rt.streams.lsl.library import Resolver, header, resolve
 from emag_rt.streams.query import StreamQuery, not_found, require_one
 
-# Resolving happens in C, where Python cannot run signal handlers: come back this often.
-_SLICE_S = 0.5
-# How long to look for further matches after the first. A local outlet answers within 10 ms.
+_POLL_S = 0.01
+# How long to look for further matches: LSL asks by multicast at once, and by unicast half a
+# second later (all it does in a plain machine scope, where one outlet only answers at first).
 _SETTLE_S = 0.3
+_SEARCH_S = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,61 @@ class FoundStream:
 
     format: StreamFormat
     handle: Any
+
+
+class Search:
+    """A search for the one numeric stream with given properties, going on in the background.
+
+    Parameters
+    ----------
+    query : StreamQuery
+        Properties; all of them must match.
+    ignore_source_ids : collection of str
+        Streams that are never meant, such as our own output.
+    """
+
+    def __init__(self, query: StreamQuery, ignore_source_ids: Collection[str] = ()) -> None:
+        self._query = query
+        self._resolver = Resolver(query.predicate(ignore_source_ids))
+        self._begun = time.monotonic()
+        self._first_seen = 0.0
+
+    def first(self, timeout_s: float, stop: Callable[[], bool] | None = None) -> FoundStream:
+        """Wait for the first match, up to ``timeout_s`` seconds or until ``stop()`` is true.
+
+        Raises
+        ------
+        StreamNotFound
+            If none appears, listing the streams that are there.
+        """
+        while True:
+            found = self._results()
+            waited = time.monotonic() - self._begun
+            if found:
+                self._first_seen = waited
+                return found[0]
+            if waited >= timeout_s or (stop is not None and stop()):
+                raise not_found(self._query, waited, list_streams(0.6))
+            # In C, a search would keep Python from running signal handlers.
+            time.sleep(_POLL_S)
+
+    def require_single(self) -> None:
+        """Wait until other matches would have answered, and raise if there are any.
+
+        Raises
+        ------
+        StreamAmbiguous
+            If several streams match, listing them.
+        """
+        until = max(_SEARCH_S, self._first_seen + _SETTLE_S)
+        time.sleep(max(0.0, self._begun + until - time.monotonic()))
+        found = [stream.format for stream in self._results()]
+        if len(found) > 1:
+            require_one(self._query, found)
+
+    def _results(self) -> list[FoundStream]:
+        found = (FoundStream(header(info), info) for info in self._resolver.results())
+        return list({stream.format.uid: stream for stream in found}.values())
 
 
 def find_stream(
@@ -43,12 +99,12 @@ def find_stream(
     ignore_source_ids : collection of str
         Streams that are never meant, such as our own output.
     stop : callable, optional
-        Asked twice a second; waiting ends when it returns True.
+        Waiting ends when it returns True.
 
     Returns
     -------
     FoundStream
-        The stream, 0.3 s after its first answer (to see whether there are others).
+        The stream, after 0.75 s at least (to see whether there are others).
 
     Raises
     ------
@@ -57,26 +113,13 @@ def find_stream(
     StreamAmbiguous
         If several match, listing them.
     """
-    start = time.monotonic()
-    predicate = query.predicate(ignore_source_ids)
-    first: list[FoundStream] = []
-    while not first:
-        waited = time.monotonic() - start
-        if waited >= timeout_s or (stop is not None and stop()):
-            raise not_found(query, waited, list_streams(_SLICE_S))
-        first = resolve_found(predicate, 1, min(timeout_s - waited, _SLICE_S))
-    every = first + resolve_found(predicate, 1024, _SETTLE_S)
-    unique = {stream.format.uid: stream for stream in every}
-    chosen = require_one(query, [stream.format for stream in unique.values()])
-    return unique[chosen.uid]
+    search = Search(query, ignore_source_ids)
+    found = search.first(timeout_s, stop)
+    search.require_single()
+    return found
 
 
 def list_streams(timeout_s: float = 1.0) -> list[StreamFormat]:
     """Headers of all streams that answer within ``timeout_s`` seconds, markers included."""
-    found = resolve_found("", 0, timeout_s)
-    return list({stream.format.uid: stream.format for stream in found}.values())
-
-
-def resolve_found(predicate: str, minimum: int, timeout_s: float) -> list[FoundStream]:
-    """Streams that match an XPath predicate, as soon as there are ``minimum`` of them."""
-    return [FoundStream(header(info), info) for info in resolve(predicate, minimum, timeout_s)]
+    streams = (header(info) for info in resolve("", timeout_s))
+    return list({stream.uid: stream for stream in streams}.values())

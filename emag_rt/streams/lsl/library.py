@@ -124,12 +124,24 @@ def translated(what: str) -> Iterator[None]:
         raise StreamError(f"{what}: liblsl failed: {error}") from error
 
 
-def resolve(predicate: str, minimum: int, timeout_s: float) -> list[Any]:
-    """Handles of streams that match an XPath predicate; all streams when it is empty."""
+class Resolver:
+    """A search that goes on in the background for streams that match an XPath predicate."""
+
+    def __init__(self, predicate: str) -> None:
+        _Settings.in_use = True
+        self._resolver = pylsl.ContinuousResolver(pred=predicate)
+
+    def results(self) -> list[Any]:
+        """Handles of the streams seen within the last five seconds."""
+        return list(self._resolver.results())
+
+
+def resolve(predicate: str, timeout_s: float) -> list[Any]:
+    """Handles of streams: the first that match a predicate, or all when it is empty."""
     _Settings.in_use = True
     if not predicate:
         return list(pylsl.resolve_streams(timeout_s))
-    return list(pylsl.resolve_bypred(predicate, minimum, timeout_s))
+    return list(pylsl.resolve_bypred(predicate, 1, timeout_s))
 
 
 def header(info: Any) -> StreamFormat:

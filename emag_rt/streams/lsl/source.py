@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from emag_rt.errors import StreamError, StreamMismatch
 from emag_rt.streams.base import StreamFormat
-from emag_rt.streams.lsl.discovery import FoundStream, find_stream, resolve_found
-from emag_rt.streams.lsl.library import Inlet
+from emag_rt.streams.lsl.discovery import FoundStream, Search
+from emag_rt.streams.lsl.library import Inlet, header, resolve
 from emag_rt.streams.query import StreamQuery, not_found, require_one
 
 # Two processes on one machine agree to microseconds; more means two machines of one name.
@@ -37,6 +37,8 @@ class LslSource:
         Seconds of data that wait for :meth:`pull`. Half a minute outlives any stall worth
         catching up with, and bounds memory; what is older is dropped, which shows as a gap in
         the stamps.
+    check : callable, optional
+        Called when all is known of the stream, before its data is asked for; may raise.
 
     Attributes
     ----------
@@ -54,7 +56,12 @@ class LslSource:
     """
 
     def __init__(
-        self, stream: FoundStream, *, timeout_s: float = 5.0, max_buffer_s: int = 30
+        self,
+        stream: FoundStream,
+        *,
+        timeout_s: float = 5.0,
+        max_buffer_s: int = 30,
+        check: Callable[[], object] | None = None,
     ) -> None:
         head = stream.format
         self._what = f"stream {head.name!r}"
@@ -68,6 +75,8 @@ class LslSource:
         # Blocks for 0.64 s, so it comes before data starts to queue up.
         self._choose_clock(self._inlet, self._format.hostname, timeout_s)
         self._make_buffers(self._inlet.dtype)
+        if check is not None:
+            check()
         self._inlet.open_stream(timeout_s)
 
     @classmethod
@@ -79,8 +88,13 @@ class LslSource:
         *,
         stop: Callable[[], bool] | None = None,
     ) -> LslSource:
-        """Find one stream (see :func:`~emag_rt.streams.lsl.find_stream`) and connect to it."""
-        return cls(find_stream(query, timeout_s, ignore_source_ids, stop=stop))
+        """Find one stream and connect to it.
+
+        Parameters and errors are those of :func:`~emag_rt.streams.lsl.find_stream` and of the
+        class. Other matches are looked for while connecting, which takes as long.
+        """
+        search = Search(query, ignore_source_ids)
+        return cls(search.first(timeout_s, stop), check=search.require_single)
 
     @property
     def format(self) -> StreamFormat:
@@ -147,13 +161,13 @@ class LslSource:
         """
         known = self._format
         query = StreamQuery(known.source_id or None, known.name or None, known.type or None)
-        found = {s.format.uid: s for s in resolve_found(query.predicate(), 1, timeout_s)}
+        found = {info.uid(): info for info in resolve(query.predicate(), timeout_s)}
         if not found:
             raise not_found(query, timeout_s, [])
-        head = require_one(query, [stream.format for stream in found.values()])
+        head = require_one(query, [header(info) for info in found.values()])
         if head.uid == known.uid:
             return known
-        now = Inlet(found[head.uid].handle, self._what).full_format(timeout_s)
+        now = Inlet(found[head.uid], self._what).full_format(timeout_s)
         if now.hostname != known.hostname and self._inlet is not None:
             self._choose_clock(self._inlet, now.hostname, max(timeout_s, 2.0))
         return now

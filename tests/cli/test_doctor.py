@@ -1,0 +1,73 @@
+"""The doctor: what it finds works, and what it finds broken is said."""
+
+import json
+
+import pytest
+
+from emag_rt.cli import checks
+from emag_rt.errors import StreamError
+
+
+@pytest.mark.lsl
+def test_json_for_programs(cli):
+    child = cli("doctor", "--json")
+    code = child.finish(60.0)
+    report = json.loads(child.output)
+    assert code == 0
+    assert report["ok"] is True
+    assert report["lsl"]["ok"] is True
+    assert 0 < report["lsl"]["round_trip_ms"] < 1000
+    assert {"name": "CPUExecutionProvider", "starts": True, "reason": ""} in report["providers"]
+    for provider in report["providers"]:
+        assert provider["starts"] or provider["reason"]
+    for name in ("python", "emag_rt", "numpy", "pylsl", "liblsl", "mne", "onnx"):
+        assert report["versions"][name]
+    assert report["threads"]["cpus"] >= 1
+    assert set(report["torch_cuda"]) == {"available", "reason"}
+
+
+@pytest.mark.lsl
+def test_table_for_people(cli):
+    child = cli("doctor")
+    assert child.finish(60.0) == 0
+    for text in ("LSL", "CPUExecutionProvider: starts", "verdict", "ready"):
+        assert text in child.output
+
+
+def test_a_provider_that_falls_back_is_reported(monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(
+        onnxruntime,
+        "get_available_providers",
+        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+
+    class Session:
+        def __init__(self, *_args, **_kwargs):
+            pass
+
+        def get_providers(self):
+            return ["CPUExecutionProvider"]
+
+        def run(self, _names, feeds):
+            return [feeds["x"] @ feeds["x"]]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    cuda, cpu = checks.check_providers()
+    assert not cuda["starts"]
+    assert "took CPUExecutionProvider instead" in cuda["reason"]
+    assert cpu["starts"]
+
+
+def test_broken_lsl_is_an_answer_not_a_crash(monkeypatch):
+    from emag_rt.streams import lsl
+
+    def broken(_spec):
+        raise StreamError("no sockets")
+
+    monkeypatch.setattr(lsl, "LslSink", broken)
+    assert checks.check_lsl() == {"ok": False, "error": "no sockets"}
+    report = checks.run_checks()
+    assert report["ok"] is False
+    assert "LSL" in report["advice"]

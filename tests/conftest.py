@@ -1,0 +1,191 @@
+"""What all tests share: LSL of their own, real data, child processes that never outlive a test."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from emag_rt.streams.config import lsl_config_text
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Before any LSL call of this process, of MNE-LSL (which loads a liblsl of its own) and of
+# child processes: streams of a lab, or of another test run, must neither be seen nor shown.
+_lsl_dir = tempfile.mkdtemp(prefix="emag_rt-lsl-")
+atexit.register(shutil.rmtree, _lsl_dir, ignore_errors=True)
+_lsl_file = Path(_lsl_dir, "lsl_api.cfg")
+_lsl_file.write_text(lsl_config_text("machine", f"test-{uuid.uuid4().hex}", -3))
+os.environ["LSLAPICFG"] = str(_lsl_file)
+for _name in ("EMAG_RT_LSL_SCOPE", "EMAG_RT_SESSION_ID"):
+    os.environ.pop(_name, None)
+
+
+@pytest.fixture
+def unique_id() -> str:
+    """An LSL source id that nobody else has."""
+    return f"test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder with real recordings: $EMAG_RT_DATA, then subject 1 in MNE's EEGBCI cache."""
+    places = []
+    if os.environ.get("EMAG_RT_DATA"):
+        places.append(Path(os.environ["EMAG_RT_DATA"]))
+    import mne
+
+    cache = mne.get_config("MNE_DATASETS_EEGBCI_PATH") or mne.get_config("MNE_DATA")
+    if cache:
+        places.append(Path(cache, "MNE-eegbci-data/files/eegmmidb/1.0.0/S001"))
+    for place in places:
+        if (place / "S001R03.edf").is_file():
+            return place.resolve()
+    pytest.skip("no real recordings: set EMAG_RT_DATA, or fetch mne.datasets.eegbci subject 1")
+
+
+@pytest.fixture
+def data_file(data_dir: Path) -> Callable[[str], Path]:
+    """Path of one real recording; skips where it is absent."""
+
+    def find(name: str) -> Path:
+        path = data_dir / name
+        if not path.exists():
+            pytest.skip(f"no {name} among the real recordings")
+        return path
+
+    return find
+
+
+def wait_until(predicate: Callable[[], object], deadline_s: float, what: str = "") -> object:
+    """Poll until ``predicate`` is true, and return what it said; fail after the deadline."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > end:
+            pytest.fail(f"not within {deadline_s:g} s: {what or predicate}")
+        time.sleep(0.01)
+
+
+@pytest.fixture(name="wait_until", scope="session")
+def wait_until_fixture() -> Callable[..., object]:
+    """:func:`wait_until`, for tests that cannot import conftest."""
+    return wait_until
+
+
+class Child:
+    """A child process whose output is collected; both pipes are one."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str] | None = None) -> None:
+        self.arguments = arguments
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            arguments,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "160", **(env or {})},
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far."""
+        return "\n".join(self.lines)
+
+    def wait_for(self, text: str, deadline_s: float = 30.0) -> str:
+        """Wait for a line that holds ``text``, and return it."""
+
+        def line() -> str | None:
+            return next((line for line in list(self.lines) if text in line), None)
+
+        def found_or_over() -> object:
+            return line() or self.process.poll() is not None
+
+        wait_until(found_or_over, deadline_s, f"{text!r} in the output of\n{self}")
+        self._settle()
+        found = line()
+        if found is None:
+            pytest.fail(f"exit {self.process.poll()} before {text!r}:\n{self}")
+        return found
+
+    def finish(self, deadline_s: float = 30.0) -> int:
+        """Wait for the end, and return the exit status."""
+        try:
+            code = self.process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"still running after {deadline_s:g} s:\n{self}")
+        self._reader.join(5.0)
+        return code
+
+    def terminate(self, deadline_s: float = 10.0) -> int:
+        """Send SIGTERM, and return the exit status."""
+        self.process.terminate()
+        return self.finish(deadline_s)
+
+    def interrupt(self, deadline_s: float = 10.0) -> int:
+        """Send SIGINT, and return the exit status."""
+        import signal
+
+        self.process.send_signal(signal.SIGINT)
+        return self.finish(deadline_s)
+
+    def kill(self) -> None:
+        """SIGKILL; harmless when it has ended."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(5.0)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def _settle(self) -> None:
+        if self.process.poll() is not None:
+            self._reader.join(5.0)
+
+    def __str__(self) -> str:
+        return f"$ {' '.join(self.arguments)}\n{self.output}"
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., Child]]:
+    """Start child processes: ``spawn("-m", "emag_rt", "simulate", ...)`` runs this Python."""
+    children: list[Child] = []
+
+    def start(*arguments: object, env: dict[str, str] | None = None) -> Child:
+        child = Child([sys.executable, *map(str, arguments)], env)
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.kill()
+        print(f"{child}\n[exit {child.process.returncode}]")  # pytest shows it on failure
+
+
+@pytest.fixture
+def cli(spawn: Callable[..., Child]) -> Callable[..., Child]:
+    """Start the command line in a child process: ``cli("simulate", "--synthetic")``."""
+
+    def start(*arguments: object, env: dict[str, str] | None = None) -> Child:
+        return spawn("-m", "emag_rt", *arguments, env=env)
+
+    return start
