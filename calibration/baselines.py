@@ -278,6 +278,7 @@ def fit_ridge(
     n_lags: int = 16,
     n_look_ahead: int = 0,
     blocks: Sequence[Block] | None = None,
+    guard: int | None = None,
 ) -> RidgeBaseline:
     """Fit ridge on lags -n_look_ahead to n_lags - 1, its penalty by blocked cross-validation.
 
@@ -291,6 +292,9 @@ def fit_ridge(
         Samples waited for.
     blocks : sequence of Block, optional
         The same blocks as for the model it is compared with.
+    guard : int, optional
+        Samples at the start of a block that its fold leaves out; by default the lags. With the
+        guard of the model, cross-validated errors of both are over the same samples.
 
     Returns
     -------
@@ -314,7 +318,9 @@ def fit_ridge(
     def features(x: NDArray[np.float64], start: int, stop: int) -> NDArray[np.float64]:
         return lagged(x, start, stop, n_lags, n_look_ahead)
 
-    grams = accumulate(segments, blocks, features, guard=n_lags + n_look_ahead)
+    grams = accumulate(
+        segments, blocks, features, guard=n_lags + n_look_ahead if guard is None else guard
+    )
     penalty = np.ones((n_lags + n_look_ahead) * n_ld)
     errors = cross_validate(grams, penalty)
     best = int(errors.sum(axis=1).argmin())

@@ -2,10 +2,10 @@
 
 ``y(t) = b + sum_g W_g (tau_g * x)(t)``, with a penalty that grows with the delay,
 ``lam (1 + |mu_g| / spacing)^gamma |W_g|^2``, times the profile's energy so that wide and narrow
-profiles are shrunk alike. Three banks are fitted, each with its own gamma and a penalty an
-output, all chosen by blocked cross-validation; their average, which is again one linear fit, is
-kept unless a single bank is better out of fold. The banks hold the 16-lag ridge, so the result
-is never clearly worse than it.
+profiles are shrunk alike. Three banks are fitted, each with lam and gamma chosen by blocked
+cross-validation, and averaged with the plain 16-lag ridge: the average is again one linear fit,
+its errors are never above the mean of theirs, and the ridge in it bounds what a wrong choice
+costs. Where the ridge alone is better out of fold, it is kept alone.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from calibration.baselines import LAMBDAS, FoldGrams, RidgePath, accumulate
 from calibration.folds import Block, Segment, check_segments, make_blocks
 from calibration.profiles import Bank, apply_taps, candidate_banks, n_lags_of, spacing_s, taps
+from emag_rt.errors import CalibrationError
 
-GAMMAS = (0.0, 1.0, 2.0, 3.0, 4.0)
+GAMMAS = (0.0, 1.0, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class LinearFit:
         Banks that were averaged, joined by ``+``.
     gamma : tuple of float
         Growth of the penalty with delay, a bank.
-    lam : ndarray, shape (n_banks, n_out), float64
-        Penalty of each output, a bank.
+    lam : tuple of float
+        Penalty a bank, as a fraction of the mean eigenvalue of its penalised covariance.
     cv_nmse : ndarray, shape (n_out,), float64
         Out-of-fold error of each output over its power.
     blocks : tuple of Block
@@ -66,7 +67,7 @@ class LinearFit:
     n_lags: int
     bank: str
     gamma: tuple[float, ...]
-    lam: NDArray[np.float64]
+    lam: tuple[float, ...]
     cv_nmse: NDArray[np.float64]
     blocks: tuple[Block, ...]
     fold_weights: NDArray[np.float64]
@@ -117,11 +118,11 @@ class LinearFit:
 
 @dataclass(frozen=True)
 class _Choice:
-    """One bank at its best gamma and penalties; weights stand on the union of the banks."""
+    """One bank at its best gamma and penalty; weights stand on the union of the banks."""
 
     bank: str
     gamma: float
-    lam: NDArray[np.float64]
+    lam: float
     weights: NDArray[np.float64]
     bias: NDArray[np.float64]
     fold_weights: NDArray[np.float64]
@@ -148,25 +149,29 @@ def _fit_bank(
     growth: NDArray[np.float64],
     gammas: Sequence[float],
 ) -> _Choice:
-    """Choose gamma over all outputs and the penalty an output, then fit; see `_Choice`."""
-    n_all, part = grams.total.zy.shape[0], grams.part(columns)
+    """Choose gamma and the penalty over all outputs, then fit; see `_Choice`.
+
+    A penalty an output follows chance: tried, it was worse on later data (see docs/accuracy.md).
+    """
+    (n_all, n_out), part = grams.total.zy.shape, grams.part(columns)
     training = [part.training(fold) for fold in range(len(part.folds))]
-    best: tuple[float, float, NDArray[np.float64], list[RidgePath]] | None = None
+    best: tuple[float, float, float, list[RidgePath]] | None = None
     for gamma in gammas:
         penalty = energy * growth**gamma
         paths = [RidgePath(gram, penalty) for gram in training]
         pairs = zip(paths, part.folds, strict=True)
-        errors = np.sum([path.errors(held, LAMBDAS) for path, held in pairs], axis=0)
-        score = float(errors.min(axis=0).sum())
-        if best is None or score < best[0]:
-            best = (score, gamma, LAMBDAS[errors.argmin(axis=0)], paths)
-    assert best is not None, "gammas must not be empty"
+        errors = sum(path.errors(held, LAMBDAS).sum(axis=1) for path, held in pairs)
+        place = int(np.argmin(errors))
+        if best is None or errors[place] < best[0]:
+            best = (float(errors[place]), gamma, float(LAMBDAS[place]), paths)
+    if best is None:
+        raise CalibrationError("gammas must hold at least one value, got none. Use the default.")
     _, gamma, lam, paths = best
     whole = RidgePath(part.total, energy * growth**gamma)
-    weights = np.zeros((len(paths) + 1, n_all, len(lam)))
-    biases = np.empty((len(paths) + 1, len(lam)))
+    weights = np.zeros((len(paths) + 1, n_all, n_out))
+    biases = np.empty((len(paths) + 1, n_out))
     for index, path in enumerate([*paths, whole]):
-        solved = path.weights(lam)
+        solved = path.weights(np.array([lam]))
         weights[index, columns], biases[index] = solved, path.bias(solved)
     return _Choice(name, gamma, lam, weights[-1], biases[-1], weights[:-1], biases[:-1])
 
@@ -185,6 +190,17 @@ def _held_out_error(
 def _average(choices: Sequence[_Choice]) -> tuple[NDArray[np.float64], ...]:
     names = ("weights", "bias", "fold_weights", "fold_bias")
     return tuple(np.mean([getattr(choice, name) for choice in choices], axis=0) for name in names)
+
+
+def _plan(
+    sfreq: float, n_look_ahead: int, banks: Sequence[Bank] | None, gammas: Sequence[float]
+) -> tuple[list[Bank], list[Sequence[float]]]:
+    """Banks to average, and the gammas that each may choose from."""
+    if banks is not None:
+        return list(banks), [gammas] * len(banks)
+    named = candidate_banks(sfreq, n_look_ahead)
+    anchor = Bank("ridge", named[0].centers_s, named[0].widths_s)
+    return [anchor, *named], [(0.0,), *[gammas] * len(named)]
 
 
 def fit_linear(
@@ -208,7 +224,8 @@ def fit_linear(
     n_look_ahead : int
         Samples waited for.
     banks : sequence of Bank, optional
-        Candidates; by default :func:`calibration.profiles.candidate_banks`.
+        Banks to average, the first of them the fallback; by default the exact delays without
+        growth (lagged ridge), then :func:`calibration.profiles.candidate_banks`.
     gammas : sequence of float
         Growths of the penalty with delay to try.
     blocks : sequence of Block, optional
@@ -217,7 +234,7 @@ def fit_linear(
     Returns
     -------
     LinearFit
-        The average of the banks, or the best one where that is better out of fold.
+        The average of the banks, or the first alone where that is better out of fold.
 
     Raises
     ------
@@ -225,7 +242,7 @@ def fit_linear(
         If the segments do not fit together or are too short.
     """
     n_ld, n_out = check_segments(segments)
-    used = tuple(banks) if banks is not None else candidate_banks(sfreq, n_look_ahead)
+    used, growths = _plan(sfreq, n_look_ahead, banks, gammas)
     blocks = tuple(blocks) if blocks is not None else make_blocks([len(x) for x, _ in segments])
     union, places = _union(used)
     n_lags = n_lags_of(union, sfreq, n_look_ahead)
@@ -238,13 +255,11 @@ def fit_linear(
     growth = 1.0 + np.abs(union.centers_s) / spacing_s(sfreq)
     energy = (kernel**2).sum(axis=1)
     choices = []
-    for bank, place in zip(used, places, strict=True):
+    for bank, place, tried in zip(used, places, growths, strict=True):
         columns = (place[:, None] * n_ld + np.arange(n_ld)).ravel()
         scales = (np.repeat(energy[place], n_ld), np.repeat(growth[place], n_ld))
-        choices.append(_fit_bank(bank.name, grams, columns, *scales, gammas))
-    groups: list[list[_Choice]] = [[choice] for choice in choices]
-    if len(choices) > 1:
-        groups.append(choices)
+        choices.append(_fit_bank(bank.name, grams, columns, *scales, tried))
+    groups = [choices[:1], choices]
     errors = [_held_out_error(grams, *_average(group)[2:]) for group in groups]
     best = int(np.argmin([error.sum() for error in errors]))
     weights, bias, fold_weights, fold_bias = _average(groups[best])
@@ -263,7 +278,7 @@ def fit_linear(
         n_lags=n_lags_of(bank, sfreq, n_look_ahead),
         bank="+".join(choice.bank for choice in groups[best]),
         gamma=tuple(choice.gamma for choice in groups[best]),
-        lam=np.array([choice.lam for choice in groups[best]]),
+        lam=tuple(choice.lam for choice in groups[best]),
         cv_nmse=errors[best] / power,
         blocks=blocks,
         fold_weights=fold_weights.reshape(-1, *shape)[:, kept],

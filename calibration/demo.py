@@ -99,7 +99,12 @@ def run_demo(out: Path, seconds: float, seed: int, tell: Tell) -> DemoResult:
     environment = {**os.environ, "EMAG_RT_LSL_SCOPE": "machine", "EMAG_RT_SESSION_ID": session}
     tell(f"calibrating: {N_LD} of 64 channels")
     calibrate = ["calibrate", "calibration_raw.fif", "--ld", str(N_LD), "--out", "demo.emag"]
-    _run([*calibrate, "--seed", str(seed), "--no-refine", "--quiet"], out, environment, "calibrate.log")
+    _run(
+        [*calibrate, "--seed", str(seed), "--no-refine", "--quiet"],
+        out,
+        environment,
+        "calibrate.log",
+    )
     bundle = load_bundle(out / "demo.emag")
     source_id = f"demo-{session}"
     play = ["simulate", "--recording", "play_raw.fif", "--channels", "ld:demo.emag"]

@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from calibration.assemble import (
     choose_start,
@@ -24,6 +25,7 @@ from calibration.baselines import RidgeBaseline, fit_ridge
 from calibration.closed_form import LinearFit, fit_linear
 from calibration.export import make_bundle
 from calibration.folds import make_blocks
+from calibration.profiles import candidate_banks, n_lags_of
 from calibration.refine import Refinement, refine_field
 from calibration.residual import ResidualNet, fit_residual
 from calibration.scoring import cross_validated_scores
@@ -164,9 +166,11 @@ class FieldCalibrator:
     def _fit_baselines(self) -> None:
         blocks = make_blocks([len(x) for x, _ in self.targets_])
         lags = {"ridge": 1, "lagged_ridge": N_BASELINE_LAGS}
+        sfreq, ahead = self.session_.sfreq, self.n_look_ahead
+        guard = max(n_lags_of(bank, sfreq, ahead) for bank in candidate_banks(sfreq, ahead))
         # Ridge alone sees the present sample only, whatever the look-ahead.
         self.baselines_: dict[str, RidgeBaseline] = {
-            name: fit_ridge(self.targets_, n, 0 if n == 1 else self.n_look_ahead, blocks)
+            name: fit_ridge(self.targets_, n, 0 if n == 1 else ahead, blocks, guard)
             for name, n in lags.items()
         }
 
@@ -263,6 +267,10 @@ class FieldCalibrator:
     def _timed(self, name: str, share: float, what: str, run: Callable[[], T]) -> T:
         self._progress(share, what)
         started = time.perf_counter()
-        result = run()
+        # The eigenproblems here are small: sharing one among BLAS threads gains little on idle
+        # cores and costs a factor of ten on busy ones. Torch's stages keep their threads.
+        torch_runs = name in ("residual", "field")
+        with threadpool_limits(None if torch_runs else 1, user_api="blas"):
+            result = run()
         self.timings_[name] = round(time.perf_counter() - started, 3)
         return result

@@ -324,7 +324,7 @@ def _relative_to_ld(
     """All channels relative to the LD mean, the mean taken by the very code that serves."""
     labels = tuple(montage.labels[i] for i in rows)
     settings = FrontEndSettings(labels, sos, sfreq)
-    centred = []
+    centred: list[FloatArray] = []
     for recording in recordings:
         for start, stop in _long_enough(recording, sfreq):
             frontend = FrontEnd(settings, recording.labels)

@@ -78,8 +78,10 @@ def main(refine: bool, names: tuple[str, ...], as_json: bool) -> None:
     settings = CalibrationSettings(refine=refine)
     chosen = {name: case for name, case in CASES.items() if not names or name in names}
     results = {}
-    click.echo("| recording (LD → HD) | field | lagged ridge | ridge | spherical spline "
-               "| field / lagged ridge | field / spline | to fit |")
+    click.echo(
+        "| recording (LD → HD) | field | lagged ridge | ridge | spherical spline "
+        "| field / lagged ridge | field / spline | to fit |"
+    )
     click.echo("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, case in chosen.items():
         results[name] = result = run_case(Path(data), case, settings)

@@ -63,6 +63,7 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         "field.safetensors": save_tensors(contiguous),
         "render.onnx": bundle.onnx,
     }
+    part: Path | None = None
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in MEMBERS:
@@ -72,12 +73,15 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         with tempfile.NamedTemporaryFile(
             dir=target.parent, prefix=f".{target.name}.", delete=False
         ) as handle:
+            part = Path(handle.name)
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
-        Path(handle.name).chmod(0o644)
-        os.replace(handle.name, target)
+        part.chmod(0o644)
+        os.replace(part, target)
     except OSError as error:
+        if part is not None:
+            part.unlink(missing_ok=True)
         raise BundleError(f"bundle {target}: cannot be written: {error.strerror}.") from error
     return hashlib.sha256(data).hexdigest()
 
@@ -105,12 +109,12 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
         manifest = _read_manifest(blobs["manifest.json"])
         tensors = _read_tensors(blobs["field.safetensors"])
         activation: Activation = "relu" if manifest.render.get("activation") == "relu" else "gelu"
-        n_ld = len(manifest.ld)
+        _ = manifest.ld_montage, manifest.hd_montage  # labels that mean one electrode are refused
         return Bundle(
             manifest=manifest,
             model=arrays.read_model(tensors, manifest, activation),
             operator=arrays.read_operator(tensors, manifest, activation),
-            covariance=arrays.take(tensors, "ld_covariance", n_ld, n_ld),
+            covariance=arrays.read_covariance(tensors, manifest),
             onnx=blobs["render.onnx"],
             baselines=arrays.read_baselines(tensors, manifest),
             sha256=digest,

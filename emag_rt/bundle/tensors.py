@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from emag_rt.bundle.bundle import Baseline
 from emag_rt.bundle.manifest import Manifest
-from emag_rt.core.drive import Activation, Drive, HiddenBranch
+from emag_rt.core.drive import Activation, Drive, HiddenBranch, n_units
 from emag_rt.core.field import GaussianField
-from emag_rt.core.folding import PackedHidden, PackedOperator
+from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import BundleError
 
@@ -69,25 +69,38 @@ def _layers(prefix: str, layers: tuple[tuple[FloatArray, FloatArray], ...]) -> T
 
 
 def _read_layers(tensors: Tensors, prefix: str) -> tuple[tuple[FloatArray, FloatArray], ...]:
+    """Layers that chain; the first is dense, further ones may be block-diagonal (3-D)."""
     layers: list[tuple[FloatArray, FloatArray]] = []
+    width: int | None = None
     while f"{prefix}.layers.{len(layers)}.weight" in tensors:
         key = f"{prefix}.layers.{len(layers)}"
-        layers.append((tensors[f"{key}.weight"], take(tensors, f"{key}.bias")))
+        blocks = (None,) if layers and tensors[f"{key}.weight"].ndim == 3 else ()
+        weight = take(tensors, f"{key}.weight", *blocks, None, None)
+        n_out, n_in = n_units(weight)
+        if width is not None and n_in != width:
+            raise BundleError(
+                f"field.safetensors: {key}.weight must take the {width} outputs of the layer "
+                f"before, got {n_in}."
+            )
+        layers.append((weight, take(tensors, f"{key}.bias", n_out)))
+        width = n_out
+    if not layers:
+        raise BundleError(f"field.safetensors: {prefix} must have layers, got none.")
     return tuple(layers)
 
 
 def take(tensors: Tensors, name: str, *shape: int | None) -> FloatArray:
-    """An array that must be there, with the given shape (None for any length)."""
+    """An array that must be there, not empty, with the given shape (None for any length)."""
     value = tensors.get(name)
     if value is None:
         raise BundleError(f"field.safetensors must hold {name!r}; it does not. Calibrate again.")
-    fits = not shape or (
-        value.ndim == len(shape)
-        and all(w is None or w == n for w, n in zip(shape, value.shape, strict=True))
+    fits = value.ndim == len(shape) and all(
+        n > 0 and w in (None, n) for w, n in zip(shape, value.shape, strict=True)
     )
     if not fits:
+        wanted = ", ".join("any" if w is None else str(w) for w in shape)
         raise BundleError(
-            f"field.safetensors: {name!r} must have shape {shape}, got {value.shape}."
+            f"field.safetensors: {name!r} must have shape ({wanted}), got {value.shape}."
         )
     return value
 
@@ -133,32 +146,41 @@ def read_operator(tensors: Tensors, manifest: Manifest, activation: Activation) 
     taps = take(tensors, "packed.taps", None, None)
     n_positions = manifest.n_window if manifest.anchor == "window" else 1
     hidden = None
-    longest = taps.shape[1]
     if "packed.hidden.taps" in tensors:
+        encoder = take(tensors, "packed.hidden.taps", None, None)
         layers = _read_layers(tensors, "packed.hidden")
-        if not layers:
-            raise BundleError("field.safetensors: the hidden branch must have layers, got none.")
+        take(tensors, "packed.hidden.layers.0.weight", None, len(encoder) * n_ld)
         out_taps = take(tensors, "packed.hidden.out_taps", None, None)
         width = len(layers[-1][1]) * len(out_taps)
         hidden = PackedHidden(
-            take(tensors, "packed.hidden.taps", None, None),
+            encoder,
             layers,
             activation,
             out_taps,
             take(tensors, "packed.hidden.weights", n_positions, n_out, width),
         )
-        longest = max(longest, hidden.taps.shape[1] + out_taps.shape[1] - 1)
     return PackedOperator(
         manifest.anchor,
         n_ld,
         n_out,
         manifest.look_ahead_samples,
-        longest - 1,
+        context_of(taps, hidden, manifest.look_ahead_samples),
         taps,
         take(tensors, "packed.weights", n_positions, n_out, len(taps) * n_ld),
         take(tensors, "packed.bias", n_positions, n_out),
         hidden,
     )
+
+
+def read_covariance(tensors: Tensors, manifest: Manifest) -> FloatArray:
+    """Calibration covariance of the LD channels: without it bad channels cannot be judged."""
+    n_ld = len(manifest.ld)
+    covariance = take(tensors, "ld_covariance", n_ld, n_ld)
+    if not np.allclose(covariance, covariance.T) or not (np.diag(covariance) > 0).all():
+        raise BundleError(
+            "field.safetensors: 'ld_covariance' must be symmetric with a positive diagonal."
+        )
+    return covariance
 
 
 def read_baselines(tensors: Tensors, manifest: Manifest) -> dict[str, Baseline]:

@@ -52,17 +52,49 @@ def activate(name: Activation, values: NDArray[np.floating]) -> NDArray[np.float
     return np.asarray(half * values * (1 + erf(values * root)))
 
 
+def n_units(weight: NDArray[np.floating]) -> tuple[int, int]:
+    """Outputs and inputs of a layer's weight, dense (2-D) or block-diagonal (3-D)."""
+    n_blocks = weight.shape[0] if weight.ndim == 3 else 1
+    return n_blocks * weight.shape[-2], n_blocks * weight.shape[-1]
+
+
+def dense(
+    z: NDArray[np.floating], weight: NDArray[np.floating], bias: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """One linear layer.
+
+    Parameters
+    ----------
+    z : ndarray, shape (n_times, n_in)
+        Input.
+    weight : ndarray, shape (n_out, n_in), or (n_blocks, n_out / n_blocks, n_in / n_blocks)
+        Dense, or the blocks of a block-diagonal matrix.
+    bias : ndarray, shape (n_out,)
+        Bias.
+
+    Returns
+    -------
+    ndarray, shape (n_times, n_out)
+        ``z @ weight.T + bias``.
+    """
+    if weight.ndim == 2:
+        return z @ weight.T + bias
+    n_blocks, _, n_in = weight.shape
+    parts = z.reshape(len(z), n_blocks, n_in).swapaxes(0, 1) @ weight.swapaxes(1, 2)
+    return parts.swapaxes(0, 1).reshape(len(z), -1) + bias
+
+
 def run_layers(
     layers: tuple[tuple[NDArray[np.floating], NDArray[np.floating]], ...],
     activation: Activation,
     z: NDArray[np.floating],
 ) -> NDArray[np.floating]:
-    """Apply dense layers, each followed by the activation.
+    """Apply layers (see :func:`dense`), each followed by the activation.
 
     Parameters
     ----------
-    layers : tuple of (weight (n_out, n_in), bias (n_out,))
-        Dense layers.
+    layers : tuple of (weight, bias)
+        Linear layers, dense or block-diagonal.
     activation : {"gelu", "relu"}
         Non-linearity.
     z : ndarray, shape (n_times, n_in)
@@ -74,7 +106,7 @@ def run_layers(
         Activations of the last layer.
     """
     for weight, bias in layers:
-        z = activate(activation, z @ weight.T + bias)
+        z = activate(activation, dense(z, weight, bias))
     return z
 
 
@@ -87,7 +119,8 @@ class HiddenBranch:
     taps : ndarray, shape (n_taps, n_lags), float64
         Encoder taps; lag 0 is the newest sample waited for (the look-ahead).
     layers : tuple of (weight, bias)
-        Dense layers on the filtered features (tap-major), each followed by the activation.
+        Layers on the filtered features (tap-major), each followed by the activation; the first
+        is dense, further ones may be block-diagonal (see :func:`dense`).
     activation : {"gelu", "relu"}
         Non-linearity.
     readout : ndarray, shape (n_points, n_hidden), float64
@@ -105,11 +138,17 @@ class HiddenBranch:
     def __post_init__(self) -> None:
         width = None
         for weight, bias in self.layers:
-            if width is not None and weight.shape[1] != width:
+            if weight.ndim != 2 and (width is None or weight.ndim != 3):
                 raise SettingsError(
-                    f"hidden layers must chain, got input {weight.shape[1]} after output {width}."
+                    "hidden weights must be matrices, or stacks of blocks after the first layer, "
+                    f"got shape {weight.shape}."
                 )
-            width = weight.shape[0]
+            n_out, n_in = n_units(weight)
+            if width is not None and n_in != width:
+                raise SettingsError(
+                    f"hidden layers must chain, got input {n_in} after output {width}."
+                )
+            width = n_out
             if bias.shape != (width,):
                 raise SettingsError(f"hidden bias must have shape ({width},), got {bias.shape}.")
         if width is None or self.readout.ndim != 2 or self.readout.shape[1] != width:

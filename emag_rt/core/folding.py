@@ -119,7 +119,7 @@ def fold(model: FieldModel, positions_mm: ArrayLike) -> PackedOperator:
         n_ld=model.n_ld,
         n_out=len(positions),
         look_ahead=model.look_ahead,
-        n_context=_context(taps, hidden),
+        n_context=context_of(taps, hidden, model.look_ahead),
         taps=taps,
         weights=weights,
         bias=bias,
@@ -227,11 +227,12 @@ def _compress(matrices: FloatArray) -> tuple[FloatArray, FloatArray]:
     return taps[:, :kept].copy(), np.swapaxes(weights, 0, 1).reshape(1, n_out, rank * n_in)
 
 
-def _context(taps: FloatArray, hidden: PackedHidden | None) -> int:
+def context_of(taps: FloatArray, hidden: PackedHidden | None, look_ahead: int) -> int:
+    """Samples before the newest one that folded operators, or the LD mean added back, need."""
     longest = taps.shape[1]
     if hidden is not None:
         longest = max(longest, hidden.taps.shape[1] + hidden.out_taps.shape[1] - 1)
-    return longest - 1
+    return max(longest - 1, look_ahead)
 
 
 def _blocks(n_points: int, bytes_per_point: int) -> list[slice]:

@@ -107,4 +107,4 @@ class FieldModel:
         if self.anchor == "stream":
             after = self.n_lags - self.look_ahead
             return max(memory + self.n_lags - 1, encoder + after - 1) - 1
-        return max(memory, encoder) - 1
+        return max(memory - 1, encoder - 1, self.look_ahead)

@@ -24,6 +24,7 @@ from emag_rt.engine.server import Server
 from emag_rt.engine.settings import ServeSettings
 from emag_rt.engine.statistics import ServerStatus
 from emag_rt.engine.upsampler import Upsampler
+from emag_rt.errors import StreamNotFound
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.lsl import (
     LslMarkerSink,
@@ -40,7 +41,9 @@ log = logging.getLogger(__name__)
 _LINGER_S = 0.3
 
 
-def run_daemon(bundle_path: str, settings: ServeSettings, *, quiet: bool = False) -> ServerStatus:
+def run_daemon(
+    bundle_path: str, settings: ServeSettings, *, quiet: bool = False
+) -> ServerStatus | None:
     """Serve until SIGINT, SIGTERM or the set duration.
 
     Parameters
@@ -54,8 +57,8 @@ def run_daemon(bundle_path: str, settings: ServeSettings, *, quiet: bool = False
 
     Returns
     -------
-    ServerStatus
-        The last status.
+    ServerStatus or None
+        The last status; None when told to end before there was a source.
 
     Raises
     ------
@@ -65,7 +68,12 @@ def run_daemon(bundle_path: str, settings: ServeSettings, *, quiet: bool = False
     bundle = load_bundle(bundle_path)
     configure(settings.lsl.scope, settings.lsl.session_id)
     with _stop_signals() as stop, contextlib.ExitStack() as stack:
-        source = _open_source(settings, stop)
+        try:
+            source = _open_source(settings, stop)
+        except StreamNotFound:
+            if stop.is_set():  # told to end while waiting: that is no failure
+                return None
+            raise
         stack.callback(source.close)
         upsampler = _make_upsampler(bundle, source.format, settings)
         _warm_up(upsampler)
@@ -125,6 +133,7 @@ def _open_source(settings: ServeSettings, stop: threading.Event) -> LslSource:
         kind = "EEG"
     query = StreamQuery(source_id=wanted.source_id, name=wanted.name, type=kind)
     timeout_s = math.inf if wanted.wait else wanted.timeout_s
+    log.info("waiting for the source: %s", query)
     return LslSource.open(query, timeout_s, stop=stop.is_set)
 
 

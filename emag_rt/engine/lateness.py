@@ -25,6 +25,10 @@ class Lateness:
 
     def __init__(self, settings: LatencySettings) -> None:
         self._settings = settings
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what is usual, as when the source's clock has jumped."""
         self._recent = self._before = float("inf")
         self._since: float | None = None
 

@@ -60,7 +60,8 @@ class StatusFile:
     def __init__(self, path: str) -> None:
         self._own = path != "-"
         try:
-            self._file: IO[str] = Path(path).open("w") if self._own else sys.stdout
+            file = Path(path).open("w") if self._own else sys.stdout  # noqa: SIM115 - as long as we
+            self._file: IO[str] = file
         except OSError as error:
             raise SettingsError(
                 f"--status-json {path}: cannot be written: {error.strerror}."

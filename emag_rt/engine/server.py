@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 Float32 = NDArray[np.float32]
 Stamps = NDArray[np.float64]
 POLL_S = 0.2
+# A source that was restarted leaves a gap and is silent for about a second before liblsl has
+# it back, which may be too short to count as stale.
+_RESTART_S = 0.5
 
 
 class Server:
@@ -118,11 +121,16 @@ class Server:
         samples, stamps = self._source.pull(timeout_s)
         now = self._clock()
         if len(stamps):
+            silent_s = now - self._last_arrival
+            maybe_restarted = self.state == "running" and silent_s > _RESTART_S
             self._arrived(now)
             self.counters.samples_in += len(stamps)
             self._newest_stamp = float(stamps[-1])
             self._lateness.observe(now, now - self._newest_stamp)
-            for piece in self._timeline.split(samples, stamps):
+            pieces = self._timeline.split(samples, stamps)
+            if maybe_restarted and any(piece.kind != "data" for piece in pieces):
+                self._check_source()
+            for piece in pieces:
                 self._handle(piece)
             self._render_s = self._clock() - now
             self._watch_channels()
@@ -155,14 +163,17 @@ class Server:
 
     def _arrived(self, now: float) -> None:
         if self.state == "stale":
-            # liblsl recovers a stream by id alone: the amplifier may have come back changed.
-            check_return(self._format, self._source.current_format(5.0))
+            self._check_source()
             self.counters.recovered += 1
             silent_s = now - self._last_arrival
             log.warning("the source is back after %.1f s", silent_s)
             self._mark("recovered", silent_s=round(silent_s, 3))
         self.state = "running"
         self._last_arrival = now
+
+    def _check_source(self) -> None:
+        """Make sure of the source: liblsl recovers it by id alone, it may have changed."""
+        check_return(self._format, self._source.current_format(5.0))
 
     def _handle(self, piece: Piece) -> None:
         if piece.kind == "data":
@@ -177,6 +188,10 @@ class Server:
         else:
             self._publish(*self.upsampler.flush())
             self.upsampler.reset()
+            self._lateness.reset()  # ages on the old clock say nothing about those on the new
+            if self._newest_stamp is not None:
+                now = self._clock()
+                self._lateness.observe(now, now - self._newest_stamp)
             self.counters.jumps += 1
             log.warning("the source's clock jumped by %.3f s: anchored anew", piece.step_s)
             self._mark("clock_jump", step_s=round(piece.step_s, 3))

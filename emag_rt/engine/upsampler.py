@@ -149,8 +149,8 @@ class Upsampler:
         timestamps : array_like, shape (n_times,), optional
             Capture stamps in s; by default seconds since the first sample.
         skip : bool
-            Do not render these samples (they are late): their rows are NaN, but the state
-            moves on as if they had been.
+            Do not render now (these samples are late): the rows they complete are NaN, but
+            the state moves on as if they had been rendered.
 
         Returns
         -------
@@ -186,7 +186,7 @@ class Upsampler:
         hd, out_stamps = self._render(ld, stamps, False)
         if not len(self._owed):
             return hd, out_stamps
-        held = np.repeat(self._last_ld, len(self._owed), axis=0)
+        held = np.repeat(self._last_ld, self.look_ahead, axis=0)
         rest = self._finish(self._renderer.push(held))
         hd = np.concatenate([hd, rest[-len(self._owed) :]])
         out_stamps = np.concatenate([out_stamps, self._owed])
@@ -209,7 +209,8 @@ class Upsampler:
         self, ld: NDArray[np.float64], stamps: Stamps
     ) -> tuple[NDArray[np.float64], Stamps]:
         """Hold samples back until a hop is complete."""
-        self._pending.append((ld, stamps))
+        # A copy: a source may use the memory of its stamps again.
+        self._pending.append((ld, stamps.copy()))
         self._n_pending += len(ld)
         if self._n_pending < self.hop:
             return ld[:0], stamps[:0]

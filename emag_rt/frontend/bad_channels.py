@@ -109,10 +109,12 @@ class BadChannelMonitor:
         """Samples until the present block ends."""
         return self.n_block - self._filled
 
-    def break_now(self, broken: BoolArray) -> None:
-        """Mark channels that hold non-finite or railed samples: bad from now on."""
+    def break_now(self, broken: BoolArray) -> bool:
+        """Mark channels that hold non-finite or railed samples; True when ``bad`` changed."""
         self._broken |= broken
+        news = bool((broken & ~self.bad).any())
         self.bad = self.bad | broken
+        return news
 
     def add(self, raw: FloatArray, filtered: FloatArray) -> bool:
         """Take in samples, at most :attr:`room` of them.

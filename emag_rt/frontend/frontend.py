@@ -158,8 +158,8 @@ class FrontEnd:
         cuts = 1 + np.flatnonzero((so_far[1:] != so_far[:-1]).any(axis=1))
         runs = []
         for start, stop in pairwise([0, *cuts, len(raw)]):
-            monitor.break_now(so_far[start])
-            self._refill(monitor)
+            if monitor.break_now(so_far[start]):
+                self._refill(monitor)
             runs.append(self._run(raw[start:stop], monitor))
         return np.concatenate(runs)
 

@@ -1,4 +1,10 @@
-"""The ``direct`` engine: the mixture equation as written, in float64; the oracle."""
+"""The ``direct`` engine: the mixture equation as written, in float64.
+
+The sum runs over every Gaussian at every lag, as in :mod:`emag_rt.core.direct`; kernel values are
+kept between pushes, and terms below 1e-13 (a Gaussian far from that lag) are left out. That makes
+it slow, but able to follow a live stream of a usual montage, so that the folding can be
+checked where it is used.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emag_rt.core.direct import render_direct
-from emag_rt.core.drive import reference_free
+from emag_rt.core.drive import causal_fir, reference_free
+from emag_rt.core.field import GaussianField
+from emag_rt.core.model import FieldModel
 from emag_rt.render.base import FloatArray, History, RenderPlan
 
 _BLOCK = 512
+
+
+_NEGLIGIBLE = 1e-13
 
 
 class DirectRenderer:
@@ -25,6 +36,7 @@ class DirectRenderer:
 
     def __init__(self, plan: RenderPlan) -> None:
         self._plan = plan
+        self._terms = _lag_terms(plan.model, plan.positions_mm)
         self._history = History(plan.model.n_context, plan.model.n_ld)
         self._delay = History(plan.model.look_ahead, plan.model.n_ld)
         self.reset()
@@ -43,7 +55,9 @@ class DirectRenderer:
 
     def push(self, ld: FloatArray) -> NDArray[np.float32]:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
-        blocks = [self._push(ld[i : i + _BLOCK]) for i in range(0, max(1, len(ld)), _BLOCK)]
+        if len(ld) == 0:
+            return np.zeros((0, len(self._plan.positions_mm)), dtype=np.float32)
+        blocks = [self._push(ld[i : i + _BLOCK]) for i in range(0, len(ld), _BLOCK)]
         return np.concatenate(blocks)
 
     def _push(self, ld: FloatArray) -> NDArray[np.float32]:
@@ -51,9 +65,66 @@ class DirectRenderer:
         current = self._delay.append(ld)[:n]
         with_context = self._history.append(reference_free(ld)[0])
         plan = self._plan
-        out = render_direct(plan.model, plan.positions_mm, with_context, self._position)
+        if plan.model.anchor == "window":
+            out = render_direct(plan.model, plan.positions_mm, with_context, self._position)
+        else:
+            out = self._sum(with_context / plan.model.scale_uv, n)
         self._position += n
         out += current.mean(axis=1, keepdims=True)
         for row, column in plan.measured:
             out[:, row] = current[:, column]
         return out.astype(np.float32)
+
+    def _sum(self, x: FloatArray, n: int) -> FloatArray:
+        """Mixture sum of the ``stream`` anchor from features with context."""
+        model = self._plan.model
+        drive, hidden = model.drive, model.drive.hidden
+        after = model.n_lags - model.look_ahead
+        z = causal_fir(drive.taps, x[len(x) - n - model.n_lags - drive.taps.shape[1] + 2 :])
+        h: NDArray[np.floating] = np.zeros((n + after - 1, 0))
+        if hidden is not None:
+            h = hidden.features(x[len(x) - n - after - hidden.taps.shape[1] + 2 :])
+        out = np.zeros((n, len(self._plan.positions_mm)))
+        for lag, (points, gaussians, kernel) in enumerate(self._terms):
+            amplitudes = z[len(z) - lag - n : len(z) - lag] @ drive.readout[points, gaussians].T
+            amplitudes += model.field.amplitudes[points, gaussians]
+            back = lag - model.look_ahead
+            if hidden is not None and back >= 0 and hidden.gains[gaussians].any():
+                shared = h[len(h) - back - n : len(h) - back] @ hidden.readout.T
+                amplitudes += shared[:, points] * hidden.gains[gaussians]
+            out += amplitudes @ kernel.T
+        return out
+
+
+_Term = tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]
+
+
+def _lag_terms(model: FieldModel, positions_mm: FloatArray) -> list[_Term]:
+    """For each lag of the ``stream`` anchor: points, Gaussians, and their kernel (n_e, k)."""
+    if model.anchor == "window":
+        return []
+    terms = []
+    for tau in model.tau_s:
+        near = _near_in_time(model.field, float(tau))
+        kernel = _only(model.field, near).kernel(positions_mm, float(tau))
+        points, columns = np.nonzero(kernel.max(axis=0) > _NEGLIGIBLE)
+        terms.append((points, near[columns], np.ascontiguousarray(kernel[:, points, columns])))
+    return terms
+
+
+def _near_in_time(field: GaussianField, tau_s: float) -> NDArray[np.intp]:
+    """Gaussians worth a look at ``tau_s``: all, unless space and time are apart."""
+    shared = field.shared_profiles()
+    if shared is None:
+        return np.arange(field.n_gaussians)
+    mu_s, rate = shared
+    return np.flatnonzero(np.exp(-0.5 * ((tau_s - mu_s) * rate) ** 2) > _NEGLIGIBLE)
+
+
+def _only(field: GaussianField, gaussians: NDArray[np.intp]) -> GaussianField:
+    return GaussianField(
+        field.centers_mm,
+        field.mu_s[:, gaussians],
+        field.cholesky[:, gaussians],
+        field.amplitudes[:, gaussians],
+    )

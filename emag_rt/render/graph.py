@@ -120,13 +120,24 @@ def _hidden(g: _Builder, by_channel: str, operator: PackedOperator, hidden: Pack
     n_after = hidden.out_taps.shape[1] - 1
     z = _fir(g, by_channel, hidden.taps, operator.n_context - n_after, operator.n_ld)
     for weight, bias in hidden.layers:
-        dense = g.add("Gemm", [z, g.f32(weight.T), g.f32(bias)])
-        z = _activate(g, hidden.activation, dense)
+        z = _activate(g, hidden.activation, _layer(g, z, weight, bias))
     if hidden.out_taps.shape != (1, 1):
         n_hidden = len(hidden.layers[-1][1])
         z = _fir(g, g.add("Transpose", [z], perm=[1, 0]), hidden.out_taps, n_after, n_hidden)
         return _read_out(g, z, hidden.weights)
     return _read_out(g, z, hidden.weights * hidden.out_taps[0, 0])
+
+
+def _layer(g: _Builder, z: str, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> str:
+    if weight.ndim == 2:
+        return g.add("Gemm", [z, g.f32(weight.T), g.f32(bias)])
+    n_blocks, n_out, n_in = weight.shape
+    apart = g.add("Reshape", [z, g.ints(-1, n_blocks, n_in)])
+    by_block = g.add("Transpose", [apart], perm=[1, 0, 2])
+    product = g.add("MatMul", [by_block, g.f32(weight.swapaxes(1, 2))])
+    by_time = g.add("Transpose", [product], perm=[1, 0, 2])
+    joined = g.add("Reshape", [by_time, g.ints(-1, n_blocks * n_out)])
+    return g.add("Add", [joined, g.f32(bias)])
 
 
 def _activate(g: _Builder, activation: Activation, x: str) -> str:

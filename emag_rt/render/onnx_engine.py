@@ -17,6 +17,7 @@ from emag_rt.render.base import FloatArray, History, RenderPlan
 
 log = logging.getLogger(__name__)
 _BLOCK = 4096
+_FOREIGN = "The bundle's render.onnx does not belong to its manifest."
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
@@ -87,19 +88,18 @@ class OnnxRenderer:
         self._n_context = op.n_context
         self._session = self._start(graph, op.n_ld, require_gpu)
         self.name = "onnx-cuda" if self._session.get_providers()[0] == CUDA else "onnx-cpu"
-        self._check_shapes(op.n_ld)
         self._history = History(op.n_context, op.n_ld, np.float32)
         self.reset()
 
     def _start(self, graph: bytes, n_ld: int, require_gpu: bool) -> ort.InferenceSession:
         """On CUDA where it must, or really starts and is quicker; else on the CPU."""
         if require_gpu:
-            return make_session(graph, CUDA)
-        cpu = make_session(graph, CPU)
+            return self._checked(make_session(graph, CUDA), n_ld)
+        cpu = self._checked(make_session(graph, CPU), n_ld)
         if not (CUDA in ort.get_available_providers() and _has_nvidia_device()):
             return cpu
         try:
-            cuda = make_session(graph, CUDA)
+            cuda = self._checked(make_session(graph, CUDA), n_ld)
         except EngineError as error:
             log.warning("a GPU is there, but ONNX Runtime cannot use it: %s", error)
             return cpu
@@ -107,10 +107,14 @@ class OnnxRenderer:
         log.info("one sample takes %.1e s on the CPU, %.1e s on CUDA", *seconds)
         return cuda if seconds[1] < seconds[0] else cpu
 
-    def _time(self, session: ort.InferenceSession, n_ld: int) -> float:
+    def _one_sample(self, n_ld: int) -> dict[str, Any]:
         feeds: dict[str, Any] = {"ld": np.zeros((self._n_context + 1, n_ld), dtype=np.float32)}
         if self._n_positions > 1:
             feeds["position"] = np.zeros(1, dtype=np.int64)
+        return feeds
+
+    def _time(self, session: ort.InferenceSession, n_ld: int) -> float:
+        feeds = self._one_sample(n_ld)
         took = []
         for _ in range(30):
             start = time.perf_counter()
@@ -118,14 +122,25 @@ class OnnxRenderer:
             took.append(time.perf_counter() - start)
         return float(np.median(took))
 
-    def _check_shapes(self, n_ld: int) -> None:
-        ld, hd = self._session.get_inputs()[0], self._session.get_outputs()[0]
+    def _checked(self, session: ort.InferenceSession, n_ld: int) -> ort.InferenceSession:
+        """The session, once its graph has answered as the operator would."""
+        ld, hd = session.get_inputs()[0], session.get_outputs()[0]
         found = (ld.name, ld.shape[1:], hd.name, hd.shape[1:])
         if found != ("ld", [n_ld], "hd", [self._n_out]):
             raise EngineError(
                 f"engine onnx: the graph must map ld (*, {n_ld}) to hd (*, {self._n_out}), "
-                f"got {found}. The bundle's render.onnx does not belong to its manifest."
+                f"got {found}. {_FOREIGN}"
             )
+        try:
+            (answer,) = session.run(None, self._one_sample(n_ld))
+        except Exception as error:  # ONNX Runtime raises its own unrelated classes
+            raise EngineError(f"engine onnx: the graph cannot run: {error} {_FOREIGN}") from error
+        if answer.shape != (1, self._n_out):
+            raise EngineError(
+                f"engine onnx: the graph must take {self._n_context} samples of context, "
+                f"got {answer.shape[0]} rows where 1 was due. {_FOREIGN}"
+            )
+        return session
 
     def reset(self) -> None:
         """Forget the context."""

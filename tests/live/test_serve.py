@@ -20,8 +20,16 @@ pytestmark = [pytest.mark.lsl, pytest.mark.timeout(180)]
 
 def start_player(cli, subject, source_id, *extra):
     player = cli(
-        "simulate", "--recording", subject.play, "--channels", f"ld:{subject.bundle}",
-        "--source-id", source_id, "--name", f"amp-{source_id}", *extra,
+        "simulate",
+        "--recording",
+        subject.play,
+        "--channels",
+        f"ld:{subject.bundle}",
+        "--source-id",
+        source_id,
+        "--name",
+        f"amp-{source_id}",
+        *extra,
     )
     player.wait_for("playing", 60)
     return player
@@ -175,8 +183,16 @@ def test_source_that_comes_back_changed_is_refused(cli, subject, unique_id, chan
         "labels": ("--channels", ",".join(["P3" if labels[0] != "P3" else "P4", *labels[1:]])),
     }[change]
     changed = cli(
-        "simulate", "--recording", subject.play, "--source-id", unique_id,
-        "--name", f"amp-{unique_id}", "--loop", "--no-wait", *other,
+        "simulate",
+        "--recording",
+        subject.play,
+        "--source-id",
+        unique_id,
+        "--name",
+        f"amp-{unique_id}",
+        "--loop",
+        "--no-wait",
+        *other,
     )
     changed.wait_for("playing", 60)
     assert daemon.finish(40) == 8, daemon.output
@@ -240,4 +256,11 @@ def test_unknown_settings_are_refused_with_their_path(cli, subject, tmp_path):
     daemon = cli("serve", subject.bundle, "--config", config)
     assert daemon.finish(40) == 2
     assert "engine.nmae" in daemon.output
+    assert "Traceback" not in daemon.output
+
+
+def test_sigterm_while_waiting_for_a_source_is_a_clean_end(cli, subject, unique_id):
+    daemon = cli("-v", "serve", subject.bundle, "--source-id", unique_id, "--wait")
+    daemon.wait_for("waiting for the source", 30)
+    assert daemon.terminate() == 0
     assert "Traceback" not in daemon.output

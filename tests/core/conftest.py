@@ -1,0 +1,9 @@
+"""Randomness for tests of the maths."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1234)

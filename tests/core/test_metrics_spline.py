@@ -1,0 +1,71 @@
+"""Scores by hand, and the spline's defining properties."""
+
+import numpy as np
+import pytest
+
+from emag_rt.core.metrics import band_nmse, nmse, nmse_per_channel, pcc, snr_db
+from emag_rt.core.spline import spherical_spline
+from tests.factories import on_sphere
+
+
+def test_scores_by_hand():
+    truth = np.array([[3.0, 1.0], [-3.0, 1.0]])
+    estimate = np.array([[2.0, 1.0], [-3.0, 3.0]])
+    assert nmse(truth, estimate) == pytest.approx(5 / 20)
+    np.testing.assert_allclose(nmse_per_channel(truth, estimate), [1 / 18, 4 / 2])
+    assert snr_db(truth, estimate) == pytest.approx(10 * np.log10(4))
+    assert pcc(truth, estimate) == pytest.approx(np.corrcoef(truth.ravel(), estimate.ravel())[0, 1])
+
+
+def test_scores_at_their_ends(rng):
+    y = rng.normal(size=(50, 3))
+    assert nmse(y, y) == 0.0
+    assert nmse(y, 0 * y) == pytest.approx(1.0)
+    assert snr_db(y, y) == float("inf")
+    assert pcc(y, 5 * y + 2) == pytest.approx(1.0)
+    assert pcc(y, -y) == pytest.approx(-1.0)
+    assert np.isnan(nmse(0 * y, y))
+    assert np.isnan(pcc(y, 0 * y))
+    y[:, 1] = 0
+    assert np.isnan(nmse_per_channel(y, y + 1)).tolist() == [False, True, False]
+
+
+def test_band_scores_tell_the_bands_apart(rng):
+    sfreq, n = 200.0, 4000
+    t = np.arange(n) / sfreq
+    alpha = np.sin(2 * np.pi * 10 * t)[:, None] * [1.0, -2.0]
+    beta = np.sin(2 * np.pi * 20 * t)[:, None] * [1.0, 1.0]
+    scores = band_nmse(alpha + beta, alpha + 0.5 * beta, sfreq)
+    assert scores["alpha"] == pytest.approx(0.0, abs=1e-3)
+    assert scores["beta"] == pytest.approx(0.25, rel=1e-3)
+    assert "gamma" not in band_nmse(alpha, alpha, 50.0)
+
+
+def test_spline_interpolates_and_keeps_constants(rng):
+    points = on_sphere(rng, 24)
+    others = on_sphere(rng, 40)
+    values = rng.normal(size=24)
+    exact = spherical_spline(points, points, smoothing=0.0)
+    np.testing.assert_allclose(exact @ values, values, atol=1e-6)
+    for smoothing in (0.0, 1e-5, 1e-2):
+        matrix = spherical_spline(points, others, smoothing)
+        assert matrix.shape == (40, 24)
+        np.testing.assert_allclose(matrix.sum(axis=1), 1.0, atol=1e-7)
+
+
+def test_spline_reproduces_smooth_maps_and_ignores_radius(rng):
+    points, others = on_sphere(rng, 60), on_sphere(rng, 30)
+    smooth = points @ [1.0, -2.0, 0.5]
+    found = spherical_spline(points, others) @ smooth
+    truth = others @ [1.0, -2.0, 0.5]
+    assert np.sqrt(((found - truth) ** 2).mean()) < 0.05 * truth.std()
+    np.testing.assert_allclose(
+        spherical_spline(points, others), spherical_spline(points * 2, others / 3), atol=1e-6
+    )
+
+
+def test_smoothing_shrinks_the_answer_to_noise(rng):
+    points = on_sphere(rng, 24)
+    noise = rng.normal(size=24)
+    rough, smooth = (spherical_spline(points, points, s) @ noise for s in (1e-6, 1e-1))
+    assert np.var(smooth) < 0.5 * np.var(rough)

@@ -1,0 +1,90 @@
+"""Does a stream fit a bundle: said with the command that mends it."""
+
+from dataclasses import replace
+
+import pytest
+
+from emag_rt.engine.matching import check_return, match_input
+from emag_rt.errors import StreamMismatch
+from emag_rt.streams.base import StreamFormat
+from tests.factories import LD, make_bundle
+
+BUNDLE = make_bundle(1)
+AMP = StreamFormat("Amp", "EEG", "amp-1", 200.0, LD, ("microvolts",) * len(LD))
+
+
+def test_a_stream_that_fits():
+    match = match_input(AMP, BUNDLE)
+    assert match.channels == LD
+    assert set(match.units) == {"microvolts"}
+    assert match.warnings == ()
+
+
+def test_rounded_rates_order_aliases_and_extras_fit():
+    labels = ("AUX", *(label.lower() for label in LD[::-1] if label != "T7"), "T3", "trigger")
+    units = ("", *["mV"] * len(LD), "ohm")
+    match = match_input(
+        replace(AMP, sfreq=199.9, labels=labels, units=units, n_channels=10), BUNDLE
+    )
+    assert match.channels == labels
+    assert match.units[1] == "mV"
+    assert match.warnings == ()
+
+
+@pytest.mark.parametrize("sfreq", [250.0, 198.0, 0.0, float("nan")])
+def test_other_rates_are_refused_with_the_command(sfreq):
+    with pytest.raises(StreamMismatch) as caught:
+        match_input(replace(AMP, sfreq=sfreq), BUNDLE)
+    text = str(caught.value)
+    assert "'Amp' (source_id 'amp-1')" in text
+    assert "200 Hz" in text
+    assert f"emag-rt calibrate RECORDING --ld {','.join(LD)} --sfreq {sfreq:g}" in text
+    assert caught.value.exit_code == 8
+
+
+def test_missing_channels_are_refused_by_name():
+    labels = tuple(label for label in LD if label not in ("T7", "O2"))
+    with pytest.raises(StreamMismatch, match="missing T7, O2"):
+        match_input(replace(AMP, labels=labels, units=("uV",) * 6, n_channels=6), BUNDLE)
+
+
+def test_streams_without_labels():
+    nameless = replace(AMP, labels=(), n_channels=8)
+    match = match_input(nameless, BUNDLE)
+    assert match.channels == LD
+    assert "names no channels" in match.warnings[0]
+    with pytest.raises(StreamMismatch, match="exactly the 8 of the bundle, got 9"):
+        match_input(replace(nameless, n_channels=9), BUNDLE)
+
+
+def test_units():
+    silent = match_input(replace(AMP, units=()), BUNDLE)
+    assert set(silent.units) == {"microvolts"}
+    assert "declares no unit" in silent.warnings[0]
+    told = match_input(replace(AMP, units=()), BUNDLE, unit="mV")
+    assert set(told.units) == {"mV"}
+    assert told.warnings == ()
+    with pytest.raises(StreamMismatch, match=r"'Amp'.*V, mV.*'ohm'.*--unit"):
+        match_input(replace(AMP, units=("ohm",) * 8), BUNDLE)
+    assert match_input(replace(AMP, units=("ohm",) * 8), BUNDLE, unit="V").units[0] == "V"
+    with pytest.raises(StreamMismatch, match="a unit for each of its 8"):
+        match_input(replace(AMP, units=("uV",) * 3), BUNDLE)
+
+
+def test_a_source_that_comes_back_as_it_was():
+    check_return(AMP, replace(AMP, uid="another", hostname="elsewhere"))
+    check_return(AMP, replace(AMP, labels=tuple(label.upper() for label in LD)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sfreq": 250.0}, "rate 200 Hz became 250 Hz"),
+        ({"labels": LD[::-1]}, "labels Fp1,.* became O2,"),
+        ({"n_channels": 9}, "8 channels became 9"),
+        ({"units": ("V",) * 8}, r"units \['microvolts'\] became \['V'\]"),
+    ],
+)
+def test_a_source_that_comes_back_changed(change, message):
+    with pytest.raises(StreamMismatch, match=f"must come back as it was: {message}"):
+        check_return(AMP, replace(AMP, **change))

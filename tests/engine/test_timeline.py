@@ -1,0 +1,183 @@
+"""Order in time, told from stamps; lateness, told from ages."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emag_rt.engine.lateness import Lateness
+from emag_rt.engine.settings import LatencySettings
+from emag_rt.engine.statistics import LatencyWindow
+from emag_rt.engine.timeline import Timeline, TimelineRules
+from tests.factories import prop, random_cuts
+
+PERIOD = 0.005
+
+
+def ramp(n, start=0):
+    """Sample numbers as data."""
+    return np.arange(start, start + n, dtype=float)[:, None] * [1.0, 10.0]
+
+
+def kinds(pieces):
+    return [(piece.kind, len(piece.stamps)) for piece in pieces]
+
+
+def test_regular_chunks_pass_through_untouched():
+    timeline = Timeline(200.0)
+    stamps = 100.0 + PERIOD * np.arange(10)
+    for cut in (slice(0, 4), slice(4, 5), slice(5, 10)):
+        (piece,) = timeline.split(ramp(10)[cut], stamps[cut])
+        assert piece.kind == "data"
+        np.testing.assert_array_equal(piece.samples, ramp(10)[cut])
+        np.testing.assert_array_equal(piece.stamps, stamps[cut])
+    assert timeline.split(ramp(0), np.zeros(0)) == []
+
+
+def test_jitter_is_no_gap():
+    rng = np.random.default_rng(0)
+    stamps = 100.0 + PERIOD * (np.arange(500) + rng.uniform(-0.2, 0.2, 500))
+    (piece,) = Timeline(200.0).split(ramp(500), stamps)
+    np.testing.assert_array_equal(piece.stamps, stamps)
+
+
+@pytest.mark.parametrize("split_at", [None, 10])
+def test_short_gaps_are_bridged_by_straight_lines(split_at):
+    """The same within a chunk and between two."""
+    keep = np.r_[0:10, 14:20]
+    stamps, samples = 100.0 + PERIOD * keep, ramp(20)[keep]
+    timeline = Timeline(200.0, TimelineRules(bridge_s=0.05))
+    cuts = [slice(None)] if split_at is None else [slice(0, 10), slice(10, 16)]
+    pieces = [piece for cut in cuts for piece in timeline.split(samples[cut], stamps[cut])]
+    assert kinds(pieces) == [("data", 10), ("bridge", 4), ("data", 6)]
+    np.testing.assert_allclose(np.concatenate([p.samples for p in pieces]), ramp(20))
+    whole = np.concatenate([p.stamps for p in pieces])
+    np.testing.assert_allclose(whole, 100.0 + PERIOD * np.arange(20), atol=1e-9)
+
+
+def test_long_gaps_tell_the_missing_stamps():
+    keep = np.r_[0:10, 60:65]
+    pieces = Timeline(200.0).split(ramp(65)[keep], 100.0 + PERIOD * keep)
+    assert kinds(pieces) == [("data", 10), ("gap", 50), ("data", 5)]
+    gap = pieces[1]
+    assert gap.samples.shape == (0, 2)
+    np.testing.assert_allclose(gap.stamps, 100.0 + PERIOD * np.arange(10, 60), atol=1e-9)
+    assert gap.step_s == pytest.approx(51 * PERIOD)
+
+
+@pytest.mark.parametrize(("lost", "kind"), [(10, "bridge"), (11, "gap")])
+def test_where_bridging_ends(lost, kind):
+    keep = np.r_[0:5, 5 + lost : 10 + lost]
+    rules = TimelineRules(bridge_s=10 * PERIOD + 1e-9)
+    pieces = Timeline(200.0, rules).split(ramp(40)[keep], 100.0 + PERIOD * keep)
+    assert kinds(pieces)[1] == (kind, lost)
+
+
+def test_repeated_samples_are_dropped_and_counted():
+    order = np.array([0, 1, 2, 2, 2, 3])
+    timeline = Timeline(200.0)
+    pieces = timeline.split(ramp(4)[order], 100.0 + PERIOD * order)
+    assert timeline.duplicates == 2
+    assert timeline.restamped == 0
+    np.testing.assert_array_equal(np.concatenate([p.samples for p in pieces]), ramp(4))
+    assert timeline.split(ramp(4)[3:], np.array([100.0 + PERIOD * 3])) == []
+    assert timeline.duplicates == 3
+
+
+def test_stamps_that_do_not_grow_are_set_a_period_on():
+    timeline = Timeline(200.0)
+    stamps = 100.0 + PERIOD * np.array([0, 1, 1, 0.5, 4])
+    (piece,) = timeline.split(ramp(5), stamps)
+    assert timeline.restamped == 2
+    assert timeline.duplicates == 0
+    np.testing.assert_allclose(piece.stamps, 100.0 + PERIOD * np.arange(5), atol=1e-9)
+    np.testing.assert_array_equal(piece.samples, ramp(5))
+
+
+@pytest.mark.parametrize("step_s", [-700.0, 5000.0])
+def test_clock_jumps_anchor_time_anew(step_s):
+    stamps = 10_000.0 + PERIOD * np.arange(10)
+    stamps[6:] += step_s
+    timeline = Timeline(200.0)
+    pieces = timeline.split(ramp(10), stamps)
+    assert kinds(pieces) == [("data", 6), ("jump", 0), ("data", 4)]
+    assert pieces[1].step_s == pytest.approx(step_s + PERIOD)
+    np.testing.assert_array_equal(pieces[2].stamps, stamps[6:])
+    (after,) = timeline.split(ramp(1, 10), stamps[-1:] + PERIOD)
+    assert after.kind == "data"
+
+
+@prop
+@given(seed=st.integers(0, 10_000), n_cuts=st.integers(0, 10))
+def test_any_chunking_gives_the_same_pieces(seed, n_cuts):
+    """Faults of all kinds, cut anywhere: the same samples, stamps, gaps and counts."""
+    rng = np.random.default_rng(seed)
+    steps = rng.choice([1.0, 1.0, 1.0, 1.0, 0.0, -1.0, 3.0, 40.0, 2e5, -2e5], 60)
+    stamps = 50_000.0 + PERIOD * np.cumsum(steps)
+    samples = ramp(60)
+    repeats = rng.random(60) < 0.3
+    for i in np.flatnonzero((steps == 0) & repeats):
+        samples[i] = samples[i - 1] if i else samples[i]
+
+    def collect(cuts):
+        timeline = Timeline(200.0)
+        pieces = [p for c in cuts for p in timeline.split(samples[c], stamps[c])]
+        rows = [
+            (p.kind, t, *(p.samples[i] if len(p.samples) else ()))
+            for p in pieces
+            for i, t in enumerate(p.stamps)
+        ]
+        jumps = [p.step_s for p in pieces if p.kind == "jump"]
+        return rows, jumps, timeline.duplicates, timeline.restamped
+
+    expected = collect([slice(None)])
+    assert collect(random_cuts(rng, 60, n_cuts)) == expected
+    n_data = sum(row[0] == "data" for row in expected[0])
+    assert n_data + expected[2] == 60
+
+
+def test_lateness_counts_what_is_beyond_the_budget():
+    lateness = Lateness(LatencySettings(budget_s=1.0))
+    lateness.observe(100.0, 0.02)
+    assert lateness.usual_s == 0.02
+    stamps = 100.0 + 0.1 * np.arange(30)  # 100.0 to 102.9
+    assert lateness.count(102.92, stamps) == 19  # those before 101.9
+    assert lateness.count(100.5, stamps) == 0
+    never = Lateness(LatencySettings(budget_s=1.0, policy="catch_up"))
+    never.observe(100.0, 0.02)
+    assert never.count(500.0, stamps) == 0
+
+
+@pytest.mark.parametrize("offset_s", [-3.0, 0.0, 7.0])
+def test_a_constant_offset_of_stamps_is_not_late(offset_s):
+    lateness = Lateness(LatencySettings(budget_s=0.5))
+    for now in np.arange(100.0, 160.0, 0.1):
+        stamps = now - offset_s - np.arange(0.1, 0.0, -0.02)
+        lateness.observe(now, now - stamps[-1])
+        assert lateness.count(now, stamps) == 0
+
+
+def test_the_usual_age_follows_in_twenty_seconds():
+    lateness = Lateness(LatencySettings())
+    lateness.observe(100.0, 0.0)
+    for now in np.arange(100.0, 125.0, 0.5):
+        lateness.observe(now, 3.0)
+        assert lateness.usual_s == (0.0 if now < 121.0 else 3.0)
+    assert lateness.usual_s == 3.0
+    lateness.reset()
+    lateness.observe(130.0, 900.0)
+    assert lateness.usual_s == 900.0
+
+
+def test_latency_window_remembers_the_newest_and_the_worst():
+    window = LatencyWindow(size=10)
+    assert set(window.summary_ms().values()) == {None}
+    window.add(np.array([9.0, 8.0]))
+    for chunk in (7, 25, 3):
+        window.add(np.linspace(0.003, 0.001, chunk))
+    window.add(np.array([0.002, 0.002, 0.002]))
+    kept = np.concatenate([np.linspace(0.003, 0.001, 25)[-4:], [0.003, 0.002, 0.001], [0.002] * 3])
+    summary = window.summary_ms()
+    assert summary["latency_p50_ms"] == pytest.approx(1e3 * np.median(kept), abs=1e-3)
+    assert summary["latency_p99_ms"] == pytest.approx(1e3 * np.percentile(kept, 99), abs=1e-3)
+    assert summary["latency_max_ms"] == 9000.0

@@ -1,0 +1,152 @@
+"""Engines agree: direct is the equation, packed and onnx must give its numbers in any chunks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emag_rt.core.folding import fold
+from emag_rt.errors import EngineError
+from emag_rt.render import ENGINES, RenderPlan, make_renderer
+from emag_rt.render.base import History
+from tests.factories import ld_signal, on_sphere, prop, random_cuts, random_model, relative
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 10_000),
+        "anchor": st.sampled_from(["stream", "window"]),
+        "look_ahead": st.sampled_from([0, 3]),
+        "coupled": st.booleans(),
+        "hidden": st.sampled_from([None, "gelu", "relu"]),
+        "n_memory": st.sampled_from([1, 4]),
+    }
+)
+GRID = [
+    {"anchor": anchor, "look_ahead": look_ahead, "hidden": hidden, "n_memory": n_memory}
+    for anchor in ("stream", "window")
+    for look_ahead in (0, 3)
+    for hidden in (None, "gelu")
+    for n_memory in (1, 4)
+]
+
+
+def plan_for(model, seed=0, n_out=7, measured=((1, 4), (5, 0))):
+    positions = on_sphere(np.random.default_rng(seed), n_out)
+    return RenderPlan(model, fold(model, positions), positions, tuple(measured))
+
+
+def push_all(renderer, ld, cuts=None):
+    cuts = [slice(None)] if cuts is None else cuts
+    return np.concatenate([renderer.push(ld[cut]).copy() for cut in cuts])
+
+
+@prop
+@given(options=OPTIONS, n_cuts=st.integers(0, 10))
+def test_engines_agree_in_any_chunks(options, n_cuts):
+    plan = plan_for(random_model(**options))
+    rng = np.random.default_rng(options["seed"])
+    ld = ld_signal(90, seed=options["seed"])
+    oracle = push_all(make_renderer("direct", plan), ld)
+    assert oracle.dtype == np.float32
+    for engine in ENGINES:
+        found = push_all(make_renderer(engine, plan), ld, random_cuts(rng, 90, n_cuts))
+        assert found.dtype == np.float32
+        assert found.shape == (90, 7)
+        assert relative(found, oracle) < 1e-5, engine
+
+
+@pytest.mark.parametrize("options", GRID, ids=str)
+def test_sample_by_sample_equals_whole(options):
+    plan = plan_for(random_model(3, **options))
+    ld = ld_signal(40)
+    oracle = push_all(make_renderer("direct", plan), ld)
+    for engine in ENGINES:
+        one_by_one = [slice(i, i + 1) for i in range(40)]
+        found = push_all(make_renderer(engine, plan), ld, one_by_one)
+        assert relative(found, oracle) < 1e-5, engine
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("look_ahead", [0, 3])
+def test_measured_rows_are_the_input_delayed(engine, look_ahead):
+    plan = plan_for(random_model(4, look_ahead=look_ahead))
+    ld = ld_signal(50)
+    found = push_all(make_renderer(engine, plan), ld)
+    delayed = np.vstack([np.zeros((look_ahead, 8)), ld])[:50].astype(np.float32)
+    np.testing.assert_array_equal(found[:, 1], delayed[:, 4])
+    np.testing.assert_array_equal(found[:, 5], delayed[:, 0])
+    unmeasured = plan_for(random_model(4, look_ahead=look_ahead), measured=())
+    rendered = push_all(make_renderer(engine, unmeasured), ld)
+    others = [0, 2, 3, 4, 6]
+    np.testing.assert_allclose(rendered[:, others], found[:, others], rtol=1e-6, atol=1e-5)
+    assert np.abs(rendered[:, 1] - found[:, 1]).max() > 1.0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("anchor", ["stream", "window"])
+def test_common_signal_passes_through(engine, anchor):
+    """The reference of the input is that of the output."""
+    plan = plan_for(random_model(5, anchor=anchor, hidden="gelu"))
+    ld = ld_signal(30)
+    common = 40.0 * np.random.default_rng(1).normal(size=(30, 1))
+    plain = push_all(make_renderer(engine, plan), ld)
+    shifted = push_all(make_renderer(engine, plan), ld + common)
+    np.testing.assert_allclose(shifted - plain, np.tile(common, (1, 7)), atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("anchor", ["stream", "window"])
+@pytest.mark.parametrize("look_ahead", [0, 3])
+def test_advance_keeps_the_state_in_step(engine, anchor, look_ahead):
+    model = random_model(6, anchor=anchor, look_ahead=look_ahead, hidden="gelu")
+    plan = plan_for(model)
+    ld = ld_signal(60)
+    whole = push_all(make_renderer(engine, plan), ld)
+    renderer = make_renderer(engine, plan)
+    renderer.push(ld[:20])
+    renderer.advance(ld[20:33])
+    np.testing.assert_allclose(renderer.push(ld[33:]), whole[33:], rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_reset_starts_anew_and_empty_chunks_are_harmless(engine):
+    plan = plan_for(random_model(7, anchor="window", hidden="relu", look_ahead=2))
+    ld = ld_signal(40)
+    renderer = make_renderer(engine, plan)
+    first = renderer.push(ld).copy()
+    empty = renderer.push(ld[:0])
+    assert empty.shape == (0, 7)
+    assert empty.dtype == np.float32
+    renderer.reset()
+    np.testing.assert_array_equal(renderer.push(ld), first)
+
+
+@pytest.mark.parametrize("engine", ["packed", "onnx"])
+def test_long_recordings_are_rendered_in_blocks(engine, monkeypatch):
+    plan = plan_for(random_model(8, hidden="gelu"))
+    ld = ld_signal(500)
+    whole = push_all(make_renderer(engine, plan), ld)
+    module = "packed" if engine == "packed" else "onnx_engine"
+    monkeypatch.setattr(f"emag_rt.render.{module}._BLOCK", 64)
+    assert relative(push_all(make_renderer(engine, plan), ld), whole) < 1e-6
+
+
+def test_history_keeps_its_context_through_growth_and_wrap():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(9000, 2))
+    history, start = History(5, 2), 0
+    padded = np.vstack([np.zeros((5, 2)), rows])
+    while start < len(rows):
+        n = int(rng.choice([0, 1, 7, 300, 1500]))
+        chunk = rows[start : start + n]
+        found = history.append(chunk)
+        np.testing.assert_array_equal(found, padded[start : start + 5 + len(chunk)])
+        start += len(chunk)
+
+
+def test_unknown_engines_are_refused():
+    plan = plan_for(random_model())
+    with pytest.raises(EngineError, match="onnx, packed, direct"):
+        make_renderer("torch", plan)
+    with pytest.raises(EngineError, match="--engine onnx"):
+        make_renderer("packed", plan, require_gpu=True)

@@ -1,0 +1,269 @@
+"""The house: which module may import which, enforced on the source itself."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from emag_rt.bundle import save_bundle
+from tests.factories import make_bundle
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("emag_rt", "calibration", "tools")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+# From the bottom up; a layer may import those below it, and none beside it.
+LAYERS = (
+    {"errors"},
+    {"core"},
+    {"frontend"},
+    {"bundle"},
+    {"render", "streams", "recordings"},
+    {"engine"},
+    {"cli"},
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+# Who may import what from outside: path prefixes for each top-level package.
+HOMES = {
+    "pylsl": ("emag_rt/streams/lsl/library.py",),
+    "torch": ("calibration/", "tools/"),
+    "onnx": ("emag_rt/render/graph.py", "emag_rt/cli/checks.py", "tools/"),
+    "onnxruntime": ("emag_rt/render/onnx_engine.py", "emag_rt/cli/checks.py", "tools/"),
+    "mne": ("emag_rt/recordings/", "calibration/", "tools/"),
+    "mne_lsl": ("tools/",),
+    "matplotlib": ("calibration/", "tools/"),
+    "yaml": ("emag_rt/engine/settings.py", "tools/"),
+    "click": ("emag_rt/cli/", "calibration/cli/", "tools/"),
+}
+CORE_MAY_IMPORT = {
+    "__future__",
+    "collections",
+    "dataclasses",
+    "functools",
+    "itertools",
+    "math",
+    "re",
+    "typing",
+    "numpy",
+    "scipy",
+    "emag_rt",
+}
+
+
+def relative(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(tree):
+    """Dotted names of all imports, those inside functions too; ``from a import b`` gives a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno
+
+
+def layer(dotted):
+    """Layer of a dotted name inside emag_rt, None for the package's own names."""
+    parts = dotted.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in RANK else None
+
+
+def violation(path, dotted):
+    """What is wrong with ``path`` (relative) importing ``dotted``; empty when nothing is."""
+    here, there = path.split("/")[0], dotted.split(".")[0]
+    if there not in PACKAGES:
+        homes = HOMES.get(there)
+        return "" if homes is None or path.startswith(homes) else f"{there} has its home elsewhere"
+    if PACKAGES.index(there) > PACKAGES.index(here) or (here, there) == ("tools", "tools"):
+        return f"{here} must not know {there}"
+    if here != there or here != "emag_rt" or path in ("emag_rt/__init__.py", "emag_rt/__main__.py"):
+        return ""
+    own = path.split("/")[1].removesuffix(".py")
+    assert own in RANK, f"{path} is in no layer: add it to DESIGN section 8 and to LAYERS"
+    other = layer(dotted)
+    if other is None:
+        return "" if dotted == "emag_rt.__version__" else "names of emag_rt come from their module"
+    return "" if other == own or RANK[other] < RANK[own] else f"{own} must not know {other}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_imports_go_one_way(path):
+    found = [
+        f"line {line}: {dotted}: {why}"
+        for dotted, line in imports(tree_of(path))
+        if (why := violation(relative(path), dotted))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("path", "dotted"),
+    [
+        ("emag_rt/core/field.py", "emag_rt.frontend.filters"),
+        ("emag_rt/frontend/units.py", "emag_rt.bundle.Bundle"),
+        ("emag_rt/render/base.py", "emag_rt.streams.base.Clock"),
+        ("emag_rt/streams/base.py", "emag_rt.recordings.read"),
+        ("emag_rt/bundle/bundle.py", "emag_rt.render"),
+        ("emag_rt/engine/server.py", "emag_rt.cli.main"),
+        ("emag_rt/engine/server.py", "emag_rt.Upsampler"),
+        ("emag_rt/errors.py", "emag_rt.core.labels"),
+        ("emag_rt/engine/daemon.py", "calibration.FieldCalibrator"),
+        ("calibration/export.py", "tools.make_golden"),
+        ("emag_rt/engine/daemon.py", "pylsl"),
+        ("emag_rt/core/drive.py", "torch.nn"),
+        ("emag_rt/engine/upsampler.py", "mne.io"),
+    ],
+)
+def test_the_rule_sees_what_is_forbidden(path, dotted):
+    assert violation(path, dotted)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "emag_rt/core").rglob("*.py")), ids=relative)
+def test_core_is_pure_maths(path):
+    assert {dotted.split(".")[0] for dotted, _ in imports(tree_of(path))} <= CORE_MAY_IMPORT
+
+
+def test_pylsl_is_imported_in_exactly_one_module():
+    importers = [
+        relative(path)
+        for path in FILES
+        if any(dotted.split(".")[0] == "pylsl" for dotted, _ in imports(tree_of(path)))
+    ]
+    assert importers == list(HOMES["pylsl"])
+
+
+SERVING = """
+import sys
+import numpy as np
+import emag_rt.cli.main, emag_rt.cli.serve, emag_rt.engine.daemon
+from emag_rt import Upsampler
+for path in sys.argv[1:]:
+    for engine in ("packed", "onnx"):
+        upsampler = Upsampler.load(path, engine=engine)
+        ld = np.random.default_rng(0).normal(size=(300, upsampler.n_inputs))
+        ld[100:, 0] = np.nan
+        hd, stamps = upsampler.push(ld)
+        assert hd.shape[0] == len(stamps) == 300 - upsampler.look_ahead
+        assert np.isfinite(hd).all() and upsampler.bad
+print(*sorted(sys.modules))
+"""
+
+
+def test_serving_needs_neither_torch_nor_mne(tmp_path):
+    bundles = [make_bundle(1), make_bundle(2, hidden="gelu", look_ahead=3)]
+    paths = [tmp_path / f"{i}.emag" for i in range(len(bundles))]
+    for bundle, path in zip(bundles, paths, strict=True):
+        save_bundle(bundle, path)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SERVING, *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert {"onnxruntime", "pylsl", "emag_rt.engine.daemon"} <= loaded
+    heavy = {"torch", "mne", "scipy.signal", "matplotlib", "onnx", "calibration", "mne_lsl"}
+    assert loaded & heavy == set()
+
+
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def dangers(tree):
+    """Code that could run what it reads."""
+    for dotted, line in imports(tree):
+        if dotted.split(".")[0] in FORBIDDEN_MODULES:
+            yield f"line {line}: import {dotted}"
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        options = {k.arg: ast.unparse(k.value) for k in node.keywords}
+        if (
+            name in ("eval", "exec", "__import__", "os.system", "yaml.load", "yaml.unsafe_load")
+            or (name == "torch.load" and options.get("weights_only") != "True")
+            or options.get("allow_pickle", "False") != "False"
+            or options.get("shell", "False") != "False"
+        ):
+            yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_nothing_read_is_ever_run(path):
+    assert list(dangers(tree_of(path))) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "eval('1')",
+        "yaml.load(x)",
+        "torch.load(x)",
+        "np.load(x, allow_pickle=True)",
+        "subprocess.run(x, shell=True)",
+    ],
+)
+def test_dangers_are_seen(code):
+    assert list(dangers(ast.parse(code)))
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_modules_stay_small(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
+
+
+MACHINE_PATH = re.compile(r"""(?<![\w.:/])/(work|home|root|Users|tmp|mnt|srv|opt)/|[A-Z]:\\\\?\w""")
+
+
+def test_no_path_of_any_machine_in_the_project():
+    texts = [path for path in FILES if path.is_file()]
+    for folder in ("configs", "docs"):
+        texts += sorted(p for p in (ROOT / folder).rglob("*") if p.suffix in (".yaml", ".md"))
+    texts += [ROOT / "pyproject.toml", ROOT / "README.md"]
+    found = [
+        f"{relative(path)}:{number}: {line.strip()}"
+        for path in texts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if MACHINE_PATH.search(line)
+    ]
+    assert found == []
+    assert MACHINE_PATH.search('open("/home/me/data.fif")')
+
+
+def test_wheel_carries_the_two_packages_alone(tmp_path):
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel == {"packages": ["emag_rt", "calibration"]}
+    pytest.importorskip("hatchling", reason="building a wheel needs hatchling")
+    build = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", build, tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"emag_rt", "calibration"}
+    assert not any("test" in name.lower() for name in names)
+    ours = {relative(path) for path in FILES if not relative(path).startswith("tools/")}
+    assert ours <= set(names)
+    assert {"emag_rt/py.typed", "calibration/py.typed"} <= set(names)
