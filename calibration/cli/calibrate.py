@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -78,6 +79,10 @@ def calibrate(
     **options: Any,
 ) -> None:
     """Fit the field of one subject from HD RECORDINGS (anything that MNE reads)."""
+    # Threads that spin while they wait make torch several times slower on busy cores; must be
+    # said before torch is first imported.
+    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
+        os.environ.setdefault(name, value)
     from calibration.estimator import FieldCalibrator
     from calibration.session import read_ld_choice
     from calibration.settings import CalibrationSettings

@@ -87,5 +87,6 @@ def _print_scores(console: Any, manifest: Any) -> None:
     for column in ("method", "NMSE unseen", "NMSE all"):
         table.add_column(column)
     for name, score in methods.items():
-        table.add_row(name, *(f"{score[k]:.4f}" for k in ("nmse_unseen", "nmse_all")))
+        values = (score.get(key) for key in ("nmse_unseen", "nmse_all"))
+        table.add_row(name, *("-" if v is None else f"{v:.4f}" for v in values))
     console.print(table)

@@ -15,12 +15,14 @@ from emag_rt.engine.settings import ServeSettings
 from emag_rt.engine.statistics import Counters, LatencyWindow, ServerStatus
 from emag_rt.engine.timeline import Piece, Timeline, TimelineRules
 from emag_rt.engine.upsampler import Upsampler
+from emag_rt.errors import StreamNotFound
 from emag_rt.streams.base import Clock, MarkerSink, Sink, Source
 
 log = logging.getLogger(__name__)
 Float32 = NDArray[np.float32]
 Stamps = NDArray[np.float64]
 POLL_S = 0.2
+_LOOKUP_S = 2.0
 # A source that was restarted leaves a gap and is silent for about a second before liblsl has
 # it back, which may be too short to count as stale.
 _RESTART_S = 0.5
@@ -173,7 +175,14 @@ class Server:
 
     def _check_source(self) -> None:
         """Make sure of the source: liblsl recovers it by id alone, it may have changed."""
-        check_return(self._format, self._source.current_format(5.0))
+        try:
+            now = self._source.current_format(_LOOKUP_S)
+        except StreamNotFound as error:
+            # Samples flow, so it is there: a lookup lost on the network must not end the run.
+            log.warning("the source could not be checked after its return: %s", error)
+            self._mark("unverified")
+            return
+        check_return(self._format, now)
 
     def _handle(self, piece: Piece) -> None:
         if piece.kind == "data":

@@ -92,6 +92,9 @@ class ServeSettings(_Section):
     duration_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
+_SECTIONS = frozenset(ServeSettings.model_fields) - {"duration_s"}
+
+
 def load_settings(
     path: str | os.PathLike[str] | None, overrides: dict[str, Any] | None = None
 ) -> ServeSettings:
@@ -149,7 +152,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"{path}: must hold sections (source:, output:, ...), got a {type(content).__name__}."
         )
-    return content
+    # A section whose every line is a comment reads as null: it stands at its defaults.
+    return {
+        key: {} if value is None and key in _SECTIONS else value for key, value in content.items()
+    }
 
 
 def _describe(error: ValidationError) -> str:

@@ -104,3 +104,7 @@ def test_unreadable_files(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"source: {name: \xe9\xff}")
     with pytest.raises(SettingsError, match="not YAML"):
         load_settings(tmp_path / "latin.yaml")
+
+
+def test_a_section_of_comments_stands_at_its_defaults(load):
+    assert load("source:\n  # name: Amp\ngaps: {policy: hold}\n").source == ServeSettings().source

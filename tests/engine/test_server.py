@@ -9,7 +9,7 @@ import pytest
 from emag_rt.engine.server import Server
 from emag_rt.engine.settings import ServeSettings
 from emag_rt.engine.upsampler import Upsampler
-from emag_rt.errors import StreamError, StreamMismatch
+from emag_rt.errors import StreamError, StreamMismatch, StreamNotFound
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.memory import (
     Chunk,
@@ -317,3 +317,17 @@ def test_duration_ends_the_loop():
     silent = Bench([Silence()] * 100).run(duration_s=1.05)
     assert silent.clock() - 1000.0 == pytest.approx(1.05)
     assert not silent.source.exhausted
+
+
+def test_a_lookup_that_goes_unanswered_does_not_end_the_run(monkeypatch):
+    ld = ld_signal(700)
+    bench = Bench([chunk(ld, range(40)), *LONG, chunk(ld, range(600, 700))])
+
+    def unanswered(_timeout_s):
+        raise StreamNotFound("no answer")
+
+    monkeypatch.setattr(bench.source, "current_format", unanswered)
+    bench.run()
+    assert bench.counters.recovered == 1
+    assert bench.events("unverified")
+    np.testing.assert_allclose(bench.sink.timestamps, stamps_of(700), atol=1e-9)
