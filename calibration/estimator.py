@@ -31,7 +31,7 @@ from calibration.residual import ResidualNet, fit_residual
 from calibration.scoring import cross_validated_scores
 from calibration.session import Session, make_session, open_session
 from calibration.settings import CalibrationSettings
-from calibration.window_start import fit_window
+from calibration.window_start import WindowFit, fit_window
 from emag_rt.bundle import Bundle, save_bundle
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import CalibrationError
@@ -61,6 +61,10 @@ class FieldCalibrator:
         What was fitted.
     linear_ : LinearFit or None
         Closed-form start (``stream``).
+    window_ : WindowFit or None
+        Closed-form start (``window``).
+    start_ : SpatialStart
+        Width of the Gaussians, and the solver that goes with it.
     residual_ : ResidualNet or None
         Non-linear branch; None where it did not help, or without torch.
     refinement_ : Refinement or None
@@ -71,6 +75,8 @@ class FieldCalibrator:
         ``ridge`` and ``lagged_ridge``.
     scores_ : dict
         Cross-validated scores beside the baselines'.
+    notes_ : list of str
+        What the user should know.
     timings_ : dict of str to float
         Seconds each stage took.
     bundle_ : Bundle
@@ -116,6 +122,7 @@ class FieldCalibrator:
         self.targets_ = self._targets()
         self._timed("baselines", 0.05, "baselines", self._fit_baselines)
         self.linear_: LinearFit | None = None
+        self.window_: WindowFit | None = None
         self.residual_: ResidualNet | None = None
         self.refinement_: Refinement | None = None
         self.notes_: list[str] = list(self.session_.warnings)
@@ -123,7 +130,7 @@ class FieldCalibrator:
             self._fit_stream()
         else:
             self._fit_window()
-        self.scores_ = self._timed("scores", 0.96, "scores", self._score)
+        self.scores_ = self._timed("scores", 0.96, "scores", lambda: cross_validated_scores(self))
         self.bundle_: Bundle = self._timed("export", 0.98, "folding", lambda: make_bundle(self))
         self._progress(1.0, "done")
         return self
@@ -233,18 +240,19 @@ class FieldCalibrator:
 
     def _fit_window(self) -> None:
         session = self.session_
-        self.window_ = self._timed(
+        window = self._timed(
             "closed_form",
             0.1,
             "closed-form start",
             lambda: fit_window(self.targets_, session.sfreq, self.n_window, self.n_look_ahead),
         )
+        self.window_ = window
         centers = grid_for(session, self.settings)
         self.start_ = self._timed(
             "spatial", 0.8, "widths of the Gaussians", lambda: choose_start(session, centers)
         )
         self.model_ = window_model(
-            session, self.window_, self.n_window, self.n_look_ahead, centers, self.start_
+            session, window, self.n_window, self.n_look_ahead, centers, self.start_
         )
 
     def _can_refine(self) -> bool:
@@ -260,9 +268,6 @@ class FieldCalibrator:
                 log.warning(note)
             return False
         return True
-
-    def _score(self) -> dict[str, object]:
-        return cross_validated_scores(self)
 
     def _timed(self, name: str, share: float, what: str, run: Callable[[], T]) -> T:
         self._progress(share, what)

@@ -7,12 +7,13 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.baselines import RidgeBaseline
+from calibration.fitted import Fitted
 from calibration.session import Session
 from emag_rt import __version__
 from emag_rt.bundle import (
@@ -27,18 +28,16 @@ from emag_rt.bundle import (
 from emag_rt.core.folding import fold
 from emag_rt.render.graph import build_graph
 
-if TYPE_CHECKING:
-    from calibration.estimator import FieldCalibrator
 
 _PACKAGES = ("numpy", "scipy", "mne", "onnx", "torch")
 
 
-def make_bundle(fitted: FieldCalibrator) -> Bundle:
+def make_bundle(fitted: Fitted) -> Bundle:
     """Fold the field for its montage and write everything down.
 
     Parameters
     ----------
-    fitted : FieldCalibrator
+    fitted : Fitted
         After ``fit``.
 
     Returns
@@ -59,7 +58,7 @@ def make_bundle(fitted: FieldCalibrator) -> Bundle:
     )
 
 
-def _manifest(fitted: FieldCalibrator, n_context: int) -> Manifest:
+def _manifest(fitted: Fitted, n_context: int) -> Manifest:
     session, model, settings = fitted.session_, fitted.model_, fitted.settings
     return Manifest(
         name=session.recordings[0].path.stem,
@@ -130,7 +129,7 @@ def _baseline(session: Session, ridge: RidgeBaseline) -> Baseline:
     return Baseline(weights, bias)
 
 
-def _calibration(fitted: FieldCalibrator) -> dict[str, Any]:
+def _calibration(fitted: Fitted) -> dict[str, Any]:
     session, settings = fitted.session_, fitted.settings
     stage: dict[str, Any] = {
         "duration_s": round(session.duration_s, 2),

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.fitted import Fitted
+from calibration.session import Session
 from emag_rt.core.spline import spherical_spline
 
-if TYPE_CHECKING:
-    from calibration.estimator import FieldCalibrator
-    from calibration.session import Session
 
 FloatArray = NDArray[np.float64]
 
 
-def cross_validated_scores(fitted: FieldCalibrator) -> dict[str, Any]:
+def cross_validated_scores(fitted: Fitted) -> dict[str, Any]:
     """Out-of-fold NMSE of every method, pooled and per channel.
 
     Parameters
     ----------
-    fitted : FieldCalibrator
+    fitted : Fitted
         With session, baselines and field.
 
     Returns
@@ -61,9 +60,10 @@ def _pooled(error: FloatArray, power: FloatArray) -> float:
     return float((error * power).sum() / power.sum())
 
 
-def _field_error(fitted: FieldCalibrator) -> FloatArray:
+def _field_error(fitted: Fitted) -> FloatArray:
     """Error of each target over its power: closed form, times what the residual left of it."""
     if fitted.linear_ is None:
+        assert fitted.window_ is not None
         return fitted.window_.cv_nmse
     error = fitted.linear_.cv_nmse
     if fitted.residual_ is not None:
