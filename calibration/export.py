@@ -28,7 +28,6 @@ from emag_rt.bundle import (
 from emag_rt.core.folding import fold
 from emag_rt.render.graph import build_graph
 
-
 _PACKAGES = ("numpy", "scipy", "mne", "onnx", "torch")
 
 

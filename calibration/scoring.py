@@ -11,7 +11,6 @@ from calibration.fitted import Fitted
 from calibration.session import Session
 from emag_rt.core.spline import spherical_spline
 
-
 FloatArray = NDArray[np.float64]
 
 

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.channel_quality import (
+    BRIDGED_CORRELATION,
     bridged_channels,
     dependent_channels,
     suspicious_channels,
 )
+from calibration.ld_choice import choose_ld
 from calibration.settings import CalibrationSettings
 from emag_rt.core.drive import reference_free
 from emag_rt.core.labels import canonical, match_labels
-from emag_rt.core.montage import Montage, spread_choice
-from emag_rt.errors import CalibrationError, MontageError
+from emag_rt.core.montage import Montage
+from emag_rt.errors import CalibrationError
 from emag_rt.frontend import CausalFilter, FrontEnd, FrontEndSettings, design_band
 from emag_rt.recordings.read import Recording, read_recording
 
@@ -93,37 +95,6 @@ class Session:
         return sum(len(x) for x, _ in self.segments) / self.sfreq
 
 
-def read_ld_choice(text: str) -> int | list[str]:
-    """Understand ``--ld``: a count, comma-separated names, or ``@FILE`` of names.
-
-    Parameters
-    ----------
-    text : str
-        The option.
-
-    Returns
-    -------
-    int or list of str
-        Number of channels to spread evenly, or their labels.
-
-    Raises
-    ------
-    CalibrationError
-        If the file cannot be read or nothing is named.
-    """
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8").replace("\n", ",")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CalibrationError(f"--ld {text}: the file cannot be read ({error}).") from error
-    elif text.strip().lstrip("+-").isdigit():
-        return int(text)
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise CalibrationError("--ld must be a number, names, or @FILE of names; got nothing.")
-    return names
-
-
 def open_session(
     paths: Sequence[str | Path], ld: int | Sequence[str], settings: CalibrationSettings
 ) -> Session:
@@ -166,14 +137,16 @@ def make_session(
     signals = _filtered(recordings, montage, sos, sfreq, settings.settle_s)
     _require_length(signals, sfreq, notes)
     bad = _bad_rows(recordings, montage, signals, sfreq, notes)
-    rows = _choose_ld(ld, montage, bad)
+    rows = choose_ld(ld, montage, bad)
     centred = _relative_to_ld(recordings, montage, signals, rows, sos, sfreq, settings.settle_s)
     ld_centred = np.concatenate([y[:, rows] for y in centred])
     everything = np.concatenate(signals)
     bridged = sorted(bridged_channels(everything, rows) - set(bad))
     if bridged:
         names = ", ".join(montage.labels[i] for i in bridged)
-        notes.append(f"{names}: bridged to an LD channel (r > {0.999}); not counted as unseen")
+        notes.append(
+            f"{names}: bridged to an LD channel (r > {BRIDGED_CORRELATION}); not counted as unseen"
+        )
     good = [i for i in range(len(montage)) if i not in bad]
     dependent = dependent_channels(np.cov(everything[:, good], rowvar=False))
     if dependent:
@@ -284,32 +257,6 @@ def _bad_rows(
         notes.append(f"channel {label} looks {reason}: not learned from")
         bad.add(rest[column])
     return sorted(bad)
-
-
-def _choose_ld(ld: int | Sequence[str], montage: Montage, bad: list[int]) -> list[int]:
-    good = [i for i in range(len(montage)) if i not in bad]
-    if isinstance(ld, int):
-        if not 2 <= ld < len(good):
-            raise CalibrationError(
-                f"--ld must be from 2 to {len(good) - 1} (one fewer than the good channels), "
-                f"got {ld}."
-            )
-        return [good[i] for i in spread_choice(montage.positions_mm[good], ld)]
-    rows = montage.index(ld)
-    if len(set(rows)) != len(rows):
-        raise MontageError(f"--ld must name each channel once, got {', '.join(ld)}.")
-    lost = [montage.labels[i] for i in rows if i in bad]
-    if lost:
-        raise CalibrationError(
-            f"--ld: LD channels must be good, {', '.join(lost)} are bad in this session (marked, "
-            "flat or wild). Choose others, or mend the electrode and record again."
-        )
-    if not 2 <= len(rows) < len(good):
-        raise CalibrationError(
-            f"--ld must leave at least one good channel to render, and name at least 2; got "
-            f"{len(rows)} of {len(good)}."
-        )
-    return rows
 
 
 def _relative_to_ld(

@@ -84,7 +84,7 @@ def calibrate(
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
         os.environ.setdefault(name, value)
     from calibration.estimator import FieldCalibrator
-    from calibration.session import read_ld_choice
+    from calibration.ld_choice import read_ld_choice
     from calibration.settings import CalibrationSettings
 
     settings = CalibrationSettings(band_hz=band, **options)

@@ -8,7 +8,8 @@ import pytest
 
 from calibration import CalibrationSettings
 from calibration.channel_quality import bridged_channels, dependent_channels, suspicious_channels
-from calibration.session import open_session, read_ld_choice
+from calibration.ld_choice import read_ld_choice
+from calibration.session import open_session
 from emag_rt.errors import CalibrationError, EmagError, MontageError, SettingsError
 
 SETTINGS = CalibrationSettings(refine=False)

@@ -1,0 +1,87 @@
+"""Which channels to wear: a count, names, or a file of names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from emag_rt.core.montage import Montage, spread_choice
+from emag_rt.errors import CalibrationError, MontageError
+
+
+def read_ld_choice(text: str) -> int | list[str]:
+    """Understand ``--ld``: a count, comma-separated names, or ``@FILE`` of names.
+
+    Parameters
+    ----------
+    text : str
+        The option.
+
+    Returns
+    -------
+    int or list of str
+        Number of channels to spread evenly, or their labels.
+
+    Raises
+    ------
+    CalibrationError
+        If the file cannot be read or nothing is named.
+    """
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text(encoding="utf-8").replace("\n", ",")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CalibrationError(f"--ld {text}: the file cannot be read ({error}).") from error
+    elif text.strip().lstrip("+-").isdigit():
+        return int(text)
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise CalibrationError("--ld must be a number, names, or @FILE of names; got nothing.")
+    return names
+
+
+def choose_ld(ld: int | Sequence[str], montage: Montage, bad: Sequence[int]) -> list[int]:
+    """Rows of the LD channels.
+
+    Parameters
+    ----------
+    ld : int or sequence of str
+        How many, spread evenly over the good channels, or their labels.
+    montage : Montage
+        All channels.
+    bad : sequence of int
+        Rows that must not be LD.
+
+    Returns
+    -------
+    list of int
+        Rows, in the order named, or ascending.
+
+    Raises
+    ------
+    CalibrationError, MontageError
+        If the choice is impossible.
+    """
+    good = [i for i in range(len(montage)) if i not in bad]
+    if isinstance(ld, int):
+        if not 2 <= ld < len(good):
+            raise CalibrationError(
+                f"--ld must be from 2 to {len(good) - 1} (one fewer than the good channels), "
+                f"got {ld}."
+            )
+        return [good[i] for i in spread_choice(montage.positions_mm[good], ld)]
+    rows = montage.index(ld)
+    if len(set(rows)) != len(rows):
+        raise MontageError(f"--ld must name each channel once, got {', '.join(ld)}.")
+    lost = [montage.labels[i] for i in rows if i in bad]
+    if lost:
+        raise CalibrationError(
+            f"--ld: LD channels must be good, {', '.join(lost)} are bad in this session (marked, "
+            "flat or wild). Choose others, or mend the electrode and record again."
+        )
+    if not 2 <= len(rows) < len(good):
+        raise CalibrationError(
+            f"--ld must leave at least one good channel to render, and name at least 2; got "
+            f"{len(rows)} of {len(good)}."
+        )
+    return rows
