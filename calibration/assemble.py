@@ -29,7 +29,9 @@ def grid_for(session: Session, settings: CalibrationSettings) -> FloatArray:
         If the grid has fewer points than there are electrodes to learn.
     """
     n_known = len(session.targets) + len(session.ld)
-    resolution = settings.grid_resolution or resolution_for(n_known)
+    resolution = settings.grid_resolution
+    if resolution is None:
+        resolution = resolution_for(n_known)
     centers = lattice(resolution, settings.grid_support)
     if len(centers) < n_known:
         raise CalibrationError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Evaluation:
         NMSE on unseen channels in each band, by method.
     seconds : float
         Seconds of signal scored.
+    held_out : bool
+        False when the bundle was calibrated on this very recording.
     """
 
     labels: tuple[str, ...]
@@ -55,11 +57,13 @@ class Evaluation:
     per_channel: dict[str, float]
     bands: dict[str, dict[str, float]]
     seconds: float
+    held_out: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "seconds": round(self.seconds, 2),
+            "held_out": self.held_out,
             "n_channels": len(self.labels),
             "n_unseen": len(self.unseen),
             "reference": "relative to the LD mean",
@@ -97,6 +101,11 @@ def evaluate_bundle(bundle: Bundle, path: str | Path, engine: str = "onnx") -> E
         If the recording shares no unseen channel with the bundle, or has nothing to score.
     """
     recording = open_for(bundle, path)
+    if sum(stop - start for start, stop in recording.segments) < 2 * SETTLE_S * recording.sfreq:
+        raise RecordingError(
+            f"{recording.path.name}: must hold at least {2 * SETTLE_S:g} s of usable signal to "
+            "score. Use a longer recording."
+        )
     truth_rows = _usable_rows(recording, SETTLE_S)
     montage = bundle.manifest.hd_montage
     shared, columns = _shared(bundle, recording)
@@ -122,13 +131,15 @@ def evaluate_bundle(bundle: Bundle, path: str | Path, engine: str = "onnx") -> E
         if canonical(montage.labels[row]) in {canonical(x) for x in ld_labels}:
             for values in estimates.values():
                 values[:, column] = truth[:, column]
-    return _score(
+    learned = {i["sha256"] for i in bundle.manifest.provenance.get("inputs", [])}
+    result = _score(
         [montage.labels[shared[i]] for i in scored],
         truth[:, scored],
         {name: values[:, scored] for name, values in estimates.items()},
         [scored.index(i) for i in unseen],
         recording.sfreq,
     )
+    return replace(result, held_out=recording.sha256 not in learned)
 
 
 def _usable_rows(recording: Recording, settle_s: float) -> NDArray[np.intp]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
+from emag_rt.core.labels import canonical
 from emag_rt.core.montage import Montage, spread_choice
-from emag_rt.errors import CalibrationError, MontageError
+from emag_rt.errors import CalibrationError
 
 
 def read_ld_choice(text: str) -> int | list[str]:
@@ -29,9 +31,11 @@ def read_ld_choice(text: str) -> int | list[str]:
     """
     if text.startswith("@"):
         try:
-            text = Path(text[1:]).read_text(encoding="utf-8").replace("\n", ",")
+            lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise CalibrationError(f"--ld {text}: the file cannot be read ({error}).") from error
+        # Names stand on lines of their own, or between commas; # begins a comment.
+        text = ",".join(line.partition("#")[0] for line in lines)
     elif text.strip().lstrip("+-").isdigit():
         return int(text)
     names = [name.strip() for name in text.split(",") if name.strip()]
@@ -59,7 +63,7 @@ def choose_ld(ld: int | Sequence[str], montage: Montage, bad: Sequence[int]) -> 
 
     Raises
     ------
-    CalibrationError, MontageError
+    CalibrationError
         If the choice is impossible.
     """
     good = [i for i in range(len(montage)) if i not in bad]
@@ -70,9 +74,7 @@ def choose_ld(ld: int | Sequence[str], montage: Montage, bad: Sequence[int]) -> 
                 f"got {ld}."
             )
         return [good[i] for i in spread_choice(montage.positions_mm[good], ld)]
-    rows = montage.index(ld)
-    if len(set(rows)) != len(rows):
-        raise MontageError(f"--ld must name each channel once, got {', '.join(ld)}.")
+    rows = _named(ld, montage)
     lost = [montage.labels[i] for i in rows if i in bad]
     if lost:
         raise CalibrationError(
@@ -84,4 +86,24 @@ def choose_ld(ld: int | Sequence[str], montage: Montage, bad: Sequence[int]) -> 
             f"--ld must leave at least one good channel to render, and name at least 2; got "
             f"{len(rows)} of {len(good)}."
         )
+    return rows
+
+
+def _named(ld: Sequence[str], montage: Montage) -> list[int]:
+    known = {canonical(label): i for i, label in enumerate(montage.labels)}
+    unknown = [label for label in ld if canonical(label) not in known]
+    if unknown:
+        near = [
+            f"{label} (did you mean {', '.join(montage.labels[known[k]] for k in found)}?)"
+            if (found := get_close_matches(canonical(label), known, n=2))
+            else label
+            for label in unknown
+        ]
+        raise CalibrationError(
+            f"--ld must name channels of the recordings, got {'; '.join(near)}. They are: "
+            f"{', '.join(montage.labels)}."
+        )
+    rows = [known[canonical(label)] for label in ld]
+    if len(set(rows)) != len(rows):
+        raise CalibrationError(f"--ld must name each channel once, got {', '.join(ld)}.")
     return rows

@@ -130,6 +130,12 @@ def make_session(
 ) -> Session:
     """Prepare recordings that have been read; see :func:`open_session`."""
     first = recordings[0]
+    hashes = [recording.sha256 for recording in recordings]
+    if len(set(hashes)) < len(hashes):
+        raise CalibrationError(
+            "recordings must differ: one was given twice, and cross-validation would then test on "
+            f"what it learned from; got {', '.join(r.path.name for r in recordings)}."
+        )
     notes: list[str] = []
     montage = _common_montage(recordings, notes)
     sfreq = _common_rate(recordings)
@@ -250,6 +256,9 @@ def _bad_rows(
 ) -> list[int]:
     marked = {canonical(label) for recording in recordings for label in recording.bads}
     bad = {i for i, label in enumerate(montage.labels) if canonical(label) in marked}
+    if bad:
+        names = ", ".join(montage.labels[i] for i in sorted(bad))
+        notes.append(f"marked bad: {names}: not learned from")
     rest = [i for i in range(len(montage)) if i not in bad]
     found = suspicious_channels([x[:, rest] for x in signals], sfreq)
     for column, reason in found.items():

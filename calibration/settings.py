@@ -62,6 +62,10 @@ class CalibrationSettings:
             )
         if not 0.05 <= self.window_s <= 60:
             raise SettingsError(f"window_s must be from 0.05 to 60 s, got {self.window_s}.")
+        if self.grid_resolution is not None and not 2 <= self.grid_resolution <= 64:
+            raise SettingsError(
+                f"grid_resolution must be from 2 to 64, got {self.grid_resolution}."
+            )
         if self.anchor not in ("stream", "window"):
             raise SettingsError(f"anchor must be 'stream' or 'window', got {self.anchor!r}.")
         if self.device not in ("auto", "cpu", "cuda"):

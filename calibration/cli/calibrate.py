@@ -86,7 +86,9 @@ def calibrate(
     from calibration.estimator import FieldCalibrator
     from calibration.ld_choice import read_ld_choice
     from calibration.settings import CalibrationSettings
+    from emag_rt.cli.options import check_output
 
+    check_output("--out", out, recordings, ".emag")
     settings = CalibrationSettings(band_hz=band, **options)
     with _progress(quiet) as tell:
         calibrator = FieldCalibrator(read_ld_choice(ld), settings, tell).fit(recordings)

@@ -8,6 +8,8 @@ from typing import Any
 import click
 import numpy as np
 
+from emag_rt.cli.options import FiniteFloat
+
 
 @click.command()
 @click.option(
@@ -19,7 +21,7 @@ import numpy as np
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(5, 600),
+    type=FiniteFloat(5, 600),
     default=15.0,
     show_default=True,
     help="Seconds to read back live.",

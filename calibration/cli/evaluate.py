@@ -27,11 +27,17 @@ def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) ->
     All channels and unseen channels (not LD, not bridged to one, not bad), in µV relative to
     the LD mean, after the same causal front end.
     """
+    from emag_rt.cli.options import check_output
+
+    if json_path:
+        check_output("--json", json_path, [bundle, recording])
     from calibration.evaluation import evaluate_bundle
     from emag_rt.bundle import load_bundle
     from emag_rt.errors import SettingsError
 
     result = evaluate_bundle(load_bundle(bundle), recording, engine)
+    if not result.held_out:
+        click.echo("warning: calibrated on this very recording: not held out", err=True)
     if json_path == "-":
         click.echo(json.dumps(result.as_dict(), indent=1))
         return

@@ -71,7 +71,7 @@ def cli(verbose: int) -> None:
 
     Exit codes: 0 done, 1 other error, 2 wrong setting or option, 3 unusable recording or
     montage, 4 calibration impossible, 5 bad bundle, 6 engine not available, 7 stream lost,
-    ambiguous or not found, 8 stream does not fit the bundle.
+    ambiguous or not found, 8 stream does not fit the bundle, 130 interrupted twice.
     """
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     logging.basicConfig(

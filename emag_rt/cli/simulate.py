@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emag_rt.cli.options import RATE_HZ, FiniteFloat
 from emag_rt.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -72,15 +73,25 @@ class Signal:
 @click.option("--loop", is_flag=True, help="Start a recording again at its end; stamps go on.")
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteFloat(min=0, min_open=True),
     default=1.0,
     show_default=True,
     help="Play X times as fast. Stamps stay 1/rate apart, so they run ahead of the clock.",
 )
 @click.option("--chunk", type=click.IntRange(min=1), help="Samples in a chunk (default: 20 ms).")
-@click.option("--sfreq", type=float, help="Rate in Hz: of the synthetic head (250), or resampled.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the synthetic head.")
-@click.option("--duration", type=float, help="Stop after S seconds of signal.")
+@click.option(
+    "--sfreq", type=RATE_HZ, help="Rate in Hz: of the synthetic head (250), or resampled."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the synthetic head.",
+)
+@click.option(
+    "--duration", type=FiniteFloat(min=0, min_open=True), help="Stop after S seconds of signal."
+)
 @click.option(
     "--wait/--no-wait",
     default=True,
@@ -245,7 +256,7 @@ def _synthetic(sfreq: float | None, seed: int) -> Signal:
 
 def _columns(channels: str, source: Signal) -> list[int]:
     """Channels to play, in the order asked for."""
-    from emag_rt.core.labels import match_labels
+    from emag_rt.core.labels import match_labels, require_unique
 
     if channels == "hd":
         return list(range(len(source.labels)))
@@ -255,6 +266,7 @@ def _columns(channels: str, source: Signal) -> list[int]:
         wanted = [electrode.label for electrode in load_bundle(channels[3:]).manifest.ld]
     else:
         wanted = [label.strip() for label in channels.split(",") if label.strip()]
+    require_unique(wanted, "--channels")
     if not wanted:
         raise SettingsError(f"--channels must be hd, ld:BUNDLE or labels, got {channels!r}.")
     return match_labels(wanted, source.labels, source.title)
@@ -284,8 +296,6 @@ def _length(source: Signal, loop: bool, duration: float | None) -> int | None:
     """Samples to play; None for ever."""
     n_total = None if loop else source.n_times
     if duration is not None:
-        if duration <= 0:
-            raise SettingsError(f"--duration must be positive, in seconds, got {duration:g}.")
         n_wanted = round(duration * source.sfreq)
         n_total = n_wanted if n_total is None else min(n_total, n_wanted)
     return n_total

@@ -39,6 +39,9 @@ def upsample(
 
     The engine and the numbers are those of `serve`: causal, sample by sample.
     """
+    from emag_rt.cli.options import check_output
+
+    check_output("--out", out, [bundle, recording], ".fif")
     from emag_rt.bundle import load_bundle
     from emag_rt.engine.offline import upsample_recording
     from emag_rt.recordings.montages import read_montage

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from emag_rt.engine.server import Server
 from emag_rt.engine.settings import ServeSettings
 from emag_rt.engine.statistics import ServerStatus
 from emag_rt.engine.upsampler import Upsampler
-from emag_rt.errors import StreamNotFound
+from emag_rt.errors import SettingsError, StreamNotFound
+from emag_rt.frontend.units import unit_to_uv
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.lsl import (
     LslMarkerSink,
@@ -66,6 +68,7 @@ def run_daemon(
         If the bundle, the engine or the stream fails.
     """
     bundle = load_bundle(bundle_path)
+    _check_without_source(bundle, settings)
     configure(settings.lsl.scope, settings.lsl.session_id)
     with _stop_signals() as stop, contextlib.ExitStack() as stack:
         try:
@@ -124,6 +127,21 @@ def _stop_signals() -> Iterator[threading.Event]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def _check_without_source(bundle: Bundle, settings: ServeSettings) -> None:
+    """Whatever is wrong without a stream is said before waiting for one."""
+    if settings.source.unit is not None:
+        unit_to_uv(settings.source.unit)
+    path = settings.status.json_path
+    if path not in (None, "-") and not Path(str(path)).parent.is_dir():
+        raise SettingsError(f"status.json_path {path}: the folder must exist. Make it first.")
+    Upsampler(
+        bundle,
+        engine=settings.engine.name if settings.engine.name != "direct" else "packed",
+        reference=settings.output.reference,
+        require_gpu=settings.engine.require_gpu,
+    )
 
 
 def _open_source(settings: ServeSettings, stop: threading.Event) -> LslSource:

@@ -17,6 +17,8 @@ from emag_rt.errors import RecordingError
 from emag_rt.recordings.read import Recording, read_recording
 from emag_rt.recordings.write import write_raw
 
+_HOLE = "BAD_no_data"
+
 
 @dataclass(frozen=True)
 class OfflineResult:
@@ -71,6 +73,25 @@ def open_for(bundle: Bundle, path: str | Path) -> Recording:
     return recording
 
 
+def _as_received(
+    recording: Recording,
+) -> tuple[NDArray[np.float64], list[tuple[float, float, str]]]:
+    """The samples as an amplifier would deliver them, and where it delivered none.
+
+    Channels marked as bad become NaN, so that the front end fills them as it does live.
+    """
+    data = np.array(recording.data_uv, dtype=np.float64)
+    data[:, [recording.labels.index(label) for label in recording.bads]] = np.nan
+    empty = np.concatenate([[False], np.isnan(data).all(axis=1), [False]])
+    starts, stops = np.flatnonzero(np.diff(empty.astype(int))).reshape(-1, 2).T
+    sfreq = recording.sfreq
+    holes = [
+        (float(a / sfreq), float((b - a) / sfreq), _HOLE)
+        for a, b in zip(starts, stops, strict=True)
+    ]
+    return data, holes
+
+
 def upsample_recording(
     bundle: Bundle,
     path: str | Path,
@@ -108,8 +129,9 @@ def upsample_recording(
         measured=measured,
         montage=montage,
     )
+    data, holes = _as_received(recording)
     start = time.perf_counter()
-    hd = render_recording(upsampler, recording.data_uv)
+    hd = render_recording(upsampler, data)
     took = time.perf_counter() - start
     head = bundle.manifest.head
     low_hz, high_hz = bundle.manifest.frontend.band_hz
@@ -123,15 +145,19 @@ def upsample_recording(
         meas_date=recording.meas_date,
         highpass=low_hz,
         lowpass=high_hz,
-        description=f"bundle {bundle.sha256[:16]}, {upsampler.n_measured} channels measured",
+        description=f"bundle {bundle.sha256[:16]}, {upsampler.n_measured} channels measured, "
+        f"reference {reference}",
+        events=[*recording.events, *holes],
     )
     duration_s = len(hd) / recording.sfreq
-    warnings = tuple(f"channel {label} was bad at the end" for label in upsampler.bad)
+    warnings = [f"channel {label} was bad at the end" for label in upsampler.bad]
+    if holes:
+        warnings.append(f"{len(holes)} stretches hold no number: annotated {_HOLE}")
     return OfflineResult(
         n_channels=len(upsampler.labels),
         n_measured=upsampler.n_measured,
         duration_s=duration_s,
         sfreq=recording.sfreq,
         speed=duration_s / max(took, 1e-9),
-        warnings=warnings,
+        warnings=tuple(warnings),
     )

@@ -52,8 +52,8 @@ class Server:
     ----------
     counters : Counters
         What happened to samples.
-    state : {"waiting", "running", "stale"}
-        Nothing yet; samples flow; the source is silent.
+    state : {"waiting", "running", "stale", "stopped"}
+        Nothing yet; samples flow; the source is silent; told to end.
     """
 
     def __init__(
@@ -116,6 +116,7 @@ class Server:
         finally:
             self._publish(*self.upsampler.flush())
             self._mark("stopped")
+        self.state = "stopped"
         return self.status()
 
     def step(self, timeout_s: float) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.core.labels import match_labels
 from emag_rt.core.montage import Montage
-from emag_rt.errors import SettingsError
+from emag_rt.errors import MontageError, SettingsError
 from emag_rt.frontend import FrontEnd
 from emag_rt.render import Renderer, RenderPlan, make_renderer
 
@@ -274,4 +274,10 @@ def _reference_rows(reference: str, labels: tuple[str, ...]) -> list[int] | None
         return None
     if reference == "average":
         return list(range(len(labels)))
-    return match_labels(reference.split("+"), labels, "output reference")
+    try:
+        return match_labels(reference.split("+"), labels, "output channels")
+    except MontageError as error:
+        raise SettingsError(
+            f"reference must be input, average, an output channel, or several joined by +, got "
+            f"{reference!r}: {error}"
+        ) from error

@@ -7,6 +7,7 @@ import logging
 import re
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import mne
@@ -50,16 +51,18 @@ def template(name: str = "standard_1005") -> dict[str, FloatArray]:
     MontageError
         If MNE has no such montage.
     """
-    builtin = mne.channels.get_builtin_montages()
-    # MNE 1.13 renamed the 10-05 template; positions are the same.
-    known = {"standard_1005": "colin27_1005"} if "colin27_1005" in builtin else {}
-    if known.get(name, name) not in builtin:
-        raise MontageError(
-            f"montage must be one of MNE's ({', '.join(sorted(builtin))}), got {name!r}."
-        )
     with warnings.catch_warnings():
+        # MNE 1.13 renamed the templates of the 10-05 system and still knows the old names.
         warnings.simplefilter("ignore", FutureWarning)
-        montage = mne.channels.make_standard_montage(known.get(name, name))
+        try:
+            montage = mne.channels.make_standard_montage(name)
+        except ValueError as error:
+            builtin = mne.channels.get_builtin_montages()
+            near = get_close_matches(name, builtin, n=3, cutoff=0.4) or builtin[:3]
+            raise MontageError(
+                f"montage must be a file, or one of MNE's {len(builtin)} standard montages "
+                f"(nearest: {', '.join(near)}), got {name!r}."
+            ) from error
     info = mne.create_info(list(montage.ch_names), 1.0, "eeg", verbose="ERROR")
     info.set_montage(montage, verbose="ERROR")
     return {ch["ch_name"]: np.array(ch["loc"][:3]) * 1000.0 for ch in info["chs"]}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from emag_rt.core.labels import require_unique
 from emag_rt.core.montage import Montage, fit_sphere
-from emag_rt.errors import MontageError, RecordingError
+from emag_rt.errors import MontageError, RecordingError, SettingsError
 from emag_rt.recordings.positions import (
     clean_labels,
     fill_from_template,
@@ -68,6 +68,8 @@ class Recording:
         Hash over all files of the recording.
     meas_date : datetime or None
         Start of the recording.
+    events : tuple of (float, float, str)
+        Annotations: onset in seconds after the first sample, duration, description.
     info : mne.Info
         MNE's description of the channels, positions filled in; rate as in the file.
     warnings : tuple of str
@@ -86,6 +88,7 @@ class Recording:
     path: Path
     sha256: str
     meas_date: datetime | None
+    events: tuple[tuple[float, float, str], ...]
     info: Any
     warnings: tuple[str, ...]
 
@@ -124,11 +127,15 @@ def read_recording(
 
     Raises
     ------
+    SettingsError
+        If ``sfreq`` is out of range.
     RecordingError
         If the file cannot be read, is not continuous, or has fewer than two usable EEG
         channels, double labels, an implausible unit, nothing usable, or no positions.
     """
     path = Path(path)
+    if sfreq is not None and not 1 <= sfreq <= 100_000:
+        raise SettingsError(f"sfreq must be from 1 to 100000 Hz to resample to, got {sfreq:g}.")
     notes: list[str] = []
     raw = _read_raw(path, notes)
     try:
@@ -183,6 +190,7 @@ def _digest(
         path=path,
         sha256=_sha256(path, raw.filenames),
         meas_date=raw.info["meas_date"],
+        events=_events(raw),
         info=raw.info.copy(),
         warnings=tuple(notes),
     )
@@ -213,7 +221,7 @@ def _read_raw(path: Path, notes: list[str]) -> Any:
         with _mne_warnings(notes):
             raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
     except Exception as error:  # readers raise whatever their format library raises
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300].rstrip(".") or "unknown content"
         raise RecordingError(
             f"{path.name}: a recording must be continuous data that MNE can read, got "
             f"{type(error).__name__}: {reason}. Convert it, e.g. to FIF with raw.save()."
@@ -250,6 +258,16 @@ def _pick_eeg(raw: Any, path: Path, notes: list[str]) -> Any:
     return raw
 
 
+def _events(raw: Any) -> tuple[tuple[float, float, str], ...]:
+    """Annotations, timed from the first sample."""
+    marks = raw.annotations
+    onsets = marks.onset - raw.first_time
+    return tuple(
+        (float(onset), float(duration), str(text))
+        for onset, duration, text in zip(onsets, marks.duration, marks.description, strict=True)
+    )
+
+
 def _segments(
     raw: Any,
     data: NDArray[np.float64],
@@ -258,10 +276,9 @@ def _segments(
     notes: list[str],
 ) -> tuple[Segment, ...]:
     """Usable stretches; what is left out is noted."""
-    annotations = raw.annotations
-    onsets = annotations.onset - raw.first_time
+    events = _events(raw)
     annotated, splits = breaks(
-        list(onsets), list(annotations.duration), list(annotations.description), sfreq
+        [e[0] for e in events], [e[1] for e in events], [e[2] for e in events], sfreq
     )
     holes = runs(np.asarray(~finite.all(axis=1)))
     flat = padding(data, sfreq)

@@ -80,8 +80,10 @@ class SyntheticHead:
         seed: int = 0,
         n_sources: int = 300,
     ) -> None:
-        if not (np.isfinite(sfreq) and sfreq >= 40.0):
-            raise SettingsError(f"sfreq must be at least 40 Hz, got {sfreq}.")
+        if not 40.0 <= sfreq <= 100_000.0:
+            raise SettingsError(f"sfreq must be from 40 to 100000 Hz, got {sfreq:g}.")
+        if seed < 0:
+            raise SettingsError(f"seed must not be negative, got {seed}.")
         if n_sources < 10:
             raise SettingsError(f"n_sources must be at least 10, got {n_sources}.")
         self.sfreq = float(sfreq)

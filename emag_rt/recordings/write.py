@@ -33,7 +33,7 @@ def write_raw(
     highpass: float | None = None,
     lowpass: float | None = None,
     description: str = "",
-    annotations: Any = None,
+    events: Sequence[tuple[float, float, str]] = (),
     overwrite: bool = True,
 ) -> Path:
     """Write EEG as a raw FIF file, in volts, through a temporary file.
@@ -60,8 +60,8 @@ def write_raw(
         Pass band in Hz.
     description : str
         Added to 'rendered by emag_rt'.
-    annotations : mne.Annotations, optional
-        Events to carry over.
+    events : sequence of (float, float, str)
+        Annotations: onset in seconds after the first sample, duration, description.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -93,8 +93,9 @@ def write_raw(
         nyquist = sfreq / 2.0
         raw.info["highpass"] = float(highpass or 0.0)
         raw.info["lowpass"] = min(float(lowpass), nyquist) if lowpass else nyquist
-    if annotations is not None:
-        raw.set_annotations(annotations, verbose="ERROR")
+    if events:
+        onsets, durations, texts = zip(*events, strict=True)
+        raw.set_annotations(mne.Annotations(onsets, durations, texts), verbose="ERROR")
     _save(raw, target, data.size * 4)
     return target
 

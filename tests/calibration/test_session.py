@@ -10,7 +10,7 @@ from calibration import CalibrationSettings
 from calibration.channel_quality import bridged_channels, dependent_channels, suspicious_channels
 from calibration.ld_choice import read_ld_choice
 from calibration.session import open_session
-from emag_rt.errors import CalibrationError, EmagError, MontageError, SettingsError
+from emag_rt.errors import CalibrationError, EmagError, SettingsError
 
 SETTINGS = CalibrationSettings(refine=False)
 
@@ -61,8 +61,8 @@ def test_ld_choice_is_a_count_names_or_a_file(tmp_path):
         (1, CalibrationError, "from 2 to"),
         (-3, CalibrationError, "from 2 to"),
         (32, CalibrationError, "from 2 to"),
-        (["Cz", "Nope"], MontageError, "Nope"),
-        (["Cz", "cz", "Pz"], MontageError, "once"),
+        (["Cz", "Nope"], CalibrationError, "Nope"),
+        (["Cz", "cz", "Pz"], CalibrationError, "once"),
     ],
 )
 def test_impossible_choices_say_why(session_files, ld, error, says):

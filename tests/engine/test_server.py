@@ -85,7 +85,7 @@ def test_every_sample_once_in_order_with_its_stamp(look_ahead, hop, size):
     np.testing.assert_array_equal(bench.sink.timestamps, stamps_of(300))
     assert relative(bench.sink.samples, offline(ld, bundle)) < 1e-5
     assert bench.counters.samples_in == bench.counters.samples_out == 300
-    assert bench.status.state == "running"
+    assert bench.status.state == "stopped"
     assert bench.events() == [{"event": "stopped"}]
     if not (look_ahead or hop):
         assert all(len(stamps) == size for _, stamps in bench.sink.chunks[:-1])
@@ -302,7 +302,8 @@ def test_status_once_an_interval_and_numbers_that_add_up():
 def test_status_before_the_first_sample():
     bench = Bench([Silence()] * 10).run()
     status = bench.status.as_dict()
-    assert status["state"] == "waiting"
+    assert bench.reports[-1].state == "waiting"
+    assert status["state"] == "stopped"
     assert status["latency_p50_ms"] is None
     assert status["input_age_s"] is None
     assert len(bench.reports) == 2

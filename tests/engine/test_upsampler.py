@@ -143,7 +143,7 @@ def test_references(engine):
     for reference, rows in cases.items():
         expected = amplifier - amplifier[:, rows].mean(axis=1, keepdims=True)
         np.testing.assert_allclose(render(reference), expected, atol=1e-3)
-    with pytest.raises(MontageError, match=r"output reference: .*missing M1"):
+    with pytest.raises(SettingsError, match=r"reference must be .*missing M1"):
         render("M1+M2")
 
 

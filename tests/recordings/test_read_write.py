@@ -66,7 +66,7 @@ def test_nets_are_recognised_by_their_labels():
     positions, name = fill_from_template(labels, np.full((129, 3), np.nan))
     assert name == "biosemi128"
     assert np.isfinite(positions).all(axis=1).sum() == 128
-    with pytest.raises(MontageError, match="must be one of"):
+    with pytest.raises(MontageError, match="must be a file, or one of"):
         template("nothing")
 
 
@@ -155,7 +155,7 @@ def test_resampling_keeps_signal_offset_and_stretches(tmp_path):
     odd = read_recording(path, sfreq=127.3)
     assert odd.data_uv.shape[0] == round(4000 * 127.3 / 400)
     assert all(np.isfinite(odd.data_uv[a:b]).all() for a, b in odd.segments)
-    with pytest.raises(SettingsError, match="positive"):
+    with pytest.raises(SettingsError, match="from 1 to"):
         read_recording(path, sfreq=-1.0)
 
 
@@ -217,7 +217,7 @@ def test_written_files_say_what_they_are(tmp_path):
         highpass=0.5,
         lowpass=500.0,
         description="from 8 channels",
-        annotations=mne.Annotations([1.0], [0.0], ["T1"], orig_time=when),
+        events=[(1.0, 0.0, "T1")],
     )
     assert [p.name for p in tmp_path.iterdir()] == ["out_raw.fif"]
     with warnings.catch_warnings():

@@ -1,0 +1,61 @@
+"""Checks that several subcommands make before they begin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emag_rt.errors import SettingsError
+
+
+class FiniteFloat(click.FloatRange):
+    """A float in a range; click's own lets NaN and infinity through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+RATE_HZ = FiniteFloat(16, 100_000)
+"""Sampling rates of EEG amplifiers, with room to spare."""
+
+
+def check_output(option: str, out: str, inputs: Sequence[str], suffix: str = "") -> None:
+    """Refuse an output that would overwrite an input, or cannot be written, before any work.
+
+    Parameters
+    ----------
+    option : str
+        Name of the option, for the message.
+    out : str
+        File to write; ``-`` is standard output.
+    inputs : sequence of str
+        Files the command reads.
+    suffix : str
+        Ending the name must have, or an empty string.
+
+    Raises
+    ------
+    SettingsError
+        If the output must not or cannot be written there.
+    """
+    if out == "-":
+        return
+    path = Path(out)
+    same = [name for name in inputs if Path(name).resolve() == path.resolve()]
+    if same:
+        raise SettingsError(
+            f"{option} must not be one of the inputs, got {out}, which would overwrite {same[0]}. "
+            "Choose another name."
+        )
+    if suffix and path.suffix != suffix:
+        raise SettingsError(f"{option} must end with {suffix}, got {out}.")
+    if not path.parent.is_dir():
+        raise SettingsError(f"{option} {out}: the folder must exist. Make it first.")

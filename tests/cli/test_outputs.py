@@ -1,0 +1,131 @@
+"""Outputs that must not overwrite inputs, and numbers that must be numbers."""
+
+from __future__ import annotations
+
+import mne
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from emag_rt.cli.main import cli
+from emag_rt.errors import CalibrationError, MontageError, SettingsError
+from emag_rt.recordings.positions import template
+from emag_rt.recordings.synthetic import SyntheticHead
+from emag_rt.recordings.write import write_raw
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """An HD recording with events, and a bundle of it."""
+    folder = tmp_path_factory.mktemp("outputs")
+    head = SyntheticHead(16, 128.0, seed=2)
+    path = folder / "hd_raw.fif"
+    write_raw(
+        path,
+        head.generate(128 * 20),
+        head.labels,
+        128.0,
+        head.montage.positions_mm,
+        origin_mm=head.origin_mm,
+        events=[(3.0, 0.5, "T1"), (7.25, 0.0, "T2")],
+    )
+    bundle = folder / "s.emag"
+    done = run("calibrate", path, "--ld", "6", "--out", bundle, "--no-refine", "--quiet")
+    assert done.exit_code == 0, done.output
+    return path, bundle
+
+
+def test_inputs_are_never_overwritten(files):
+    path, bundle = files
+    before = path.read_bytes(), bundle.read_bytes()
+    for arguments in (
+        ("upsample", bundle, path, "--out", path),
+        ("calibrate", path, "--ld", "6", "--out", path),
+        ("evaluate", bundle, path, "--json", bundle),
+    ):
+        done = run(*arguments)
+        assert isinstance(done.exception, SettingsError), done.output
+        assert "overwrite" in str(done.exception)
+    assert (path.read_bytes(), bundle.read_bytes()) == before
+
+
+def test_output_folder_and_ending_are_checked_before_the_work(files, tmp_path):
+    path, _ = files
+    for out, says in ((tmp_path / "no" / "x.emag", "folder"), (tmp_path / "x.zip", ".emag")):
+        done = run("calibrate", path, "--ld", "6", "--out", out)
+        assert isinstance(done.exception, SettingsError)
+        assert says in str(done.exception)
+
+
+def test_upsample_carries_events_holes_and_bad_channels(files, tmp_path):
+    path, bundle = files
+    raw = mne.io.read_raw_fif(path, preload=True, verbose="ERROR")
+    ld = mne.pick_channels(raw.ch_names, ["Cz"])[0]
+    clean = tmp_path / "clean_raw.fif"
+    assert run("upsample", bundle, path, "--out", clean).exit_code == 0
+    raw._data[:, 1280:1400] = np.nan
+    raw._data[ld] *= 1000
+    raw.info["bads"] = ["Cz"]
+    raw.save(tmp_path / "holed_raw.fif", verbose="ERROR")
+    out = tmp_path / "out_raw.fif"
+    done = run("upsample", bundle, tmp_path / "holed_raw.fif", "--out", out)
+    assert done.exit_code == 0, done.output
+    rendered = mne.io.read_raw_fif(out, preload=True, verbose="ERROR")
+    marks = [(round(a["onset"], 3), a["description"]) for a in rendered.annotations]
+    assert marks == [(3.0, "T1"), (7.25, "T2"), (10.0, "BAD_no_data")]
+    # The channel marked as bad is filled from the others, so its wild values do not spread.
+    expected = mne.io.read_raw_fif(clean, preload=True, verbose="ERROR").get_data()[:, 400:1200]
+    error = rendered.get_data()[:, 400:1200] - expected
+    assert (error**2).sum() < 0.5 * (expected**2).sum()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("simulate", "--duration", "nan"),
+        ("simulate", "--duration", "inf"),
+        ("simulate", "--speed", "nan"),
+        ("simulate", "--seed", "-1"),
+        ("simulate", "--synthetic", "--sfreq", "1e9"),
+        ("demo", "--seconds", "nan"),
+    ],
+)
+def test_numbers_out_of_range_are_usage_errors(arguments):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert arguments[-2] in done.output
+
+
+def test_the_same_recording_twice_is_refused(files, tmp_path):
+    path, _ = files
+    done = run("calibrate", path, path, "--ld", "6", "--out", tmp_path / "x.emag")
+    assert isinstance(done.exception, CalibrationError)
+    assert "twice" in str(done.exception)
+
+
+def test_evaluating_on_a_calibration_recording_is_said(files):
+    path, bundle = files
+    done = run("evaluate", bundle, path)
+    assert done.exit_code == 0
+    assert "not held out" in done.output
+
+
+def test_a_near_miss_is_suggested(files, tmp_path):
+    path, _ = files
+    done = run("calibrate", path, "--ld", "Cz,F3x,Pz", "--out", tmp_path / "x.emag")
+    assert isinstance(done.exception, CalibrationError)
+    assert "F3x (did you mean F3" in str(done.exception)
+
+
+@pytest.mark.parametrize("name", ["standard_1005", "standard_1020", "biosemi64"])
+def test_standard_montages_by_their_usual_names(name):
+    assert "Cz" in template(name)
+
+
+def test_an_unknown_montage_names_the_nearest():
+    with pytest.raises(MontageError, match="biosemi64"):
+        template("biosemi46")
