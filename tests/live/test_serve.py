@@ -177,10 +177,12 @@ def test_source_that_comes_back_changed_is_refused(cli, subject, unique_id, chan
     read_until([hd], lambda stamps: len(stamps[0]) > 10)
     player.kill()
     daemon.wait_for("source is silent", 20)
-    labels = [e.label for e in load_bundle(subject.bundle).manifest.ld]
+    manifest = load_bundle(subject.bundle).manifest
+    labels = [e.label for e in manifest.ld]
+    stranger = next(e.label for e in manifest.hd if e.label not in labels)
     other = {
         "rate": ("--channels", f"ld:{subject.bundle}", "--sfreq", "250"),
-        "labels": ("--channels", ",".join(["P3" if labels[0] != "P3" else "P4", *labels[1:]])),
+        "labels": ("--channels", ",".join([stranger, *labels[1:]])),
     }[change]
     changed = cli(
         "simulate",
