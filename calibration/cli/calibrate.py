@@ -88,7 +88,7 @@ def calibrate(
     from calibration.settings import CalibrationSettings
     from emag_rt.cli.options import check_output
 
-    check_output("--out", out, recordings, ".emag")
+    check_output("--out", out, recordings)
     settings = CalibrationSettings(band_hz=band, **options)
     with _progress(quiet) as tell:
         calibrator = FieldCalibrator(read_ld_choice(ld), settings, tell).fit(recordings)

@@ -54,11 +54,13 @@ def test_inputs_are_never_overwritten(files):
 
 
 def test_output_folder_and_ending_are_checked_before_the_work(files, tmp_path):
-    path, _ = files
-    for out, says in ((tmp_path / "no" / "x.emag", "folder"), (tmp_path / "x.zip", ".emag")):
-        done = run("calibrate", path, "--ld", "6", "--out", out)
-        assert isinstance(done.exception, SettingsError)
-        assert says in str(done.exception)
+    path, bundle = files
+    done = run("calibrate", path, "--ld", "6", "--out", tmp_path / "no" / "x.emag")
+    assert isinstance(done.exception, SettingsError)
+    assert "folder" in str(done.exception)
+    done = run("upsample", bundle, path, "--out", tmp_path / "x.edf")
+    assert isinstance(done.exception, SettingsError)
+    assert ".fif" in str(done.exception)
 
 
 def test_upsample_carries_events_holes_and_bad_channels(files, tmp_path):
