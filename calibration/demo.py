@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,8 +118,8 @@ def run_demo(out: Path, seconds: float, seed: int, tell: Tell) -> DemoResult:
         daemon = stack.enter_context(_process(serve, out, environment, "serve.log"))
         _wait_for(daemon, out / "serve.log", "ready")
         ready_s = time.monotonic() - started
-        hd, stamps, latency = _read_back(seconds)
-    return _compare(out, bundle, hd, stamps, latency, ready_s)
+        hd, latency = _read_back(seconds)
+    return _compare(out, bundle, hd, latency, ready_s)
 
 
 def _write_sessions(out: Path, seconds: float, seed: int) -> None:
@@ -150,9 +149,8 @@ def _process(
     """A subcommand in a process of its own, ended with the block."""
     command = [sys.executable, "-u", "-m", "emag_rt", *arguments]
     with (out / log).open("wb") as file:
-        output: IO[bytes] = file
         process = subprocess.Popen(  # noqa: S603 - our own command
-            command, cwd=out, env=environment, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=out, env=environment, stdout=file, stderr=subprocess.STDOUT
         )
         try:
             yield process
@@ -178,27 +176,24 @@ def _tail(log: Path) -> str:
     return " / ".join(log.read_text(errors="replace").splitlines()[-4:]) or "no output"
 
 
-def _read_back(seconds: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Rows, stamps and latencies (ms) of the HD stream."""
+def _read_back(seconds: float) -> tuple[FloatArray, FloatArray]:
+    """Rows and latencies (ms) of the HD stream."""
     source = LslSource.open(StreamQuery(name="emag_rt demo"), 10.0)
-    rows, stamps, latencies = [], [], []
+    rows, latencies = [], []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         samples, times = source.pull(0.2)
         received = local_clock()
         rows.append(samples.copy())
-        stamps.append(times.copy())
         latencies.append((received - times) * 1e3)
     source.close()
-    # What was waiting while this reader connected tells of its start, not of the daemon.
-    return np.concatenate(rows), np.concatenate(stamps), np.concatenate(latencies)
+    return np.concatenate(rows), np.concatenate(latencies)
 
 
 def _compare(
     out: Path,
     bundle: Bundle,
     hd: FloatArray,
-    stamps: FloatArray,
     latency: FloatArray,
     ready_s: float,
 ) -> DemoResult:

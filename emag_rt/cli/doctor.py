@@ -8,16 +8,12 @@ from typing import Any
 
 import click
 
+from emag_rt.cli.options import lsl_options
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option(
-    "--scope",
-    type=click.Choice(["machine", "link", "site", "organization", "global"]),
-    envvar="EMAG_RT_LSL_SCOPE",
-    help="LSL scope to check.",
-)
-@click.option("--session-id", envvar="EMAG_RT_SESSION_ID", help="LSL session to check.")
+@lsl_options("LSL scope to check.")
 def doctor(as_json: bool, scope: str | None, session_id: str | None) -> None:
     """Check this machine: versions, LSL, and the execution providers that really start.
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from emag_rt.errors import SettingsError
+from emag_rt.streams.config import SCOPES
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class FiniteFloat(click.FloatRange):
@@ -25,6 +28,19 @@ class FiniteFloat(click.FloatRange):
 
 RATE_HZ = FiniteFloat(16, 100_000)
 """Sampling rates of EEG amplifiers, with room to spare."""
+
+
+def lsl_options(scope_help: str) -> Callable[[_F], _F]:
+    """``--scope`` and ``--session-id``, which every command that uses LSL takes."""
+
+    def add(command: _F) -> _F:
+        session = click.option("--session-id", envvar="EMAG_RT_SESSION_ID", help="LSL session.")
+        scope = click.option(
+            "--scope", type=click.Choice(SCOPES), envvar="EMAG_RT_LSL_SCOPE", help=scope_help
+        )
+        return scope(session(command))
+
+    return add
 
 
 def check_output(option: str, out: str, inputs: Sequence[str], suffix: str = "") -> None:

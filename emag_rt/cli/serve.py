@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from emag_rt.cli.options import lsl_options
+
 
 @click.command()
 @click.argument("bundle", type=click.Path(dir_okay=False))
@@ -40,13 +42,7 @@ import click
     type=click.Path(dir_okay=False, allow_dash=True),
     help="Write one JSON line a second here (- for stdout).",
 )
-@click.option(
-    "--scope",
-    type=click.Choice(["machine", "link", "site", "organization", "global"]),
-    envvar="EMAG_RT_LSL_SCOPE",
-    help="How far LSL looks.",
-)
-@click.option("--session-id", envvar="EMAG_RT_SESSION_ID", help="LSL session.")
+@lsl_options("How far LSL looks.")
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
 def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
     """Serve BUNDLE: read a live LD stream, publish HD channels with the same stamps.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emag_rt.cli.options import RATE_HZ, FiniteFloat
+from emag_rt.cli.options import RATE_HZ, FiniteFloat, lsl_options
 from emag_rt.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -98,13 +98,7 @@ class Signal:
     show_default=True,
     help="Start with the first receiver, so that it hears the first sample.",
 )
-@click.option(
-    "--scope",
-    type=click.Choice(["machine", "link", "site", "organization", "global"]),
-    envvar="EMAG_RT_LSL_SCOPE",
-    help="How far the stream is seen.",
-)
-@click.option("--session-id", envvar="EMAG_RT_SESSION_ID", help="LSL session.")
+@lsl_options("How far the stream is seen.")
 def simulate(
     recording: str | None,
     synthetic: bool,

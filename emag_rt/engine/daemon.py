@@ -68,7 +68,7 @@ def run_daemon(
         If the bundle, the engine or the stream fails.
     """
     bundle = load_bundle(bundle_path)
-    _check_without_source(bundle, settings)
+    upsampler = _make_upsampler(bundle, settings)
     configure(settings.lsl.scope, settings.lsl.session_id)
     with _stop_signals() as stop, contextlib.ExitStack() as stack:
         try:
@@ -78,8 +78,7 @@ def run_daemon(
                 return None
             raise
         stack.callback(source.close)
-        upsampler = _make_upsampler(bundle, source.format, settings)
-        _warm_up(upsampler)
+        _attach(upsampler, source.format, settings)
         spec = outlet_spec(bundle, upsampler, source.format, settings)
         sink = LslSink(spec)
         stack.callback(sink.close)
@@ -129,21 +128,6 @@ def _stop_signals() -> Iterator[threading.Event]:
             signal.signal(signum, handler)
 
 
-def _check_without_source(bundle: Bundle, settings: ServeSettings) -> None:
-    """Whatever is wrong without a stream is said before waiting for one."""
-    if settings.source.unit is not None:
-        unit_to_uv(settings.source.unit)
-    path = settings.status.json_path
-    if path not in (None, "-") and not Path(str(path)).parent.is_dir():
-        raise SettingsError(f"status.json_path {path}: the folder must exist. Make it first.")
-    Upsampler(
-        bundle,
-        engine=settings.engine.name if settings.engine.name != "direct" else "packed",
-        reference=settings.output.reference,
-        require_gpu=settings.engine.require_gpu,
-    )
-
-
 def _open_source(settings: ServeSettings, stop: threading.Event) -> LslSource:
     wanted = settings.source
     kind = wanted.type
@@ -155,20 +139,35 @@ def _open_source(settings: ServeSettings, stop: threading.Event) -> LslSource:
     return LslSource.open(query, timeout_s, stop=stop.is_set)
 
 
-def _make_upsampler(bundle: Bundle, stream: StreamFormat, settings: ServeSettings) -> Upsampler:
-    match = match_input(stream, bundle, settings.source.unit)
-    for warning in match.warnings:
-        log.warning(warning)
-    return Upsampler(
+def _make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
+    """The signal path up to its input, which is not known yet.
+
+    Whatever is wrong without a stream is said before waiting for one, and the engine is warm
+    before the first sample can queue up.
+    """
+    if settings.source.unit is not None:
+        unit_to_uv(settings.source.unit)
+    path = settings.status.json_path
+    if path not in (None, "-") and not Path(str(path)).parent.is_dir():
+        raise SettingsError(f"status.json_path {path}: the folder must exist. Make it first.")
+    upsampler = Upsampler(
         bundle,
-        channels=match.channels,
-        units=match.units,
         engine=settings.engine.name,
         reference=settings.output.reference,
         measured=settings.output.measured,
         hop=settings.engine.hop,
         require_gpu=settings.engine.require_gpu,
     )
+    _warm_up(upsampler)
+    return upsampler
+
+
+def _attach(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings) -> None:
+    """Read the stream's channels, in its units."""
+    match = match_input(stream, upsampler.bundle, settings.source.unit)
+    for warning in match.warnings:
+        log.warning(warning)
+    upsampler.attach(match.channels, match.units)
 
 
 def _warm_up(upsampler: Upsampler) -> None:

@@ -82,12 +82,29 @@ class Upsampler:
         self.sfreq = bundle.manifest.sfreq
         self.look_ahead = bundle.manifest.look_ahead_samples
         self.hop = hop
-        self._frontend = FrontEnd(bundle.frontend_settings, channels, units)
         self.plan = _plan(bundle, montage, measured)
         self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
         self.engine = self._renderer.name
         self.reference = reference
         self._reference_rows = _reference_rows(reference, self.labels)
+        self.attach(channels, units)
+
+    def attach(
+        self, channels: Sequence[str] | None = None, units: str | Sequence[str] = "microvolts"
+    ) -> None:
+        """Read another input from now on, with a fresh state.
+
+        Parameters
+        ----------
+        channels, units
+            As for the class.
+
+        Raises
+        ------
+        MontageError, SettingsError
+            If an LD channel is missing, or a unit is not known.
+        """
+        self._frontend = FrontEnd(self.bundle.frontend_settings, channels, units)
         self.reset()
 
     @classmethod
