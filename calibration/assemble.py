@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.closed_form import LinearFit
+from calibration.kriging import Guide, spacing_mm
 from calibration.residual import ResidualNet
 from calibration.session import Session
 from calibration.settings import CalibrationSettings
-from calibration.spatial import SpatialStart, choose_width, make_field
+from calibration.spatial import SpatialStart, choose_gaussians, make_field
 from calibration.window_start import WindowFit
 from emag_rt.core.drive import Drive, HiddenBranch
 from emag_rt.core.grid import lattice, resolution_for
@@ -17,7 +20,6 @@ from emag_rt.core.model import FieldModel
 from emag_rt.errors import CalibrationError
 
 FloatArray = NDArray[np.float64]
-_GUIDE_SAMPLES = 4000
 
 
 def grid_for(session: Session, settings: CalibrationSettings) -> FloatArray:
@@ -46,19 +48,68 @@ def known_rows(session: Session) -> list[int]:
     return [*session.targets, *session.ld]
 
 
-def choose_start(session: Session, centers_mm: FloatArray) -> SpatialStart:
-    """Width of the Gaussians, with the session's own electrodes left out as the guide."""
+def choose_start(
+    session: Session, centers_mm: FloatArray, linear: LinearFit | None = None
+) -> SpatialStart:
+    """Gaussians, chosen with the session's own electrodes left out as the guide.
+
+    Parameters
+    ----------
+    session : Session
+        What was fitted.
+    centers_mm : ndarray, shape (n_grid, 3)
+        Grid.
+    linear : LinearFit, optional
+        Fit whose out-of-fold renderings stand for the targets, as in serving; without it the
+        measured signals do.
+
+    Returns
+    -------
+    SpatialStart
+        Gaussians and solver.
+    """
     rows = known_rows(session)
-    samples = np.concatenate([y[:, rows] for _, y in session.segments])
-    step = max(1, len(samples) // _GUIDE_SAMPLES)
-    return choose_width(centers_mm, session.montage.positions_mm[rows], samples[::step].T)
+    targets = list(session.targets)
+    truth = np.concatenate([y[:, rows] for _, y in session.segments])
+    rendered = truth
+    if linear is not None:
+        blind = linear.out_of_fold([(x, y[:, targets]) for x, y in session.segments])
+        rendered = truth.copy()
+        rendered[:, : len(targets)] = np.concatenate(blind)
+    guide = Guide.of(truth, rendered, len(targets))
+    return choose_gaussians(centers_mm, session.montage.positions_mm[rows], guide)
+
+
+def left_out_scores(session: Session, start: SpatialStart) -> dict[str, Any]:
+    """What to expect at electrodes nobody wore, for the bundle.
+
+    Parameters
+    ----------
+    session : Session
+        What was fitted.
+    start : SpatialStart
+        Of that session.
+
+    Returns
+    -------
+    dict
+        ``protocol``, ``nmse`` (pooled), ``spacing_mm`` (median distance to the next electrode)
+        and ``per_channel`` (label to NMSE, targets only).
+    """
+    labels = [session.montage.labels[i] for i in session.targets]
+    errors = start.kriging.left_out_nmse
+    return {
+        "protocol": "each target rendered from all other electrodes, blocks of time out of fold",
+        "nmse": round(start.kriging.left_out_pooled, 6),
+        "spacing_mm": round(spacing_mm(session.montage.positions_mm[known_rows(session)]), 3),
+        "per_channel": {a: round(float(e), 6) for a, e in zip(labels, errors, strict=True)},
+    }
 
 
 def stream_model(
     session: Session,
     linear: LinearFit,
     residual: ResidualNet | None,
-    centers_mm: FloatArray,
     start: SpatialStart,
 ) -> FieldModel:
     """Field of the ``stream`` anchor: each profile of the fit is one Gaussian of every point.
@@ -71,10 +122,8 @@ def stream_model(
         Closed-form start on the targets.
     residual : ResidualNet or None
         Non-linear branch on the targets.
-    centers_mm : ndarray, shape (n_points, 3)
-        Grid.
     start : SpatialStart
-        Width and solver.
+        Gaussians and solver.
 
     Returns
     -------
@@ -86,10 +135,10 @@ def stream_model(
     bias = np.concatenate([linear.bias, np.zeros(len(session.ld))])
     if residual is not None:
         bias[: residual.n_out] += residual.layers[-1][1]
-    amplitudes = np.zeros((len(centers_mm), n_gaussians))
+    amplitudes = np.zeros((len(start.centers_mm), n_gaussians))
     amplitudes[:, now] = start.solver @ bias
     readout = linear_readout(session, linear, start, linear.weights)
-    field = make_field(centers_mm, start.width_mm, linear.centers_s, linear.widths_s, amplitudes)
+    field = make_field(start, linear.centers_s, linear.widths_s, amplitudes)
     hidden = None
     if residual is not None:
         hidden = _hidden_branch(session, linear, residual, start, now)
@@ -116,7 +165,7 @@ def linear_readout(
     linear : LinearFit
         For its profiles.
     start : SpatialStart
-        Width and solver.
+        Gaussians and solver.
     weights : ndarray, shape (n_gaussians, n_ld, n_targets)
         Of the fit, or of one that did not see a fold.
 
@@ -142,13 +191,14 @@ def _own_weights(session: Session, n_gaussians: int, now: int) -> FloatArray:
 def _hidden_branch(
     session: Session, linear: LinearFit, residual: ResidualNet, start: SpatialStart, now: int
 ) -> HiddenBranch:
-    *inner, (weight_out, _) = residual.layers
+    (weight_in, bias_in), (weight_out, _) = residual.layers
     at_electrodes = np.zeros((residual.n_out + len(session.ld), weight_out.shape[1]))
     at_electrodes[: residual.n_out] = weight_out
-    layers = tuple((w.astype(np.float64), b.astype(np.float64)) for w, b in inner)
+    layers = ((weight_in.astype(np.float64), bias_in.astype(np.float64)),)
     gains = np.zeros(len(linear.centers_s))
     gains[now] = 1.0
-    return HiddenBranch(residual.kernel, layers, "gelu", start.solver @ at_electrodes, gains)
+    readout = start.solver @ at_electrodes
+    return HiddenBranch(residual.kernel, layers, "gelu", readout, gains, residual.blocks)
 
 
 def window_model(
@@ -156,7 +206,6 @@ def window_model(
     fit: WindowFit,
     n_window: int,
     n_look_ahead: int,
-    centers_mm: FloatArray,
     start: SpatialStart,
 ) -> FieldModel:
     """Field of the ``window`` anchor; arguments as for :func:`stream_model`."""
@@ -171,7 +220,7 @@ def window_model(
     own[:, now * n_ld : (now + 1) * n_ld] = unity[:, None, None] * np.diag(session.scale_uv)
     weights = np.concatenate([fit.weights, own], axis=2)
     base = np.concatenate([fit.base, np.zeros((n_gaussians, n_ld))], axis=1)
-    field = make_field(centers_mm, start.width_mm, fit.mu_s, fit.widths_s, start.solver @ base.T)
+    field = make_field(start, fit.mu_s, fit.widths_s, start.solver @ base.T)
     return FieldModel(
         field=field,
         drive=Drive(fit.taps, np.einsum("ne,gfe->ngf", start.solver, weights)),

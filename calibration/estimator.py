@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from calibration.assemble import (
     choose_start,
     grid_for,
     known_rows,
+    left_out_scores,
     linear_readout,
     stream_model,
     window_model,
@@ -25,13 +27,19 @@ from calibration.baselines import RidgeBaseline, fit_ridge
 from calibration.closed_form import LinearFit, fit_linear
 from calibration.export import make_bundle
 from calibration.folds import make_blocks
+from calibration.paper.export import fit_session
+from calibration.paper.training import PaperFit, require_torch
+from calibration.partial import Partial, fingerprint
+from calibration.priors import SpatialPrior, spatial_prior
 from calibration.profiles import candidate_banks, n_lags_of
 from calibration.refine import Refinement, refine_field
 from calibration.residual import ResidualNet, fit_residual
+from calibration.residual_training import ResidualSettings
 from calibration.scoring import cross_validated_scores
 from calibration.session import Session, make_session, open_session
 from calibration.settings import CalibrationSettings
 from calibration.window_start import WindowFit, fit_window
+from emag_rt import __version__
 from emag_rt.bundle import Bundle, save_bundle
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import CalibrationError
@@ -54,6 +62,9 @@ class FieldCalibrator:
         Everything else.
     progress : callable, optional
         Called with the share done (0 to 1) and what is being done.
+    partial : path-like, optional
+        File where unfinished training is kept, so that the same calibration, interrupted and
+        started again, goes on from there. It is removed at the end.
 
     Attributes
     ----------
@@ -69,6 +80,8 @@ class FieldCalibrator:
         Non-linear branch; None where it did not help, or without torch.
     refinement_ : Refinement or None
         What the gradient steps on the Gaussians gave.
+    paper_ : PaperFit or None
+        The paper's model, with ``method="paper"``; ``start_`` is then absent.
     model_ : FieldModel
         The field.
     baselines_ : dict of str to RidgeBaseline
@@ -93,8 +106,10 @@ class FieldCalibrator:
         ld: int | Sequence[str] = 16,
         settings: CalibrationSettings | None = None,
         progress: Progress | None = None,
+        partial: str | Path | None = None,
     ) -> None:
         self.ld = ld
+        self._partial_path = None if partial is None else Path(partial)
         self.settings = settings or CalibrationSettings()
         self._progress = progress or (lambda _share, _what: None)
 
@@ -116,6 +131,8 @@ class FieldCalibrator:
         EmagError
             If the session cannot be calibrated as asked; the message says what to do.
         """
+        if self.settings.method == "paper":
+            require_torch()
         self.timings_: dict[str, float] = {}
         self.session_ = self._timed("read", 0.0, "reading", lambda: self._open(recordings))
         self._check_look_ahead()
@@ -125,19 +142,29 @@ class FieldCalibrator:
         self.window_: WindowFit | None = None
         self.residual_: ResidualNet | None = None
         self.refinement_: Refinement | None = None
+        self.paper_: PaperFit | None = None
         self.notes_: list[str] = list(self.session_.warnings)
-        if self.settings.anchor == "stream":
+        if self.settings.method == "paper":
+            self._fit_paper()
+        elif self.settings.anchor == "stream":
             self._fit_stream()
         else:
             self._fit_window()
-        self.scores_ = self._timed("scores", 0.96, "scores", lambda: cross_validated_scores(self))
+        self.scores_ = self._timed("scores", 0.96, "scores", self._score)
         self.bundle_: Bundle = self._timed("export", 0.98, "folding", lambda: make_bundle(self))
+        if self._partial_path is not None:
+            self._partial_path.unlink(missing_ok=True)
         self._progress(1.0, "done")
         return self
 
     def save(self, path: str | Path) -> str:
         """Write the bundle; returns its SHA-256."""
         return save_bundle(self.bundle_, path)
+
+    @property
+    def width_mm(self) -> float:
+        """Spatial width of the Gaussians, the median where they differ."""
+        return self.start_.width_mm if self.paper_ is None else self.paper_.width_mm
 
     @property
     def n_look_ahead(self) -> int:
@@ -181,26 +208,31 @@ class FieldCalibrator:
             for name, n in lags.items()
         }
 
+    def _spatial_prior(self) -> SpatialPrior:
+        session, positions = self.session_, self.session_.montage.positions_mm
+        ld, targets = list(session.ld), list(session.targets)
+        return spatial_prior(positions[ld], positions[targets], session.scale_uv)
+
     def _fit_stream(self) -> None:
         session, settings = self.session_, self.settings
         linear = self._timed(
             "closed_form",
             0.1,
             "closed-form start",
-            lambda: fit_linear(self.targets_, session.sfreq, self.n_look_ahead),
+            lambda: fit_linear(
+                self.targets_, session.sfreq, self.n_look_ahead, prior=self._spatial_prior()
+            ),
         )
         self.linear_ = linear
         self.start_ = self._timed(
             "spatial",
             0.25,
             "widths of the Gaussians",
-            lambda: choose_start(session, grid_for(session, settings)),
+            lambda: choose_start(session, grid_for(session, settings), linear),
         )
         if self._can_refine():
             self._timed("residual", 0.3, "non-linear residual", self._fit_residual)
-        self.model_: FieldModel = stream_model(
-            session, linear, self.residual_, grid_for(session, settings), self.start_
-        )
+        self.model_: FieldModel = stream_model(session, linear, self.residual_, self.start_)
         if self._can_refine():
             self.refinement_ = self._timed("field", 0.8, "precisions", self._refine_field)
 
@@ -236,7 +268,16 @@ class FieldCalibrator:
             seed=self.settings.seed,
             device=self._device(),
             progress=lambda share, what: self._progress(0.3 + 0.5 * share, what),
+            partial=self._partial(),
         )
+
+    def _partial(self) -> Partial | None:
+        if self._partial_path is None:
+            return None
+        session = self.session_
+        inputs = [recording.sha256 for recording in session.recordings]
+        parts = (__version__, inputs, session.ld, asdict(self.settings), asdict(ResidualSettings()))
+        return Partial(self._partial_path, fingerprint(*parts))
 
     def _fit_window(self) -> None:
         session = self.session_
@@ -251,9 +292,34 @@ class FieldCalibrator:
         self.start_ = self._timed(
             "spatial", 0.8, "widths of the Gaussians", lambda: choose_start(session, centers)
         )
-        self.model_ = window_model(
-            session, window, self.n_window, self.n_look_ahead, centers, self.start_
+        self.model_ = window_model(session, window, self.n_window, self.n_look_ahead, self.start_)
+
+    def _fit_paper(self) -> None:
+        settings = self.settings
+        self.paper_, self.model_ = self._timed(
+            "paper",
+            0.1,
+            "the paper's model",
+            lambda: fit_session(
+                self.session_,
+                settings.paper_options,
+                self.n_window,
+                seed=settings.seed,
+                device=self._device(),
+                progress=lambda share, what: self._progress(0.1 + 0.85 * share, what),
+            ),
         )
+        if not self.paper_.converged:
+            self.notes_.append(
+                f"the paper's model had not converged after {len(self.paper_.history) - 1} "
+                "epochs: give it more with --epochs"
+            )
+
+    def _score(self) -> dict[str, Any]:
+        scores = cross_validated_scores(self)
+        if self.linear_ is not None:
+            scores["left_out"] = left_out_scores(self.session_, self.start_)
+        return scores
 
     def _can_refine(self) -> bool:
         if not self.settings.refine:
@@ -274,7 +340,7 @@ class FieldCalibrator:
         started = time.perf_counter()
         # The eigenproblems here are small: sharing one among BLAS threads gains little on idle
         # cores and costs a factor of ten on busy ones. Torch's stages keep their threads.
-        torch_runs = name in ("residual", "field")
+        torch_runs = name in ("residual", "field", "paper")
         with threadpool_limits(None if torch_runs else 1, user_api="blas"):
             result = run()
         self.timings_[name] = round(time.perf_counter() - started, 3)

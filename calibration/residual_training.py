@@ -1,4 +1,10 @@
-"""Training the residual's networks: many small ones side by side, in torch.
+"""Training the residual's networks: dilated causal ones, several side by side, in torch.
+
+Every network reads the LD channels through residual blocks whose dilations double, so that it
+sees two seconds of the past (see :mod:`emag_rt.core.dilated`). One network a fold is validated on
+the blocks of time it never saw; a few more learn from everything and stop where those do. Above
+160 Hz the dilations are multiples of a few samples, and training takes every such sample only:
+the cost does not grow with the rate.
 
 Torch is an optional dependency: it is imported only when a network is trained.
 """
@@ -12,6 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.folds import Block, n_folds_of
+from calibration.partial import Partial
+from calibration.residual_network import Network, forward, initial_parameters, parameter_arrays
 from emag_rt.errors import CalibrationError
 
 Progress = Callable[[float, str], None]
@@ -23,76 +32,85 @@ class ResidualSettings:
 
     Attributes
     ----------
-    n_hidden : int
-        Units in each of the two hidden layers of one network.
+    n_units : int
+        Units of one network.
+    n_blocks : int
+        Residual blocks; the dilations are 1, 2, 4... steps.
     dropout : float
-        Share of hidden units silenced in training, in [0, 1).
-    n_per_fold : int
-        Networks a fold, from different seeds: averaging them removes noise.
-    samples_per_step, min_steps, max_steps : int
-        The most optimiser steps: one for so many samples of the session, within bounds.
-    batch_size : int
-        Samples a step and network.
+        Share of inner units silenced in training, in [0, 1).
+    n_whole : int
+        Networks that learn from all folds, besides the one a fold.
+    epochs : float
+        Passes over the session.
+    min_steps, max_steps : int
+        Bounds on the optimiser's steps.
+    batch_size, n_times : int
+        Sequences a step and network, and the samples of each that are learnt from.
     learning_rate, weight_decay : float
-        Of AdamW.
+        Of AdamW; the rate warms up and falls by a cosine.
     ema : float
         Decay of the running mean of the weights, the version that is validated and kept.
-    check_every, patience : int
-        Steps between validations, and validations without progress that end the training.
+    n_checks : int
+        Validations.
     bag_size : float
-        Networks that the bag counts for when a gain measured on one fold's networks is carried
+        Networks that the bag counts for when a gain measured on one fold's network is carried
         over to the whole bag, whose noise is smaller. 1 is the most careful.
     """
 
-    n_hidden: int = 128
-    dropout: float = 0.5
-    n_per_fold: int = 2
-    samples_per_step: int = 20
-    min_steps: int = 600
-    max_steps: int = 5000
-    batch_size: int = 256
-    learning_rate: float = 1e-3
+    n_units: int = 32
+    n_blocks: int = 8
+    dropout: float = 0.3
+    n_whole: int = 2
+    epochs: float = 30.0
+    min_steps: int = 300
+    max_steps: int = 2500
+    batch_size: int = 4
+    n_times: int = 256
+    learning_rate: float = 4e-3
     weight_decay: float = 1e-2
-    ema: float = 0.995
-    check_every: int = 50
-    patience: int = 16
+    ema: float = 0.99
+    n_checks: int = 10
     bag_size: float = 3.0
 
     def __post_init__(self) -> None:
-        counts = [self.n_hidden, self.n_per_fold, self.samples_per_step, self.min_steps]
-        counts += [self.batch_size, self.check_every, self.patience]
+        counts = [self.n_units, self.n_blocks, self.min_steps, self.batch_size, self.n_times]
+        counts += [self.max_steps - self.min_steps + 1, self.n_checks, self.n_whole + 1]
         shares = (self.dropout, self.ema)
         if min(counts) < 1 or not all(0 <= share < 1 for share in shares) or self.bag_size < 1:
             raise CalibrationError(
-                "residual settings must have counts and bag_size of at least 1, and dropout and "
-                f"ema in [0, 1), got {self}. Use the defaults."
+                "residual settings must have counts and bag_size of at least 1, max_steps of at "
+                f"least min_steps, and dropout and ema in [0, 1), got {self}. Use the defaults."
             )
-
-
-@dataclass
-class Network:
-    """One network's fold and its best validated state (weights as x @ w + b)."""
-
-    fold: int
-    score: float = 0.0
-    weights: list[NDArray[np.float32]] | None = None
-    held: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
 class Task:
-    """Everything the training loop needs, scaled to unit variance."""
+    """Everything the training loop needs, scaled to unit variance.
+
+    ``z`` (n_times, n_features) and ``r`` (n_times, n_out) hold all segments, one after another;
+    ``train`` has a mask a fold. Blocks count samples within their segment.
+    """
 
     z: NDArray[np.float32]
     r: NDArray[np.float32]
     sample_weight: NDArray[np.float32]
     z_scale: NDArray[np.float64]
     r_scale: NDArray[np.float64]
-    train: list[NDArray[np.intp]]
-    held: list[NDArray[np.intp]]
+    lengths: tuple[int, ...]
+    blocks: tuple[Block, ...]
+    train: tuple[NDArray[np.bool_], ...]
+    held: tuple[NDArray[np.intp], ...]
+    step: int
 
 
-def _torch(device: str) -> Any:
+def import_torch(device: str) -> Any:
+    """Torch, where it is installed and sees the device.
+
+    Raises
+    ------
+    CalibrationError
+        If it is not, or does not.
+    """
     try:
         import torch
     except ImportError as error:
@@ -108,102 +126,206 @@ def _torch(device: str) -> Any:
 
 
 def train(
-    task: Task, settings: ResidualSettings, seed: int, device: str, progress: Progress
+    task: Task,
+    settings: ResidualSettings,
+    seed: int,
+    device: str,
+    progress: Progress,
+    partial: Partial | None = None,
 ) -> list[Network]:
-    """Train every network of every fold side by side; each keeps its best validated weights."""
-    torch = _torch(device)
-    folds = [k for k in range(len(task.held)) for _ in range(settings.n_per_fold)]
-    draw = torch.Generator().manual_seed(seed)
-    noise = torch.Generator(device).manual_seed(seed + 1)
-    tensors = [torch.from_numpy(a).to(device) for a in (task.z, task.r, task.sample_weight)]
-    rows = [torch.from_numpy(index) for index in task.train]
-    held = [torch.from_numpy(index).to(device) for index in task.held]
-    power = torch.from_numpy(task.r_scale**2).to(device)
-    live = _initial(torch, len(folds), (task.z.shape[1], settings.n_hidden), task, draw, device)
-    mean = [p.detach().clone() for p in live]
-    nets = [Network(fold) for fold in folds]
-    rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    optimizer = torch.optim.AdamW(live, **rates)
-    wanted = len(task.z) // settings.samples_per_step
-    n_steps = min(max(wanted, settings.min_steps), max(settings.max_steps, settings.min_steps))
-    stale = 0
-    for step in range(n_steps):
-        picks = [
-            rows[k][torch.randint(len(rows[k]), (settings.batch_size,), generator=draw)]
-            for k in folds
-        ]
-        pick = torch.stack(picks).to(device)
-        x, target, weight = (tensor[pick] for tensor in tensors)
-        error = _forward(torch, x, live, settings.dropout, noise) - target
-        loss = ((error**2).mean(dim=2) * weight).mean(dim=1).sum()
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / 100)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        with torch.no_grad():
-            # A running mean that starts at the start would hold the zero layer for too long.
-            torch._foreach_lerp_(mean, live, 1 - min(settings.ema, (step + 1) / (step + 10)))
-        if (step + 1) % settings.check_every and step + 1 < n_steps:
-            continue
-        improved = [
-            _check(torch, net, i, mean, tensors, held[net.fold], power)
-            for i, net in enumerate(nets)
-        ]
-        stale = 0 if any(improved) else stale + 1
-        progress((step + 1) / n_steps, f"residual: step {step + 1} of at most {n_steps}")
-        if stale >= settings.patience:
-            break
+    """Train every network side by side; a fold's network keeps its best validated weights.
+
+    Parameters
+    ----------
+    task : Task
+        What to learn.
+    settings : ResidualSettings
+        How.
+    seed : int
+        Same seed, same machine, same device, same threads: same numbers.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    progress : callable
+        Called with the fraction done and a message.
+    partial : Partial, optional
+        Where the state is kept at every validation, and taken up again.
+
+    Returns
+    -------
+    list of Network
+        One a fold, then ``settings.n_whole`` that saw everything (fold -1).
+    """
+    torch = import_torch(device)
+    loop = _Loop(torch, task, settings, seed, device)
+    done = loop.resume(partial)
+    for step in range(done, loop.n_steps):
+        loop.step(step)
+        if step % 10 == 0:
+            share = (step + 1) / loop.n_steps
+            progress(share, f"residual: step {step + 1} of {loop.n_steps}")
+        if (step + 1) % loop.check_every == 0 or step + 1 == loop.n_steps:
+            loop.check()
+            if partial is not None:
+                partial.write(loop.state(step + 1))
     progress(1.0, "residual: trained")
-    return nets
+    return loop.nets
 
 
-def _initial(
-    torch: Any, n_nets: int, sizes: tuple[int, int], task: Task, draw: Any, device: str
-) -> list[Any]:
-    """Uniform hidden layers, as torch.nn.Linear draws them, and a last layer of zeros."""
-    n_in, n_hidden = sizes
-    values = []
-    for fan in (n_in, n_hidden):
-        for shape in ((n_nets, fan, n_hidden), (n_nets, 1, n_hidden)):
-            values.append((torch.rand(shape, generator=draw) * 2 - 1) / fan**0.5)
-    n_out = task.r.shape[1]
-    values += [torch.zeros(n_nets, n_hidden, n_out), torch.zeros(n_nets, 1, n_out)]
-    return [value.to(device).requires_grad_() for value in values]
+class _Loop:
+    """State of a training run."""
 
+    def __init__(
+        self, torch: Any, task: Task, settings: ResidualSettings, seed: int, device: str
+    ) -> None:
+        self._torch, self._task, self._settings, self._device = torch, task, settings, device
+        n_folds = n_folds_of(task.blocks)
+        self.nets = [Network(fold) for fold in [*range(n_folds), *[-1] * settings.n_whole]]
+        self._dilations = tuple(2**i for i in range(settings.n_blocks))
+        self._memory = sum(self._dilations) * task.step
+        zero = np.zeros((1, task.z.shape[1]), dtype=np.float32)
+        arrays = (np.concatenate([task.z, zero]), task.r, task.sample_weight)
+        self._z, self._r, self._weight = (torch.from_numpy(a).to(device) for a in arrays)
+        self._power = torch.from_numpy(task.r_scale**2).to(device)
+        everything = np.ones(len(task.r), dtype=bool)
+        masks = [everything if net.fold < 0 else task.train[net.fold] for net in self.nets]
+        self._mask = torch.from_numpy(np.stack(masks).astype(np.float32)).to(device)
+        self._first = np.repeat(np.cumsum([0, *task.lengths[:-1]]), task.lengths)
+        self._starts = [self._starts_of(mask) for mask in masks]
+        self._draw = np.random.default_rng(seed)
+        self._noise = torch.Generator(device).manual_seed(seed + 1)
+        shape = (len(self.nets), task.z.shape[1], settings.n_units, task.r.shape[1])
+        initial = torch.Generator().manual_seed(seed)
+        self._live = [
+            value.to(device).requires_grad_()
+            for value in initial_parameters(torch, shape, settings.n_blocks, initial)
+        ]
+        self._mean = [p.detach().clone() for p in self._live]
+        self._best = 0.0
+        rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        self._optimizer = torch.optim.AdamW(self._live, **rates)
+        # Above 160 Hz a step of the networks is several samples: an epoch has fewer of them.
+        sequences = len(task.r) / task.step / (settings.batch_size * self._n_times)
+        wanted = round(settings.epochs * sequences * (n_folds - 1) / n_folds)
+        self.n_steps = min(max(wanted, settings.min_steps), settings.max_steps)
+        self.check_every = max(1, self.n_steps // settings.n_checks)
 
-def _forward(torch: Any, x: Any, parameters: Sequence[Any], dropout: float, noise: Any) -> Any:
-    """Run a batch (n_nets, n, n_in) through all networks -> (n_nets, n, n_out)."""
-    w1, b1, w2, b2, w3, b3 = parameters
-    for weight, bias in ((w1, b1), (w2, b2)):
-        x = torch.nn.functional.gelu(torch.baddbmm(bias, x, weight))
-        if dropout:
-            keep = torch.rand(x.shape, generator=noise, device=x.device) >= dropout
-            x = x * keep / (1 - dropout)
-    return torch.baddbmm(b3, x, w3)
+    @property
+    def _n_times(self) -> int:
+        return min(self._settings.n_times, max(self._task.lengths) // (2 * self._task.step) + 1)
 
+    def _starts_of(self, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """First samples of the sequences of which at least half may be learnt from."""
+        span = (self._n_times - 1) * self._task.step
+        starts = np.arange(len(mask) - span)
+        starts = starts[self._first[starts] == self._first[starts + span]]
+        counted = np.concatenate([[0], np.cumsum(mask)])
+        share = (counted[starts + span + 1] - counted[starts]) / (span + 1)
+        kept = starts[share >= 0.5]
+        return kept if len(kept) else starts[share >= share.max()]
 
-def _check(
-    torch: Any,
-    net: Network,
-    index: int,
-    mean: Sequence[Any],
-    tensors: Sequence[Any],
-    rows: Any,
-    power: Any,
-) -> bool:
-    """Validate one network on its fold, and keep its weights where they are the best so far."""
-    own = [p[index : index + 1] for p in mean]
-    with torch.no_grad():
-        predicted = _forward(torch, tensors[0][rows][None], own, 0.0, None)[0].double()
-    target = tensors[1][rows].double()
-    along = float(((predicted * target).mean(dim=0) * power).sum())
-    size = float(((predicted**2).mean(dim=0) * power).sum())
-    # What the network explains at its best scale: the scale itself is chosen later.
-    score = max(along, 0.0) ** 2 / size if size > 0 else 0.0
-    if score <= net.score:
-        return False
-    net.score = score
-    net.weights = [p[0].cpu().numpy().copy() for p in own]
-    net.held = predicted.cpu().numpy()
-    return True
+    def step(self, step: int) -> None:
+        """One step of the optimiser for all networks."""
+        torch, settings, task = self._torch, self._settings, self._task
+        size = settings.batch_size
+        picks = [starts[self._draw.integers(len(starts), size=size)] for starts in self._starts]
+        start = np.stack(picks)[..., None]
+        wanted = start + task.step * np.arange(self._n_times)
+        units = np.arange(-sum(self._dilations), self._n_times)
+        seen = start + task.step * units
+        seen = np.where(seen < self._first[start], len(task.r), seen)  # silence before a segment
+        z = self._z[torch.from_numpy(seen).to(self._device)]
+        index = torch.from_numpy(wanted).to(self._device)
+        own = torch.arange(len(self.nets), device=self._device)[:, None, None]
+        weight = self._weight[index] * self._mask[own, index]
+        rendered = forward(torch, z, self._live, self._dilations, settings.dropout, self._noise)
+        error = ((rendered - self._r[index]) ** 2).mean(dim=-1)
+        loss = (error * weight).mean(dim=(1, 2)).sum()
+        warm = min(1.0, (step + 1) / (0.1 * self.n_steps))
+        cosine = 0.5 * (1 + np.cos(np.pi * step / self.n_steps))
+        for group in self._optimizer.param_groups:
+            group["lr"] = float(settings.learning_rate * warm * (0.03 + 0.97 * cosine))
+        self._optimizer.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            self._clip()
+            self._optimizer.step()
+            # A running mean that starts at the start would hold the zero layer for too long.
+            decay = min(settings.ema, (step + 1) / (step + 10))
+            torch._foreach_lerp_(self._mean, self._live, 1 - decay)
+
+    def _clip(self) -> None:
+        """Bound each network's own gradient: one that jumps must not stop the others."""
+        squares = sum((p.grad**2).flatten(1).sum(dim=1) for p in self._live)
+        factor = (1.0 / (squares**0.5 + 1e-6)).clamp(max=1.0)
+        for p in self._live:
+            p.grad *= factor.view(-1, *[1] * (p.dim() - 1))
+
+    def check(self) -> None:
+        """Validate each fold's network, and keep the weights that are the best so far."""
+        scores = []
+        for place, net in enumerate(self.nets):
+            if net.fold < 0:
+                continue
+            own = [p[place : place + 1] for p in self._mean]
+            scores.append(self._check(net, own))
+        if not scores or np.mean(scores) <= self._best:
+            return
+        self._best = float(np.mean(scores))
+        for place, net in enumerate(self.nets):
+            if net.fold < 0:
+                net.weights = parameter_arrays(self._mean, place)
+
+    def _check(self, net: Network, own: Sequence[Any]) -> float:
+        """What a network explains of its held-out blocks, at its best scale."""
+        torch, task = self._torch, self._task
+        dilations = tuple(d * task.step for d in self._dilations)
+        parts = []
+        with torch.no_grad():
+            for block in task.blocks:
+                if block.fold != net.fold:
+                    continue
+                first = sum(task.lengths[: block.segment])
+                rows = np.arange(block.start - self._memory, block.stop)
+                rows = np.where(rows < 0, len(task.r), rows + first)
+                z = self._z[torch.from_numpy(rows).to(self._device)][None, None]
+                parts.append(forward(torch, z, own, dilations, 0.0, None)[0, 0])
+        predicted = torch.cat(parts).double()
+        held = torch.from_numpy(task.held[net.fold]).to(self._device)
+        target, weight = self._r[held].double(), self._weight[held].double()[:, None]
+        along = float(((predicted * target * weight).mean(dim=0) * self._power).sum())
+        size = float(((predicted**2 * weight).mean(dim=0) * self._power).sum())
+        # The scale itself is chosen later, with the gains.
+        score = max(along, 0.0) ** 2 / size if size > 0 else 0.0
+        if score > net.score:
+            net.score, net.held = score, predicted.cpu().numpy()
+            net.weights = [p[0].cpu().numpy().copy() for p in own]
+        return score
+
+    def state(self, done: int) -> dict[str, Any]:
+        """Everything that goes on from here."""
+        return {
+            "done": done,
+            "best": self._best,
+            "live": [p.detach() for p in self._live],
+            "mean": self._mean,
+            "optimizer": self._optimizer.state_dict(),
+            "noise": self._noise.get_state(),
+            "draw": self._draw.bit_generator.state,
+            "nets": [net.as_tensors(self._torch) for net in self.nets],
+        }
+
+    def resume(self, partial: Partial | None) -> int:
+        """Go on from a kept state; returns the steps already done."""
+        kept = partial.read(self._device) if partial is not None else None
+        if kept is None:
+            return 0
+        with self._torch.no_grad():
+            for values, mine in ((kept["live"], self._live), (kept["mean"], self._mean)):
+                for value, own in zip(values, mine, strict=True):
+                    own.copy_(value)
+        self._optimizer.load_state_dict(kept["optimizer"])
+        self._noise.set_state(kept["noise"].cpu())
+        self._draw.bit_generator.state = kept["draw"]
+        self._best = kept["best"]
+        self.nets = [Network.from_tensors(net) for net in kept["nets"]]
+        return int(kept["done"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import settings
@@ -18,7 +18,9 @@ from emag_rt.bundle import (
     Manifest,
     RenderedElectrode,
 )
-from emag_rt.core.drive import Activation, Drive, HiddenBranch
+from emag_rt.core.activation import Activation
+from emag_rt.core.dilated import DilatedBlock
+from emag_rt.core.drive import Drive, HiddenBranch
 from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import fold
 from emag_rt.core.grid import lattice
@@ -85,6 +87,31 @@ def random_hidden(
     )
 
 
+def random_dilated(rng: np.random.Generator, field: GaussianField, n_ld: int) -> HiddenBranch:
+    """Three networks with blocks of memory on two encoder taps."""
+    n_taps, n_nets, n_units = 2, 3, 4
+    width = n_nets * n_units
+
+    def block(dilation: int) -> DilatedBlock:
+        return DilatedBlock(
+            dilation,
+            rng.normal(scale=0.4, size=(n_nets, n_units, 2 * n_units)),
+            rng.normal(scale=0.3, size=width),
+            rng.normal(scale=0.4, size=(n_nets, n_units, n_units)),
+            rng.normal(scale=0.3, size=width),
+        )
+
+    weight = rng.normal(scale=0.4, size=(width, n_taps * n_ld))
+    return HiddenBranch(
+        rng.normal(size=(n_taps, 3)),
+        ((weight, rng.normal(scale=0.3, size=width)),),
+        "gelu",
+        rng.normal(size=(field.n_points, width)),
+        rng.uniform(0.5, 1.5, field.n_gaussians),
+        tuple(block(dilation) for dilation in (1, 2, 5)),
+    )
+
+
 def random_model(
     seed: int = 0,
     *,
@@ -92,7 +119,7 @@ def random_model(
     anchor: Anchor = "stream",
     look_ahead: int = 0,
     coupled: bool = True,
-    hidden: Activation | None = None,
+    hidden: Activation | Literal["dilated"] | None = None,
     n_memory: int = 2,
     sfreq: float = 200.0,
 ) -> FieldModel:
@@ -101,7 +128,11 @@ def random_model(
     field = random_field(rng, coupled=coupled)
     shape = (field.n_points, field.n_gaussians)
     n_taps = 1 if n_memory == 1 else 2
-    branch = None if hidden is None else random_hidden(rng, field, n_ld, hidden)
+    branch = None
+    if hidden == "dilated":
+        branch = random_dilated(rng, field, n_ld)
+    elif hidden is not None:
+        branch = random_hidden(rng, field, n_ld, hidden)
     taps = np.ones((1, 1)) if n_memory == 1 else rng.normal(size=(n_taps, n_memory))
     drive = Drive(taps, rng.normal(size=(*shape, n_taps * n_ld)), branch)
     scale = rng.uniform(5.0, 20.0, n_ld)

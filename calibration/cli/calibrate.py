@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
+
+from calibration.cli.paper_options import paper_options, take_paper_options
 
 
 @click.command()
@@ -54,7 +57,11 @@ import click
     show_default=True,
     help="Length of a window (--anchor window).",
 )
-@click.option("--grid-resolution", type=int, help="Grid points along an axis (default: enough).")
+@click.option(
+    "--grid-resolution",
+    type=int,
+    help="Grid points along an axis (default: enough; --method paper: 10).",
+)
 @click.option(
     "--grid-support",
     type=click.Choice(["sphere", "cube", "surface"]),
@@ -70,6 +77,7 @@ import click
     help="Where torch runs.",
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@paper_options
 def calibrate(
     recordings: tuple[str, ...],
     ld: str,
@@ -89,13 +97,25 @@ def calibrate(
     from emag_rt.cli.options import check_output
 
     check_output("--out", out, recordings)
-    settings = CalibrationSettings(band_hz=band, **options)
-    with _progress(quiet) as tell:
-        calibrator = FieldCalibrator(read_ld_choice(ld), settings, tell).fit(recordings)
+    settings = CalibrationSettings(band_hz=band, **take_paper_options(options))
+    partial = Path(f"{out}.partial")
+    with _progress(quiet) as tell, _kept_work(partial):
+        calibrator = FieldCalibrator(read_ld_choice(ld), settings, tell, partial).fit(recordings)
     digest = calibrator.save(out)
     for note in calibrator.notes_:
         click.echo(f"warning: {note}", err=True)
     _summary(calibrator, out, digest)
+
+
+@contextlib.contextmanager
+def _kept_work(partial: Path) -> Iterator[None]:
+    """Tell whoever interrupts that the work is not lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if partial.exists():
+            click.echo(f"interrupted; the same command goes on from {partial.name}", err=True)
+        raise
 
 
 @contextlib.contextmanager
@@ -124,7 +144,7 @@ def _summary(calibrator: Any, out: str, digest: str) -> None:
     click.echo(
         f"  {session.duration_s:.0f} s at {session.sfreq:g} Hz; "
         f"{model.field.n_points * model.field.n_gaussians} Gaussians, width "
-        f"{calibrator.start_.width_mm:g} mm; {sum(calibrator.timings_.values()):.1f} s to fit"
+        f"{calibrator.width_mm:.3g} mm; {sum(calibrator.timings_.values()):.1f} s to fit"
     )
     click.echo(f"  NMSE on unseen channels, {calibrator.scores_['protocol']}:")
     for name, score in calibrator.scores_["methods"].items():

@@ -20,7 +20,7 @@ from safetensors.numpy import save as save_tensors
 from emag_rt.bundle import tensors as arrays
 from emag_rt.bundle.bundle import Bundle
 from emag_rt.bundle.manifest import FORMAT_VERSION, Manifest
-from emag_rt.core.drive import Activation
+from emag_rt.core.activation import Activation
 from emag_rt.errors import BundleError, EmagError
 
 MEMBERS = ("manifest.json", "field.safetensors", "render.onnx")

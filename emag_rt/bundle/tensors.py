@@ -7,14 +7,18 @@ from numpy.typing import NDArray
 
 from emag_rt.bundle.bundle import Baseline
 from emag_rt.bundle.manifest import Manifest
-from emag_rt.core.drive import Activation, Drive, HiddenBranch, n_units
+from emag_rt.core.activation import Activation
+from emag_rt.core.dilated import Blocks, DilatedBlock
+from emag_rt.core.drive import Drive, HiddenBranch, n_units
 from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
+from emag_rt.core.forward import ForwardMatrix
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import BundleError
 
 FloatArray = NDArray[np.float64]
 Tensors = dict[str, NDArray[np.float64]]
+MAX_DILATION = 100_000
 
 
 def model_tensors(model: FieldModel) -> Tensors:
@@ -33,6 +37,10 @@ def model_tensors(model: FieldModel) -> Tensors:
         hidden = drive.hidden
         out |= {"hidden.taps": hidden.taps, "hidden.readout": hidden.readout}
         out |= {"hidden.gains": hidden.gains} | _layers("hidden", hidden.layers)
+        out |= _block_tensors("hidden", hidden.blocks)
+    if model.forward is not None:
+        out |= {"forward.matrix": model.forward.matrix}
+        out |= {"forward.positions_mm": model.forward.positions_mm}
     return out
 
 
@@ -48,6 +56,7 @@ def operator_tensors(operator: PackedOperator) -> Tensors:
         out |= {"packed.hidden.taps": hidden.taps, "packed.hidden.out_taps": hidden.out_taps}
         out |= {"packed.hidden.weights": hidden.weights}
         out |= _layers("packed.hidden", hidden.layers)
+        out |= _block_tensors("packed.hidden", hidden.blocks)
     return out
 
 
@@ -66,6 +75,41 @@ def _layers(prefix: str, layers: tuple[tuple[FloatArray, FloatArray], ...]) -> T
         out[f"{prefix}.layers.{i}.weight"] = weight
         out[f"{prefix}.layers.{i}.bias"] = bias
     return out
+
+
+def _block_tensors(prefix: str, blocks: Blocks) -> Tensors:
+    out: Tensors = {}
+    for i, block in enumerate(blocks):
+        key = f"{prefix}.blocks.{i}"
+        out[f"{key}.dilation"] = np.array([block.dilation], dtype=np.float64)
+        for name in ("weight", "bias", "mix", "mix_bias"):
+            out[f"{key}.{name}"] = np.asarray(getattr(block, name), dtype=np.float64)
+    return out
+
+
+def _read_blocks(tensors: Tensors, prefix: str) -> Blocks:
+    """Dilated blocks; shapes are checked by the blocks and by what they are put into."""
+    blocks: list[DilatedBlock] = []
+    while f"{prefix}.blocks.{len(blocks)}.dilation" in tensors:
+        key = f"{prefix}.blocks.{len(blocks)}"
+        (dilation,) = take(tensors, f"{key}.dilation", 1)
+        if not (dilation == round(dilation) and 1 <= dilation <= MAX_DILATION):
+            raise BundleError(
+                f"field.safetensors: '{key}.dilation' must be a whole number from 1 to "
+                f"{MAX_DILATION}, got {dilation}."
+            )
+        weight = take(tensors, f"{key}.weight", None, None, None)
+        n_nets, n_units, _ = weight.shape
+        blocks.append(
+            DilatedBlock(
+                int(dilation),
+                take(tensors, f"{key}.weight", n_nets, n_units, 2 * n_units),
+                take(tensors, f"{key}.bias", n_nets * n_units),
+                take(tensors, f"{key}.mix", n_nets, n_units, n_units),
+                take(tensors, f"{key}.mix_bias", n_nets * n_units),
+            )
+        )
+    return tuple(blocks)
 
 
 def _read_layers(tensors: Tensors, prefix: str) -> tuple[tuple[FloatArray, FloatArray], ...]:
@@ -125,7 +169,12 @@ def read_model(tensors: Tensors, manifest: Manifest, activation: Activation) -> 
             activation,
             take(tensors, "hidden.readout", n_points, None),
             take(tensors, "hidden.gains", n_gaussians),
+            _read_blocks(tensors, "hidden"),
         )
+    forward = None
+    if "forward.matrix" in tensors:
+        matrix = take(tensors, "forward.matrix", None, n_points)
+        forward = ForwardMatrix(matrix, take(tensors, "forward.positions_mm", len(matrix), 3))
     taps = take(tensors, "drive.taps", None, None)
     readout = take(tensors, "drive.readout", n_points, n_gaussians, len(taps) * n_ld)
     return FieldModel(
@@ -137,6 +186,7 @@ def read_model(tensors: Tensors, manifest: Manifest, activation: Activation) -> 
         manifest.n_lags,
         manifest.look_ahead_samples,
         manifest.n_window,
+        forward,
     )
 
 
@@ -158,6 +208,7 @@ def read_operator(tensors: Tensors, manifest: Manifest, activation: Activation) 
             activation,
             out_taps,
             take(tensors, "packed.hidden.weights", n_positions, n_out, width),
+            _packed_blocks(tensors, len(layers), len(layers[-1][1])),
         )
     return PackedOperator(
         manifest.anchor,
@@ -170,6 +221,16 @@ def read_operator(tensors: Tensors, manifest: Manifest, activation: Activation) 
         take(tensors, "packed.bias", n_positions, n_out),
         hidden,
     )
+
+
+def _packed_blocks(tensors: Tensors, n_layers: int, width: int) -> Blocks:
+    blocks = _read_blocks(tensors, "packed.hidden")
+    if blocks and (n_layers != 1 or any(block.width != width for block in blocks)):
+        raise BundleError(
+            f"field.safetensors: packed.hidden.blocks must follow one layer of their width, got "
+            f"{n_layers} layers to {width} units and blocks of {[b.width for b in blocks]}."
+        )
+    return blocks
 
 
 def read_covariance(tensors: Tensors, manifest: Manifest) -> FloatArray:

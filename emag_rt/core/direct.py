@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emag_rt.core.drive import causal_fir, reference_free
+from emag_rt.core.forward import mixture_kernel
 from emag_rt.core.model import FieldModel
 
 FloatArray = NDArray[np.float64]
@@ -39,7 +40,7 @@ def render_direct(
         return _render_window(model, positions, x, n_times, first_position)
     out = np.zeros((n_times, len(positions)))
     for lag, tau in enumerate(model.tau_s):
-        kernel = model.field.kernel(positions, float(tau))
+        kernel = mixture_kernel(model.field, model.forward, positions, float(tau))
         causal_part = lag >= model.look_ahead
         amplitudes = _amplitudes(model, x, n_times, lag, causal_part)
         out += np.tensordot(amplitudes, kernel, axes=([1, 2], [1, 2]))
@@ -59,7 +60,7 @@ def _amplitudes(
     hidden = drive.hidden
     if hidden is not None and with_hidden:
         back = lag - model.look_ahead if model.anchor == "stream" else 0
-        h = hidden.features(_tail(x, n_times, back, hidden.taps.shape[1]))
+        h = hidden.features(_tail(x, n_times, back, hidden.n_lags))
         total = total + (h @ hidden.readout.T)[:, :, None] * hidden.gains
     return np.asarray(total)
 
@@ -77,6 +78,6 @@ def _render_window(
     out = np.empty((n_times, len(positions)))
     for i in range(n_times):
         tau = ((first_position + i) % model.n_window) / model.sfreq
-        kernel = model.field.kernel(positions, tau)
+        kernel = mixture_kernel(model.field, model.forward, positions, tau)
         out[i] = np.tensordot(kernel, amplitudes[i], axes=([1, 2], [0, 1]))
     return out

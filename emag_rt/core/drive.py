@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emag_rt.core.activation import Activation, activate
+from emag_rt.core.dilated import Blocks, memory_of, run_blocks
 from emag_rt.errors import SettingsError
 
 FloatArray = NDArray[np.float64]
-Activation = Literal["gelu", "relu"]
 Layers = tuple[tuple[FloatArray, FloatArray], ...]
 
 
@@ -39,17 +39,6 @@ def causal_fir(taps: NDArray[np.floating], x: NDArray[np.floating]) -> NDArray[n
     history = np.lib.stride_tricks.sliding_window_view(x, n_lags, axis=0)
     filtered = history @ taps[:, ::-1].T
     return np.swapaxes(filtered, 1, 2).reshape(n_times, n_taps * x.shape[1])
-
-
-def activate(name: Activation, values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Element-wise GELU (exact, Hendrycks & Gimpel 2016) or ReLU."""
-    if name == "relu":
-        return np.maximum(values, 0)
-    from scipy.special import erf  # a slow import that linear fields never need
-
-    half = values.dtype.type(0.5)
-    root = values.dtype.type(np.sqrt(0.5))
-    return np.asarray(half * values * (1 + erf(values * root)))
 
 
 def n_units(weight: NDArray[np.floating]) -> tuple[int, int]:
@@ -110,6 +99,35 @@ def run_layers(
     return z
 
 
+def run_hidden(
+    layers: tuple[tuple[NDArray[np.floating], NDArray[np.floating]], ...],
+    blocks: Blocks,
+    activation: Activation,
+    z: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """Hidden units from filtered features.
+
+    Parameters
+    ----------
+    layers : tuple of (weight, bias)
+        Without blocks as for :func:`run_layers`; with blocks one layer, without activation.
+    blocks : tuple of DilatedBlock
+        Memory; may be empty.
+    activation : {"gelu", "relu"}
+        Non-linearity.
+    z : ndarray, shape (memory_of(blocks) + n_times, n_in)
+        Features, with the context in front.
+
+    Returns
+    -------
+    ndarray, shape (n_times, n_hidden)
+        Hidden units.
+    """
+    if not blocks:
+        return run_layers(layers, activation, z)
+    return run_blocks(blocks, dense(z, *layers[0]), activation)
+
+
 @dataclass(frozen=True, eq=False)
 class HiddenBranch:
     """Non-linear part of the drive: Delta_n += gain_g * readout_n . h(LD history).
@@ -127,6 +145,8 @@ class HiddenBranch:
         From hidden units to amplitudes in µV, shared by the Gaussians of a point.
     gains : ndarray, shape (n_gaussians,), float64
         How much of it each Gaussian of a point takes.
+    blocks : tuple of DilatedBlock
+        Dilated residual blocks after the layers, which are then one, without activation.
     """
 
     taps: FloatArray
@@ -134,6 +154,7 @@ class HiddenBranch:
     activation: Activation
     readout: FloatArray
     gains: FloatArray
+    blocks: Blocks = ()
 
     def __post_init__(self) -> None:
         width = None
@@ -151,14 +172,35 @@ class HiddenBranch:
             width = n_out
             if bias.shape != (width,):
                 raise SettingsError(f"hidden bias must have shape ({width},), got {bias.shape}.")
+        if self.blocks and (len(self.layers) != 1 or {b.width for b in self.blocks} != {width}):
+            raise SettingsError(
+                f"hidden blocks must follow one layer of their width, got {len(self.layers)} "
+                f"layers to {width} units and blocks of {[b.width for b in self.blocks]}."
+            )
         if width is None or self.readout.ndim != 2 or self.readout.shape[1] != width:
             raise SettingsError(
                 f"hidden readout must have {width} columns, got shape {self.readout.shape}."
             )
 
+    @property
+    def n_lags(self) -> int:
+        """Samples that a hidden unit depends on, the newest included."""
+        return self.taps.shape[1] + memory_of(self.blocks)
+
     def features(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Hidden activations h for features with context, shape (n_times, n_hidden)."""
-        return run_layers(self.layers, self.activation, causal_fir(self.taps, x))
+        """Hidden activations h for features with context.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n_lags - 1 + n_times, n_ld)
+            Features.
+
+        Returns
+        -------
+        ndarray, shape (n_times, n_hidden)
+            Hidden units.
+        """
+        return run_hidden(self.layers, self.blocks, self.activation, causal_fir(self.taps, x))
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,6 +95,11 @@ class GaussianField:
         whitened = np.einsum("ngij,eni->engj", self.cholesky[..., :3, :3], offset)
         return np.asarray(np.exp(-0.5 * (whitened**2).sum(axis=-1)))
 
+    def temporal_kernel(self, tau_s: float) -> FloatArray:
+        """Value of every Gaussian at its own spatial centre, shape (n_points, n_gaussians)."""
+        rate = np.linalg.norm(self.cholesky[..., 3, :], axis=-1)
+        return np.asarray(np.exp(-0.5 * ((tau_s - self.mu_s) * rate) ** 2))
+
     def shared_profiles(self) -> tuple[FloatArray, FloatArray] | None:
         """Temporal centres and rates shared by all points, if the mixture is separable.
 

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emag_rt.core.drive import Activation, HiddenBranch
+from emag_rt.core.activation import Activation
+from emag_rt.core.dilated import Blocks, memory_of
+from emag_rt.core.drive import HiddenBranch
 from emag_rt.core.field import GaussianField
+from emag_rt.core.forward import ForwardMatrix
 from emag_rt.core.model import Anchor, FieldModel
 
 FloatArray = NDArray[np.float64]
@@ -38,6 +41,8 @@ class PackedHidden:
         Temporal taps on the hidden units.
     weights : ndarray, shape (n_positions, n_out, n_out_taps * n_hidden)
         Readout for each window position (one position for ``stream``), tap-major.
+    blocks : tuple of DilatedBlock
+        Dilated blocks after the layers, see :class:`emag_rt.core.drive.HiddenBranch`.
     """
 
     taps: FloatArray
@@ -45,6 +50,12 @@ class PackedHidden:
     activation: Activation
     out_taps: FloatArray
     weights: FloatArray
+    blocks: Blocks = ()
+
+    @property
+    def n_lags(self) -> int:
+        """Samples that a hidden unit depends on, the newest included."""
+        return self.taps.shape[1] + memory_of(self.blocks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +112,9 @@ def fold(model: FieldModel, positions_mm: ArrayLike) -> PackedOperator:
         Agrees with :func:`emag_rt.core.direct.render_direct` to 1e-5 relative in float32.
     """
     positions = np.asarray(positions_mm, dtype=np.float64)
-    linear = fold_readout(model.field, positions, model.tau_s, model.drive.readout)
-    base = fold_readout(model.field, positions, model.tau_s, model.field.amplitudes[..., None])[
-        ..., 0
-    ]
+    field, tau_s, forward = model.field, model.tau_s, model.forward
+    linear = fold_readout(field, positions, tau_s, model.drive.readout, forward)
+    base = fold_readout(field, positions, tau_s, field.amplitudes[..., None], forward)[..., 0]
     stream = model.anchor == "stream"
     if stream:
         taps, weights = _compress(_compose(linear, model.drive.taps, model.n_ld))
@@ -128,7 +138,11 @@ def fold(model: FieldModel, positions_mm: ArrayLike) -> PackedOperator:
 
 
 def fold_readout(
-    field: GaussianField, positions_mm: FloatArray, tau_s: FloatArray, readout: FloatArray
+    field: GaussianField,
+    positions_mm: FloatArray,
+    tau_s: FloatArray,
+    readout: FloatArray,
+    forward: ForwardMatrix | None = None,
 ) -> FloatArray:
     """Sum of kernel times readout over the mixture, at each time.
 
@@ -142,12 +156,21 @@ def fold_readout(
         Times in s.
     readout : ndarray, shape (n_points, n_gaussians, n_features)
         What each Gaussian multiplies.
+    forward : ForwardMatrix, optional
+        In the place of the spatial kernel.
 
     Returns
     -------
     ndarray, shape (n_tau, n_electrodes, n_features), float64
         Folded matrices M.
     """
+    if forward is not None:
+        matrix = forward.matrix[forward.rows(positions_mm)]
+        folded = [
+            matrix @ (field.temporal_kernel(float(tau))[..., None] * readout).sum(axis=1)
+            for tau in tau_s
+        ]
+        return np.array(folded)
     shared = field.shared_profiles()
     if shared is None:
         return _fold_general(field, positions_mm, tau_s, readout)
@@ -187,16 +210,15 @@ def _fold_hidden(model: FieldModel, positions: FloatArray) -> PackedHidden:
     assert isinstance(hidden, HiddenBranch)
     readout = hidden.readout[:, None, :] * hidden.gains[None, :, None]
     tau_s = model.tau_s[model.look_ahead :] if model.anchor == "stream" else model.tau_s
-    folded = fold_readout(model.field, positions, tau_s, readout)
+    folded = fold_readout(model.field, positions, tau_s, readout, model.forward)
     if model.anchor == "stream":
         out_taps, weights = _compress(folded)
     else:
         out_taps, weights = np.ones((1, 1)), folded
     weight, bias = hidden.layers[0]
     first = (weight / np.tile(model.scale_uv, len(hidden.taps)), bias)
-    return PackedHidden(
-        hidden.taps, (first, *hidden.layers[1:]), hidden.activation, out_taps, weights
-    )
+    layers = (first, *hidden.layers[1:])
+    return PackedHidden(hidden.taps, layers, hidden.activation, out_taps, weights, hidden.blocks)
 
 
 def _compose(matrices: FloatArray, taps: FloatArray, n_ld: int) -> FloatArray:
@@ -231,7 +253,7 @@ def context_of(taps: FloatArray, hidden: PackedHidden | None, look_ahead: int) -
     """Samples before the newest one that folded operators, or the LD mean added back, need."""
     longest = taps.shape[1]
     if hidden is not None:
-        longest = max(longest, hidden.taps.shape[1] + hidden.out_taps.shape[1] - 1)
+        longest = max(longest, hidden.n_lags + hidden.out_taps.shape[1] - 1)
     return max(longest - 1, look_ahead)
 
 

@@ -83,3 +83,39 @@ def band_nmse(truth: ArrayLike, estimate: ArrayLike, sfreq: float) -> dict[str, 
         if total > 0:
             scores[name] = float(error[rows].sum()) / total
     return scores
+
+
+def band_psd_error(truth: ArrayLike, estimate: ArrayLike, sfreq: float) -> dict[str, float]:
+    """How far the power spectrum of the estimate is from the true one, in each EEG band.
+
+    Unlike :func:`band_nmse` this does not look at phases: it tells whether the estimate has
+    the right power, as a feature of band power would see it. An estimate that predicts the
+    expected value loses the power it cannot explain.
+
+    Parameters
+    ----------
+    truth, estimate : array_like, shape (n_times, n_channels)
+        Signals in the same unit and reference.
+    sfreq : float
+        Sampling rate in Hz.
+
+    Returns
+    -------
+    dict of str to float
+        Sum over channels of the absolute difference of band powers over the sum of the true
+        ones, for each band of ``BANDS_HZ`` below the Nyquist rate; 0 is perfect, and 1 is
+        silence.
+    """
+    from scipy.signal import welch
+
+    y, z = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    n_per_segment = min(len(y), int(2 * sfreq))
+    freqs, power = welch(y, sfreq, nperseg=n_per_segment, axis=0)
+    _, found = welch(z, sfreq, nperseg=n_per_segment, axis=0)
+    scores: dict[str, float] = {}
+    for name, (low, high) in BANDS_HZ.items():
+        rows = (freqs >= low) & (freqs < min(high, sfreq / 2))
+        true = power[rows].sum(axis=0)
+        if float(true.sum()) > 0:
+            scores[name] = float(np.abs(found[rows].sum(axis=0) - true).sum() / true.sum())
+    return scores

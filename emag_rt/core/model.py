@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from emag_rt.core.drive import Drive
 from emag_rt.core.field import GaussianField
+from emag_rt.core.forward import ForwardMatrix
 from emag_rt.errors import SettingsError
 
 Anchor = Literal["stream", "window"]
@@ -48,6 +49,8 @@ class FieldModel:
         Samples waited for.
     n_window : int
         Samples in a window (``window``).
+    forward : ForwardMatrix or None
+        A matrix in the place of the spatial kernel. Only its electrodes can be rendered.
     """
 
     field: GaussianField
@@ -58,6 +61,7 @@ class FieldModel:
     n_lags: int = 1
     look_ahead: int = 0
     n_window: int = 1
+    forward: ForwardMatrix | None = None
 
     def __post_init__(self) -> None:
         if self.anchor not in ("stream", "window"):
@@ -66,6 +70,11 @@ class FieldModel:
         if self.drive.readout.shape[:2] != shape:
             raise SettingsError(
                 f"drive readout must match the field's {shape}, got {self.drive.readout.shape[:2]}."
+            )
+        if self.forward is not None and self.forward.matrix.shape[1] != self.field.n_points:
+            raise SettingsError(
+                f"forward matrix must have {self.field.n_points} columns, one a grid point, "
+                f"got {self.forward.matrix.shape[1]}."
             )
         scale = np.ascontiguousarray(self.scale_uv, dtype=np.float64)
         if scale.shape != (self.drive.n_ld,) or not (np.isfinite(scale) & (scale > 0)).all():
@@ -103,7 +112,7 @@ class FieldModel:
         """Samples before the newest one that an output sample depends on."""
         hidden = self.drive.hidden
         memory = self.drive.taps.shape[1]
-        encoder = hidden.taps.shape[1] if hidden is not None else 1
+        encoder = hidden.n_lags if hidden is not None else 1
         if self.anchor == "stream":
             after = self.n_lags - self.look_ahead
             return max(memory + self.n_lags - 1, encoder + after - 1) - 1

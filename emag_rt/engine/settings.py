@@ -31,12 +31,16 @@ class SourceSettings(_Section):
 
 
 class OutputSettings(_Section):
-    """The HD outlet and its companions."""
+    """The HD outlet and its companions.
+
+    ``montage`` names other electrodes than the bundle's, as ``serve --montage`` does.
+    """
 
     name: Text = "emag_rt"
     source_id: Text | None = None
     reference: Text = "input"
     measured: Literal["pass", "render"] = "pass"
+    montage: Annotated[str, Field(min_length=1, max_length=20_000)] | None = None
     status_outlet: bool = True
     marker_outlet: bool = True
 
@@ -44,7 +48,7 @@ class OutputSettings(_Section):
 class EngineSettings(_Section):
     """How to render; ``hop`` is in samples, 0 renders every chunk as it comes."""
 
-    name: Literal["onnx", "packed", "direct"] = "onnx"
+    name: Literal["auto", "onnx", "packed", "direct"] = "auto"
     hop: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     require_gpu: bool = False
 

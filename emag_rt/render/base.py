@@ -85,16 +85,25 @@ class History:
         Columns.
     dtype : dtype
         Of the buffer.
+    silence : ndarray, shape (n_channels,), optional
+        What the context is filled with at the start; 0 by default.
     """
 
-    def __init__(self, n_context: int, n_channels: int, dtype: DTypeLike = np.float64) -> None:
+    def __init__(
+        self,
+        n_context: int,
+        n_channels: int,
+        dtype: DTypeLike = np.float64,
+        silence: NDArray[np.floating] | None = None,
+    ) -> None:
         self._n_context = n_context
+        self._silence = 0 if silence is None else silence.copy()
         self._buffer = np.zeros((2 * n_context + 1024, n_channels), dtype=dtype)
         self.reset()
 
     def reset(self) -> None:
         """Fill the context with silence."""
-        self._buffer[: self._n_context] = 0
+        self._buffer[: self._n_context] = self._silence
         self._stop = self._n_context
 
     def append(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from emag_rt.core.direct import render_direct
 from emag_rt.core.drive import causal_fir, reference_free
 from emag_rt.core.field import GaussianField
+from emag_rt.core.forward import mixture_kernel
 from emag_rt.core.model import FieldModel
 from emag_rt.render.base import FloatArray, History, RenderPlan
+from emag_rt.render.hidden import HiddenStream
 
 _BLOCK = 512
-
-
 _NEGLIGIBLE = 1e-13
 
 
@@ -38,19 +38,24 @@ class DirectRenderer:
         self._plan = plan
         self._terms = _lag_terms(plan.model, plan.positions_mm)
         self._history = History(plan.model.n_context, plan.model.n_ld)
+        self._hidden = _hidden_stream(plan.model)
         self._delay = History(plan.model.look_ahead, plan.model.n_ld)
         self.reset()
 
     def reset(self) -> None:
         """Forget the context."""
         self._history.reset()
+        if self._hidden is not None:
+            self._hidden.reset()
         self._delay.reset()
         self._position = -self._plan.model.look_ahead
 
     def advance(self, ld: FloatArray) -> None:
         """Take samples into the context without rendering them."""
         self._delay.append(ld)
-        self._history.append(reference_free(ld)[0])
+        x = self._history.append(reference_free(ld)[0])
+        if self._hidden is not None and len(ld):
+            self._units(x / self._plan.model.scale_uv, len(ld))
         self._position += len(ld)
 
     def push(self, ld: FloatArray) -> NDArray[np.float32]:
@@ -82,8 +87,8 @@ class DirectRenderer:
         after = model.n_lags - model.look_ahead
         z = causal_fir(drive.taps, x[len(x) - n - model.n_lags - drive.taps.shape[1] + 2 :])
         h: NDArray[np.floating] = np.zeros((n + after - 1, 0))
-        if hidden is not None:
-            h = hidden.features(x[len(x) - n - after - hidden.taps.shape[1] + 2 :])
+        if self._hidden is not None:
+            h = self._units(x, n)
         out = np.zeros((n, len(self._plan.positions_mm)))
         for lag, (points, gaussians, kernel) in enumerate(self._terms):
             amplitudes = z[len(z) - lag - n : len(z) - lag] @ drive.readout[points, gaussians].T
@@ -95,6 +100,21 @@ class DirectRenderer:
             out += amplitudes @ kernel.T
         return out
 
+    def _units(self, x: FloatArray, n: int) -> NDArray[np.floating]:
+        assert self._hidden is not None
+        return self._hidden.push(x[len(x) - n - self._hidden.n_lags + 1 :])
+
+
+def _hidden_stream(model: FieldModel) -> HiddenStream | None:
+    """For the ``stream`` anchor; the ``window`` anchor renders from its whole context."""
+    hidden = model.drive.hidden
+    if hidden is None or model.anchor == "window":
+        return None
+    n_before = model.n_lags - model.look_ahead - 1
+    return HiddenStream(
+        hidden.taps, hidden.layers, hidden.blocks, hidden.activation, n_before, np.float64
+    )
+
 
 _Term = tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]
 
@@ -104,10 +124,13 @@ def _lag_terms(model: FieldModel, positions_mm: FloatArray) -> list[_Term]:
     if model.anchor == "window":
         return []
     terms = []
+    # Gaussians are at most 1; a given matrix may be in any unit.
+    largest = 1.0 if model.forward is None else float(np.abs(model.forward.matrix).max())
     for tau in model.tau_s:
         near = _near_in_time(model.field, float(tau))
-        kernel = _only(model.field, near).kernel(positions_mm, float(tau))
-        points, columns = np.nonzero(kernel.max(axis=0) > _NEGLIGIBLE)
+        part = _only(model.field, near)
+        kernel = mixture_kernel(part, model.forward, positions_mm, float(tau))
+        points, columns = np.nonzero(np.abs(kernel).max(axis=0) > _NEGLIGIBLE * largest)
         terms.append((points, near[columns], np.ascontiguousarray(kernel[:, points, columns])))
     return terms
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
 from emag_rt.errors import EngineError
 from emag_rt.render.base import Renderer, RenderPlan
 
+log = logging.getLogger(__name__)
 ENGINES = ("onnx", "packed", "direct")
+CHOICES = ("auto", *ENGINES)
+_TRIALS = 30
 
 
 def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> Renderer:
@@ -13,8 +23,8 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
 
     Parameters
     ----------
-    engine : {"onnx", "packed", "direct"}
-        Which engine.
+    engine : {"auto", "onnx", "packed", "direct"}
+        Which engine; ``auto`` times one sample on ``onnx`` and ``packed``, and takes the quicker.
     plan : RenderPlan
         What to render.
     require_gpu : bool
@@ -30,12 +40,14 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
     EngineError
         If the engine is unknown or cannot start as asked.
     """
+    if engine == "auto":
+        return make_renderer("onnx", plan, True) if require_gpu else _quickest(plan)
     if engine == "onnx":
         from emag_rt.render.onnx_engine import OnnxRenderer
 
         return OnnxRenderer(plan, require_gpu)
     if require_gpu:
-        raise EngineError(f"--require-gpu needs --engine onnx, got {engine!r}.")
+        raise EngineError(f"--require-gpu needs --engine onnx or auto, got {engine!r}.")
     if engine == "packed":
         from emag_rt.render.packed import PackedRenderer
 
@@ -44,4 +56,35 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
         from emag_rt.render.direct import DirectRenderer
 
         return DirectRenderer(plan)
-    raise EngineError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}.")
+    raise EngineError(f"engine must be one of {', '.join(CHOICES)}, got {engine!r}.")
+
+
+def _quickest(plan: RenderPlan) -> Renderer:
+    """The quicker engine for live work, where a chunk is a sample or a few."""
+    makers: dict[str, Callable[[], Renderer]] = {
+        name: partial(make_renderer, name, plan) for name in ("packed", "onnx")
+    }
+    took: dict[str, float] = {}
+    ready: dict[str, Renderer] = {}
+    for name, make in makers.items():
+        try:
+            ready[name] = make()
+            took[name] = _seconds_a_sample(ready[name], plan.operator.n_ld)
+        except (EngineError, ImportError) as error:
+            log.warning("engine %s cannot be used here: %s", name, error)
+    if not took:
+        raise EngineError("engine auto: no engine could start; the log says why.")
+    best = min(took, key=lambda name: took[name])
+    shown = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in took.items())
+    log.info("engine auto: %s takes one sample fastest (%s)", best, shown)
+    return ready[best]
+
+
+def _seconds_a_sample(renderer: Renderer, n_ld: int) -> float:
+    silence, took = np.zeros((1, n_ld)), []
+    for _ in range(_TRIALS):
+        start = time.perf_counter()
+        renderer.push(silence)
+        took.append(time.perf_counter() - start)
+    renderer.reset()
+    return float(np.median(took))

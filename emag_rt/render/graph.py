@@ -15,7 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from emag_rt.core.drive import Activation
+from emag_rt.core.activation import Activation
+from emag_rt.core.dilated import Blocks, memory_of
 from emag_rt.core.folding import PackedHidden, PackedOperator
 
 OPSET = 17
@@ -118,9 +119,14 @@ def _bias(g: _Builder, bias: NDArray[np.floating]) -> str:
 
 def _hidden(g: _Builder, by_channel: str, operator: PackedOperator, hidden: PackedHidden) -> str:
     n_after = hidden.out_taps.shape[1] - 1
-    z = _fir(g, by_channel, hidden.taps, operator.n_context - n_after, operator.n_ld)
-    for weight, bias in hidden.layers:
-        z = _activate(g, hidden.activation, _layer(g, z, weight, bias))
+    memory = memory_of(hidden.blocks)
+    n_before = operator.n_context - n_after - memory
+    z = _fir(g, by_channel, hidden.taps, n_before, operator.n_ld)
+    if hidden.blocks:
+        z = _blocks(g, _layer(g, z, *hidden.layers[0]), hidden.blocks, hidden.activation)
+    else:
+        for weight, bias in hidden.layers:
+            z = _activate(g, hidden.activation, _layer(g, z, weight, bias))
     if hidden.out_taps.shape != (1, 1):
         n_hidden = len(hidden.layers[-1][1])
         z = _fir(g, g.add("Transpose", [z], perm=[1, 0]), hidden.out_taps, n_after, n_hidden)
@@ -138,6 +144,24 @@ def _layer(g: _Builder, z: str, weight: NDArray[np.floating], bias: NDArray[np.f
     by_time = g.add("Transpose", [product], perm=[1, 0, 2])
     joined = g.add("Reshape", [by_time, g.ints(-1, n_blocks * n_out)])
     return g.add("Add", [joined, g.f32(bias)])
+
+
+def _blocks(g: _Builder, z: str, blocks: Blocks, activation: Activation) -> str:
+    """Dilated blocks on (n_times, width), see :mod:`emag_rt.core.dilated`; each cuts its memory."""
+    n_nets, n_units, _ = blocks[0].weight.shape
+    apart = g.add("Reshape", [z, g.ints(-1, n_nets, n_units)])
+    h = g.add("Transpose", [apart], perm=[1, 0, 2])  # (n_nets, n_times, n_units)
+    for block in blocks:
+        newest = g.rows(h, block.dilation, 0, axis=1)
+        both = g.add("Concat", [g.rows(h, 0, -block.dilation, axis=1), newest], axis=2)
+        bias = g.f32(block.bias.reshape(n_nets, 1, n_units))
+        product = g.add("MatMul", [both, g.f32(block.weight.swapaxes(1, 2))])
+        inner = _activate(g, activation, g.add("Add", [product, bias]))
+        added = g.add("MatMul", [inner, g.f32(block.mix.swapaxes(1, 2))])
+        level = g.add("Add", [newest, g.f32(block.mix_bias.reshape(n_nets, 1, n_units))])
+        h = g.add("Add", [level, added])
+    by_time = g.add("Transpose", [_activate(g, activation, h)], perm=[1, 0, 2])
+    return g.add("Reshape", [by_time, g.ints(-1, n_nets * n_units)])
 
 
 def _activate(g: _Builder, activation: Activation, x: str) -> str:

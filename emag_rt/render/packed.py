@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from emag_rt.core.drive import causal_fir, run_layers
+from emag_rt.core.drive import causal_fir
 from emag_rt.render.base import FloatArray, History, RenderPlan
+from emag_rt.render.hidden import HiddenStream
 
 Float32 = NDArray[np.float32]
 _BLOCK = 2048
@@ -31,11 +32,14 @@ class PackedRenderer:
         self._newest_last = np.ascontiguousarray(self._taps[:, ::-1])
         self._weights = _f32(op.weights)
         self._bias = _f32(op.bias)
-        self._hidden = None
+        self._hidden: HiddenStream | None = None
         if op.hidden is not None:
             h = op.hidden
-            layers = tuple((_f32(weight), _f32(bias)) for weight, bias in h.layers)
-            self._hidden = (_f32(h.taps), layers, _f32(h.out_taps), _f32(h.weights))
+            self._out_taps, self._out_weights = _f32(h.out_taps), _f32(h.weights)
+            n_before = h.out_taps.shape[1] - 1
+            self._hidden = HiddenStream(
+                h.taps, h.layers, h.blocks, h.activation, n_before, np.float32
+            )
         self._rows = np.array([row for row, _ in plan.measured], dtype=np.intp)
         self._columns = np.array([column for _, column in plan.measured], dtype=np.intp)
         self._centred = History(op.n_context, op.n_ld, np.float32)
@@ -46,12 +50,16 @@ class PackedRenderer:
         """Forget the context."""
         self._centred.reset()
         self._delay.reset()
+        if self._hidden is not None:
+            self._hidden.reset()
         self._position = -self._op.look_ahead
 
     def advance(self, ld: FloatArray) -> None:
         """Take samples into the context without rendering them."""
-        self._centred.append(ld - ld.mean(axis=1, keepdims=True))
+        x = self._centred.append(ld - ld.mean(axis=1, keepdims=True))
         self._delay.append(ld)
+        if self._hidden is not None and len(ld):
+            self._units(x, len(ld))
         self._position += len(ld)
 
     def push(self, ld: FloatArray) -> Float32:
@@ -84,13 +92,12 @@ class PackedRenderer:
         return self._read_out(z, self._weights) + self._bias[self._positions(n)]
 
     def _non_linear(self, x: NDArray[np.floating], n: int) -> Float32:
+        h = self._units(x, n)
+        return self._read_out(causal_fir(self._out_taps, h), self._out_weights)
+
+    def _units(self, x: NDArray[np.floating], n: int) -> NDArray[np.floating]:
         assert self._hidden is not None
-        assert self._op.hidden is not None
-        taps, layers, out_taps, weights = self._hidden
-        needed = n + out_taps.shape[1] - 1
-        z = causal_fir(taps, x[len(x) - needed - taps.shape[1] + 1 :])
-        h = run_layers(layers, self._op.hidden.activation, z)
-        return self._read_out(causal_fir(out_taps, h), weights)
+        return self._hidden.push(x[len(x) - n - self._hidden.n_lags + 1 :])
 
     def _positions(self, n: int) -> NDArray[np.intp]:
         if self._op.n_positions == 1:

@@ -19,6 +19,7 @@ from tests.factories import LD, REST, ld_signal, make_bundle
 OPTIONS = [
     {},
     {"look_ahead": 3, "hidden": "gelu"},
+    {"look_ahead": 1, "hidden": "dilated"},
     {"anchor": "window", "hidden": "relu", "coupled": False},
 ]
 
@@ -361,6 +362,41 @@ def test_every_tensor_is_needed_and_checked(good, reload):
 def test_tensors_that_make_no_sense(good, reload, name, value, message):
     with pytest.raises(BundleError, match=message):
         reload(with_tensors(good, lambda t: t.update({name: value})))
+
+
+@pytest.mark.parametrize("prefix", ["hidden", "packed.hidden"])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("blocks.0.dilation", np.array([0.5]), "whole number"),
+        ("blocks.1.dilation", np.array([1e9]), "whole number"),
+        ("blocks.0.weight", np.zeros((3, 4, 4)), "blocks.0.weight"),
+        ("blocks.2.mix", np.zeros((3, 4, 5)), "blocks.2.mix"),
+        ("blocks.1.mix_bias", np.zeros(5), "blocks.1.mix_bias"),
+    ],
+)
+def test_dilated_blocks_that_make_no_sense(tmp_path, reload, prefix, name, value, message):
+    path = tmp_path / "dilated.emag"
+    save_bundle(make_bundle(1, hidden="dilated"), path)
+    blob = path.read_bytes()
+    with pytest.raises(BundleError, match=message):
+        reload(with_tensors(blob, lambda t: t.update({f"{prefix}.{name}": value})))
+
+
+@pytest.mark.parametrize("prefix", ["hidden", "packed.hidden"])
+def test_dilated_blocks_must_fit_their_layer(tmp_path, reload, prefix):
+    path = tmp_path / "dilated.emag"
+    save_bundle(make_bundle(1, hidden="dilated"), path)
+
+    def narrow(tensors):
+        for i in range(3):
+            for name, shape in {
+                "weight": (3, 2, 4), "bias": (6,), "mix": (3, 2, 2), "mix_bias": (6,),
+            }.items():  # fmt: skip
+                tensors[f"{prefix}.blocks.{i}.{name}"] = np.zeros(shape)
+
+    with pytest.raises(BundleError, match="width"):
+        reload(with_tensors(path.read_bytes(), narrow))
 
 
 @pytest.mark.parametrize("blob", [b"", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"not tensors"])

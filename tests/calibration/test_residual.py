@@ -1,4 +1,5 @@
 import builtins
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -6,14 +7,16 @@ import pytest
 
 from calibration.closed_form import LinearFit, fit_linear
 from calibration.folds import Segment
+from calibration.partial import Partial
 from calibration.profiles import candidate_banks
 from calibration.residual import ResidualSettings, fit_residual
+from emag_rt.core.dilated import run_blocks
 from emag_rt.errors import CalibrationError
 
 SFREQ = 160.0
 QUICK = ResidualSettings(
-    n_hidden=24, n_per_fold=1, dropout=0.1, min_steps=250, max_steps=250, batch_size=128,
-    learning_rate=5e-3, weight_decay=1e-3, ema=0.98, check_every=25,
+    n_units=12, n_blocks=3, n_whole=1, dropout=0.0, min_steps=150, max_steps=150, batch_size=4,
+    n_times=64, learning_rate=2e-2, weight_decay=1e-3, ema=0.97, n_checks=6,
 )  # fmt: skip
 
 
@@ -59,26 +62,99 @@ def test_planted_non_linearity_is_found(torch: Any) -> None:
     assert heard == sorted(heard)
 
 
-def test_form_is_taps_then_two_gelu_layers(torch: Any) -> None:
+def test_memory_is_used(torch: Any) -> None:
+    """What depends on the past alone is found, at rates with and without steps between samples."""
+    for sfreq in (160.0, 480.0):
+        lag, segments = round(7 * sfreq / 160), []
+        rng = np.random.default_rng(5)
+        for _ in range(3):
+            x = rng.standard_normal((3000, 3))
+            y = 0.2 * rng.standard_normal((3000, 2))
+            y[lag:, 0] += 2.0 * np.abs(x[:-lag, 1])
+            segments.append((x, y))
+        linear = fit_linear(segments[:2], sfreq, banks=candidate_banks(sfreq)[:1], gammas=(1.0,))
+        net = fit_residual(segments[:2], linear, settings=QUICK)
+        assert net is not None
+        x, y = segments[2]
+        error = y - linear.predict(x)
+        left = ((error - net.predict(x)) ** 2).sum(axis=0) / (error**2).sum(axis=0)
+        assert left[0] < 0.7
+
+
+def test_form_is_one_layer_then_blocks(torch: Any) -> None:
     segments = session(1.5)
     net = fit_residual(segments, linear_fit(segments), settings=QUICK)
     assert net is not None
-    width = QUICK.n_hidden * len(net.kept_folds)
-    shapes = [weight.shape for weight, _ in net.layers]
-    blocks = (len(net.kept_folds), QUICK.n_hidden, QUICK.n_hidden)
-    assert shapes == [(width, 12 * 3), blocks, (2, width)]
+    n_nets = len(net.blocks[0].weight)
+    assert 2 <= n_nets <= 6
+    assert [block.dilation for block in net.blocks] == [1, 2, 4]
+    assert [w.shape for w, _ in net.layers] == [(12 * n_nets, 3), (2, 12 * n_nets)]
     assert all(part.dtype == np.float32 for layer in net.layers for part in layer)
-    x, lags = segments[0][0][:400], net.kernel.shape[1]
-    padded = np.vstack([np.zeros((lags - 1, 3)), x])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, lags, axis=0)[:, :, ::-1]
-    z = np.einsum("til,rl->tri", windows, net.kernel).reshape(len(x), -1)
-    h = torch.from_numpy(z)
-    for weight, bias in net.layers[:-1]:
-        whole = torch.from_numpy(weight).double()
-        whole = torch.block_diag(*whole) if weight.ndim == 3 else whole
-        h = torch.nn.functional.gelu(h @ whole.T + torch.tensor(bias))
-    y = h.numpy() @ net.layers[-1][0].T + net.layers[-1][1]
+    x = segments[0][0][:50]
+    h = np.vstack([np.zeros((7, 3)), x]) @ net.layers[0][0].T + net.layers[0][1]
+    y = run_blocks(net.blocks, h, "gelu") @ net.layers[1][0].T + net.layers[1][1]
     np.testing.assert_allclose(net.predict(x), y, atol=1e-5)
+    # A causal network: what comes later changes nothing.
+    np.testing.assert_allclose(net.predict(segments[0][0])[:50], y, atol=1e-5)
+
+
+def test_look_ahead_moves_the_network(torch: Any) -> None:
+    """What is known three samples later is found with a look-ahead of three, and not without."""
+    rng, found = np.random.default_rng(7), []
+    x = rng.standard_normal((4000, 3))
+    y = 0.2 * rng.standard_normal((4000, 1))
+    y[:-3, 0] += 2.0 * np.abs(x[3:, 0])
+    for ahead in (0, 3):
+        segments = [(x[:3000], y[:3000])]
+        linear = fit_linear(
+            segments, SFREQ, ahead, banks=candidate_banks(SFREQ, ahead)[:1], gammas=(1.0,)
+        )
+        net = fit_residual(segments, linear, settings=QUICK)
+        if net is None:
+            found.append(1.0)
+            continue
+        error = y[3000:] - linear.predict(x[3000:])
+        found.append(float(((error - net.predict(x[3000:])) ** 2).sum() / (error**2).sum()))
+    assert found[0] > 0.97
+    assert found[1] < 0.7
+
+
+def test_interrupted_training_goes_on_to_the_same_numbers(torch: Any, tmp_path: Path) -> None:
+    segments = session(1.5, n=1200)
+    linear = linear_fit(segments)
+    whole = fit_residual(segments, linear, settings=QUICK)
+    partial, steps = Partial(tmp_path / "work", "a"), []
+
+    def interrupt(_share: float, message: str) -> None:
+        steps.append(message)
+        if "step 101" in message:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_residual(segments, linear, settings=QUICK, progress=interrupt, partial=partial)
+    assert partial.path.exists()
+    steps.clear()
+    resumed = fit_residual(
+        segments, linear, settings=QUICK, progress=lambda _, m: steps.append(m), partial=partial
+    )
+    assert "step 101" in steps[0]  # the hundred before it were not done again
+    assert whole is not None
+    assert resumed is not None
+    np.testing.assert_array_equal(whole.layers[1][0], resumed.layers[1][0])
+    np.testing.assert_array_equal(whole.blocks[2].mix, resumed.blocks[2].mix)
+
+
+def test_work_of_another_calibration_is_not_taken_up(
+    torch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "work"
+    Partial(path, "a").write({"done": 3})
+    assert Partial(path, "a").read("cpu") == {"done": 3}
+    assert Partial(path, "b").read("cpu") is None
+    assert "another calibration" in caplog.text
+    path.write_bytes(b"torn")
+    assert Partial(path, "a").read("cpu") is None
+    assert "cannot be read" in caplog.text
 
 
 def test_nothing_is_added_to_a_linear_session(torch: Any) -> None:

@@ -91,7 +91,7 @@ def test_model_times():
 
 @pytest.mark.parametrize("anchor", ["stream", "window"])
 @pytest.mark.parametrize("look_ahead", [0, 3])
-@pytest.mark.parametrize("hidden", [None, "relu"])
+@pytest.mark.parametrize("hidden", [None, "relu", "dilated"])
 @pytest.mark.parametrize("n_memory", [1, 4])
 def test_context_is_what_outputs_depend_on(rng, anchor, look_ahead, hidden, n_memory):
     """Exactly ``n_context`` samples back matter, none before (the mean added back included)."""
@@ -105,6 +105,7 @@ def test_context_is_what_outputs_depend_on(rng, anchor, look_ahead, hidden, n_me
     assert render_direct(model, np.ones((1, 3)) * 50, ld).shape == (1, 1)
     memory = model.drive.taps.shape[1] - 1
     encoder = 0 if hidden is None else model.drive.hidden.taps.shape[1] - 1
+    encoder += 1 + 2 + 5 if hidden == "dilated" else 0
     if anchor == "window":
         assert n == max(memory, encoder, look_ahead)
     else:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emag_rt.core.direct import render_direct
-from emag_rt.core.drive import Drive, causal_fir, reference_free, run_layers
+from emag_rt.core.drive import Drive, causal_fir, reference_free, run_hidden, run_layers
 from emag_rt.core.field import isotropic_cholesky
 from emag_rt.core.folding import fold
 from emag_rt.core.grid import lattice
@@ -19,7 +19,7 @@ CASES = st.fixed_dictionaries(
         "anchor": st.sampled_from(["stream", "window"]),
         "look_ahead": st.sampled_from([0, 1, 3]),
         "coupled": st.booleans(),
-        "hidden": st.sampled_from([None, "gelu", "relu"]),
+        "hidden": st.sampled_from([None, "gelu", "relu", "dilated"]),
         "n_memory": st.sampled_from([1, 2, 5]),
     }
 )
@@ -35,11 +35,11 @@ def apply_packed(op, ld, first_position=0, dtype=np.float64):
     out = out + np.einsum("tef,tf->te", op.weights.astype(dtype)[place], z)
     if op.hidden is not None:
         h = op.hidden
-        n_rows = n + h.out_taps.shape[1] + h.taps.shape[1] - 2
+        n_rows = n + h.out_taps.shape[1] + h.n_lags - 2
         layers = tuple((w.astype(dtype), b.astype(dtype)) for w, b in h.layers)
-        units = run_layers(
-            layers, h.activation, causal_fir(h.taps.astype(dtype), x[len(x) - n_rows :])
-        )
+        blocks = tuple(block.astype(dtype) for block in h.blocks)
+        z = causal_fir(h.taps.astype(dtype), x[len(x) - n_rows :])
+        units = run_hidden(layers, blocks, h.activation, z)
         units = causal_fir(h.out_taps.astype(dtype), units)
         out = out + np.einsum("tef,tf->te", h.weights.astype(dtype)[place], units)
     return out

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from emag_rt.core.metrics import band_nmse, nmse, nmse_per_channel, pcc, snr_db
+from emag_rt.core.metrics import band_nmse, band_psd_error, nmse, nmse_per_channel, pcc, snr_db
 from emag_rt.core.spline import spherical_spline
 from tests.factories import on_sphere
 
@@ -69,3 +69,16 @@ def test_smoothing_shrinks_the_answer_to_noise(rng):
     noise = rng.normal(size=24)
     rough, smooth = (spherical_spline(points, points, s) @ noise for s in (1e-6, 1e-1))
     assert np.var(smooth) < 0.5 * np.var(rough)
+
+
+def test_band_power_error_is_blind_to_phase_and_sees_lost_power(rng):
+    t = np.arange(4000) / 200.0
+    truth = np.column_stack([np.sin(2 * np.pi * 10 * t), 2 * np.sin(2 * np.pi * 20 * t)])
+    shifted = np.roll(truth, 5, axis=0)
+    assert band_nmse(truth, shifted, 200.0)["alpha"] > 0.5
+    assert band_psd_error(truth, shifted, 200.0)["alpha"] < 0.01
+    halved = truth * [1.0, 0.5]
+    assert band_psd_error(truth, halved, 200.0)["beta"] == pytest.approx(0.75, abs=1e-6)
+    assert band_psd_error(truth, halved, 200.0)["alpha"] < 0.01
+    assert band_psd_error(truth, np.zeros_like(truth), 200.0)["beta"] == pytest.approx(1.0)
+    assert set(band_psd_error(truth, halved, 50.0)) == {"delta", "theta", "alpha", "beta"}

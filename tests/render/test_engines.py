@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from emag_rt.core.folding import fold
 from emag_rt.errors import EngineError
-from emag_rt.render import ENGINES, RenderPlan, make_renderer
+from emag_rt.render import ENGINES, RenderPlan, factory, make_renderer
 from emag_rt.render.base import History
 from tests.factories import ld_signal, on_sphere, prop, random_cuts, random_model, relative
 
@@ -17,7 +17,7 @@ OPTIONS = st.fixed_dictionaries(
         "anchor": st.sampled_from(["stream", "window"]),
         "look_ahead": st.sampled_from([0, 3]),
         "coupled": st.booleans(),
-        "hidden": st.sampled_from([None, "gelu", "relu"]),
+        "hidden": st.sampled_from([None, "gelu", "relu", "dilated"]),
         "n_memory": st.sampled_from([1, 4]),
     }
 )
@@ -25,7 +25,7 @@ GRID = [
     {"anchor": anchor, "look_ahead": look_ahead, "hidden": hidden, "n_memory": n_memory}
     for anchor in ("stream", "window")
     for look_ahead in (0, 3)
-    for hidden in (None, "gelu")
+    for hidden in (None, "gelu", "dilated")
     for n_memory in (1, 4)
 ]
 
@@ -97,8 +97,9 @@ def test_common_signal_passes_through(engine, anchor):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("anchor", ["stream", "window"])
 @pytest.mark.parametrize("look_ahead", [0, 3])
-def test_advance_keeps_the_state_in_step(engine, anchor, look_ahead):
-    model = random_model(6, anchor=anchor, look_ahead=look_ahead, hidden="gelu")
+@pytest.mark.parametrize("hidden", ["gelu", "dilated"])
+def test_advance_keeps_the_state_in_step(engine, anchor, look_ahead, hidden):
+    model = random_model(6, anchor=anchor, look_ahead=look_ahead, hidden=hidden)
     plan = plan_for(model)
     ld = ld_signal(60)
     whole = push_all(make_renderer(engine, plan), ld)
@@ -109,8 +110,9 @@ def test_advance_keeps_the_state_in_step(engine, anchor, look_ahead):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_reset_starts_anew_and_empty_chunks_are_harmless(engine):
-    plan = plan_for(random_model(7, anchor="window", hidden="relu", look_ahead=2))
+@pytest.mark.parametrize(("anchor", "hidden"), [("window", "relu"), ("stream", "dilated")])
+def test_reset_starts_anew_and_empty_chunks_are_harmless(engine, anchor, hidden):
+    plan = plan_for(random_model(7, anchor=anchor, hidden=hidden, look_ahead=2))
     ld = ld_signal(40)
     renderer = make_renderer(engine, plan)
     first = renderer.push(ld).copy()
@@ -150,3 +152,29 @@ def test_unknown_engines_are_refused():
         make_renderer("torch", plan)
     with pytest.raises(EngineError, match="--engine onnx"):
         make_renderer("packed", plan, require_gpu=True)
+
+
+def test_auto_takes_the_engine_that_is_quicker_here(monkeypatch):
+    plan = plan_for(random_model(8, hidden="dilated"))
+    ld = ld_signal(40)
+    wanted = push_all(make_renderer("packed", plan), ld)
+    slow = {"packed": 0.0, "onnx-cpu": 1.0}
+    for favoured in ("packed", "onnx-cpu"):
+        with monkeypatch.context() as patch:
+            seconds = {
+                name: slow[name] if favoured == "packed" else 1 - slow[name] for name in slow
+            }
+            patch.setattr(factory, "_seconds_a_sample", lambda r, _, s=seconds: s[r.name])
+            assert make_renderer("auto", plan).name == favoured
+    found = make_renderer("auto", plan)
+    assert found.name in ("packed", "onnx-cpu", "onnx-cuda")
+    assert relative(push_all(found, ld), wanted) < 1e-5  # timing left no trace
+
+
+def test_auto_goes_on_without_an_engine_that_cannot_start(monkeypatch, caplog):
+    def broken(plan, require_gpu=False):
+        raise EngineError("no runtime")
+
+    monkeypatch.setattr("emag_rt.render.onnx_engine.OnnxRenderer", broken)
+    assert make_renderer("auto", plan_for(random_model(8))).name == "packed"
+    assert "no runtime" in caplog.text

@@ -46,7 +46,7 @@ def test_graph_runs_in_plain_onnxruntime(anchor, look_ahead, n_memory):
 
 
 @pytest.mark.parametrize("anchor", ["stream", "window"])
-@pytest.mark.parametrize("hidden", [None, "relu", "gelu"])
+@pytest.mark.parametrize("hidden", [None, "relu", "gelu", "dilated"])
 def test_graph_is_valid_old_and_self_contained(anchor, hidden):
     model = onnx.load_from_string(make_bundle(2, anchor=anchor, hidden=hidden).onnx)
     onnx.checker.check_model(model, full_check=True)
