@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def make_bundle(fitted: Fitted) -> Bundle:
 
 def _manifest(fitted: Fitted, n_context: int) -> Manifest:
     session, model, settings = fitted.session_, fitted.model_, fitted.settings
+    hidden = model.drive.hidden
     return Manifest(
         name=session.recordings[0].path.stem,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -80,11 +82,11 @@ def _manifest(fitted: Fitted, n_context: int) -> Manifest:
             "output": "HD channels in µV in the same reference, measured ones passed through; "
             "row i belongs to input row i + n_context - look_ahead_samples",
             "n_context": n_context,
-            "activation": "gelu",
+            "activation": hidden.activation if hidden is not None else "gelu",
         },
         calibration=_calibration(fitted),
         scores=fitted.scores_,
-        provenance=_provenance(session),
+        provenance=provenance([(r.path, r.sha256) for r in session.recordings]),
     )
 
 
@@ -134,7 +136,8 @@ def _calibration(fitted: Fitted) -> dict[str, Any]:
         "duration_s": round(session.duration_s, 2),
         "bad": [session.montage.labels[i] for i in session.bad],
         "bridged": [session.montage.labels[i] for i in session.bridged],
-        "width_mm": fitted.start_.width_mm,
+        "method": settings.method,
+        "width_mm": fitted.width_mm,
         "seed": settings.seed,
         "refine": settings.refine,
         "seconds": fitted.timings_,
@@ -144,12 +147,26 @@ def _calibration(fitted: Fitted) -> dict[str, Any]:
         stage["closed_form"] = {"bank": fitted.linear_.bank, "gamma": list(fitted.linear_.gamma)}
     residual = fitted.residual_
     stage["residual"] = None if residual is None else {"fold_ratios": list(residual.fold_ratios)}
+    if fitted.paper_ is not None:
+        stage["paper"] = fitted.paper_.report
     refinement = fitted.refinement_
     stage["refinement"] = None if refinement is None else refinement.report
     return stage
 
 
-def _provenance(session: Session) -> dict[str, Any]:
+def provenance(inputs: Sequence[tuple[Path, str]]) -> dict[str, Any]:
+    """Where a bundle comes from, for its manifest.
+
+    Parameters
+    ----------
+    inputs : sequence of (Path, str)
+        Files it was made from, and their SHA-256.
+
+    Returns
+    -------
+    dict
+        ``inputs``, ``versions`` and ``git_commit``.
+    """
     versions = {"emag_rt": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -158,7 +175,7 @@ def _provenance(session: Session) -> dict[str, Any]:
             continue
     return {
         # Names only: a path would tell who recorded where.
-        "inputs": [{"file": r.path.name, "sha256": r.sha256} for r in session.recordings],
+        "inputs": [{"file": path.name, "sha256": digest} for path, digest in inputs],
         "versions": versions,
         "git_commit": _git_commit(),
     }

@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 from calibration.baselines import RidgeBaseline
 from calibration.closed_form import LinearFit
+from calibration.paper.training import PaperFit
 from calibration.refine import Refinement
 from calibration.residual import ResidualNet
 from calibration.session import Session
 from calibration.settings import CalibrationSettings
-from calibration.spatial import SpatialStart
 from calibration.window_start import WindowFit
 from emag_rt.core.model import FieldModel
 
@@ -25,8 +25,13 @@ class Fitted(Protocol):
     window_: WindowFit | None
     residual_: ResidualNet | None
     refinement_: Refinement | None
-    start_: SpatialStart
+    paper_: PaperFit | None
     model_: FieldModel
     scores_: dict[str, Any]
     timings_: dict[str, float]
     notes_: list[str]
+
+    @property
+    def width_mm(self) -> float:
+        """Spatial width of the Gaussians."""
+        ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from calibration.paper.options import PaperOptions
 from emag_rt.core.grid import GridSupport
 from emag_rt.core.model import Anchor
 from emag_rt.errors import SettingsError
@@ -36,6 +37,11 @@ class CalibrationSettings:
         Of everything random.
     device : {"auto", "cpu", "cuda"}
         Where torch runs.
+    method : {"ridge_start", "paper"}
+        ``ridge_start``: closed form, then refinement. ``paper``: everything by gradient, as in
+        the paper (needs torch); always a ``window`` field, without look-ahead.
+    paper : PaperOptions or None
+        What ``paper`` learns, and how; its own grid counts. None: its defaults.
     settle_s : float
         Seconds left out at the start of each stretch while the filter settles.
     """
@@ -51,6 +57,8 @@ class CalibrationSettings:
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     settle_s: float = 1.0
+    method: Literal["ridge_start", "paper"] = "ridge_start"
+    paper: PaperOptions | None = None
 
     def __post_init__(self) -> None:
         if self.sfreq is not None and not 16 <= self.sfreq <= 100_000:
@@ -72,5 +80,35 @@ class CalibrationSettings:
             raise SettingsError(f"device must be auto, cpu or cuda, got {self.device!r}.")
         if not 0 <= self.seed < 2**31:
             raise SettingsError(f"seed must be from 0 to 2**31 - 1, got {self.seed}.")
+        if self.method not in ("ridge_start", "paper"):
+            raise SettingsError(f"method must be ridge_start or paper, got {self.method!r}.")
+        if self.method == "paper":
+            self._check_paper(self.paper_options)
+        elif self.paper is not None:
+            raise SettingsError(
+                f"paper must be left out, or go with method paper, got method {self.method}."
+            )
         if not 0 <= self.settle_s <= 60:
             raise SettingsError(f"settle_s must be from 0 to 60 s, got {self.settle_s}.")
+
+    @property
+    def paper_options(self) -> PaperOptions:
+        """What ``paper`` learns."""
+        return PaperOptions() if self.paper is None else self.paper
+
+    def _check_paper(self, own: PaperOptions) -> None:
+        if self.look_ahead_s > 0:
+            raise SettingsError(
+                f"look_ahead_s must be 0 with method paper, whose encoder sees one sample at a "
+                f"time, got {self.look_ahead_s}."
+            )
+        if self.grid_resolution not in (None, own.grid_resolution):
+            raise SettingsError(
+                f"grid_resolution must be that of the paper's options ({own.grid_resolution}) or "
+                f"left out, got {self.grid_resolution}."
+            )
+        if self.grid_support not in ("sphere", own.grid_support):
+            raise SettingsError(
+                f"grid_support must be that of the paper's options ({own.grid_support}) or left "
+                f"out, got {self.grid_support}."
+            )

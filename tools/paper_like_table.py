@@ -1,0 +1,140 @@
+"""Paper-like EMAG, same data, trained to convergence, beside lagged ridge on held-out runs.
+
+    EMAG_RT_DATA=... python tools/paper_like_table.py [--case NAME]... [--grid-resolution 10]
+        [--window-s 0.5] [--epochs 200] [--device cpu]
+
+Both get the same segments, targets and blocks; NMSE on unseen channels, in µV relative to the LD
+mean after the same causal front end, averaged over the held-out runs by their length.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.baselines import fit_ridge
+from calibration.folds import make_blocks
+from calibration.paper.baseline import WINDOW_S, fit_paper_like
+from calibration.paper.options import PaperOptions
+from calibration.session import Session, open_session
+from calibration.settings import CalibrationSettings
+from emag_rt.core.metrics import nmse
+
+Predict = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+TARGET = 0.85
+
+
+@dataclass(frozen=True)
+class Case:
+    """Recordings of one subject, and how many LD channels to spread over it."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    n_ld: int
+
+
+_S001 = (("S001R03.edf", "S001R04.edf"), ("S001R05.edf", "S001R07.edf"))
+_BIOSEMI = (
+    ("biosemi128_s01_block0_raw.fif", "biosemi128_s01_block1_raw.fif"),
+    ("biosemi128_s01_block2_raw.fif",),
+)
+CASES = {
+    "S001, 16 → 64": Case(*_S001, 16),
+    "S001, 8 → 64": Case(*_S001, 8),
+    "biosemi128 s01, 31 → 124 good": Case(*_BIOSEMI, 31),
+    "biosemi128 s01, 15 → 124 good": Case(*_BIOSEMI, 15),
+}
+
+
+def held_out_nmse(session: Session, runs: list[Session], predict: Predict) -> float:
+    """NMSE on channels that are unseen and good in calibration and in the run, by length."""
+    labels = session.montage.labels
+    columns = {labels[row]: i for i, row in enumerate(session.targets)}
+    unseen = {labels[row] for row in session.unseen}
+    scores = []
+    for run in runs:
+        rows = [row for row in run.unseen if run.montage.labels[row] in unseen]
+        picks = [columns[run.montage.labels[row]] for row in rows]
+        # A run's features are in units of its own statistics: put them in the calibration's.
+        rescale = run.scale_uv / session.scale_uv
+        truth = np.concatenate([y[:, rows] for _, y in run.segments])
+        found = np.concatenate([predict(x * rescale)[:, picks] for x, _ in run.segments])
+        scores.append(nmse(truth, found))
+    return float(np.average(scores, weights=[run.duration_s for run in runs]))
+
+
+def run_case(
+    folder: Path, case: Case, options: PaperOptions, window_s: float, device: str
+) -> dict[str, float]:
+    """Fit both on the training runs, score both on the others."""
+    settings = CalibrationSettings()
+    session = open_session([folder / f for f in case.train], case.n_ld, settings)
+    names = [session.montage.labels[row] for row in session.ld]
+    runs = [open_session([folder / f], names, settings) for f in case.test]
+    targets = list(session.targets)
+    segments = [(x, y[:, targets]) for x, y in session.segments]
+    blocks = make_blocks([len(x) for x, _ in segments])
+    ridge = fit_ridge(segments, blocks=blocks)
+    started = time.process_time()
+    paper = fit_paper_like(
+        segments,
+        session.montage.positions_mm[targets],
+        session.sfreq,
+        options,
+        window_s=window_s,
+        blocks=blocks,
+        device=device,
+    )
+    return {
+        "cpu_s": time.process_time() - started,
+        "epochs": float(paper.fit.epochs),
+        "converged": float(paper.fit.converged),
+        "validation": paper.fit.history[paper.fit.epochs],
+        "paper": held_out_nmse(session, runs, paper.predict),
+        "ridge": held_out_nmse(session, runs, ridge.predict),
+    }
+
+
+@click.command()
+@click.option("--case", "names", multiple=True, help="Only these cases.")
+@click.option("--grid-resolution", type=int, default=PaperOptions.grid_resolution)
+@click.option("--window-s", type=float, default=WINDOW_S)
+@click.option("--epochs", type=int, default=PaperOptions.epochs)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
+def main(
+    names: tuple[str, ...], grid_resolution: int, window_s: float, epochs: int, device: str
+) -> None:
+    """Print the table."""
+    data = os.environ.get("EMAG_RT_DATA")
+    if not data:
+        sys.exit("set EMAG_RT_DATA to the folder with the recordings")
+    unknown = [name for name in names if name not in CASES]
+    if unknown:
+        sys.exit(f"--case must be one of {'; '.join(CASES)}, got {'; '.join(unknown)}")
+    options = PaperOptions(grid_resolution=grid_resolution, epochs=epochs)
+    click.echo(
+        "| recording (LD → HD) | paper-like EMAG | lagged ridge | lagged ridge / paper-like "
+        f"| {TARGET} of paper-like | epochs | validation | CPU s |"
+    )
+    click.echo("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name in names or tuple(CASES):
+        n = run_case(Path(data), CASES[name], options, window_s, device)
+        click.echo(
+            f"| {name} | {n['paper']:.4f} | {n['ridge']:.4f} | {n['ridge'] / n['paper']:.3f} "
+            f"| {TARGET * n['paper']:.4f} "
+            f"| {n['epochs']:.0f}{'' if n['converged'] else ' (not converged)'} "
+            f"| {n['validation']:.4f} "
+            f"| {n['cpu_s']:.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
