@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.channel_quality import bridged_channels, suspicious_channels
+from calibration.spatial_baselines import SPATIAL_METHODS, spatial_matrices
 from emag_rt.bundle import Baseline, Bundle
 from emag_rt.core.drive import causal_fir, reference_free
 from emag_rt.core.labels import canonical, match_labels
-from emag_rt.core.metrics import band_nmse, nmse, nmse_per_channel, pcc, snr_db
-from emag_rt.core.spline import spherical_spline
+from emag_rt.core.metrics import band_nmse, band_psd_error, nmse, nmse_per_channel, pcc, snr_db
 from emag_rt.engine.offline import open_for, render_recording
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import RecordingError
@@ -23,7 +24,8 @@ from emag_rt.recordings.read import Recording
 
 FloatArray = NDArray[np.float64]
 SETTLE_S = 1.0
-METHODS = ("field", "lagged_ridge", "ridge", "spherical_spline")
+METHODS = ("field", "lagged_ridge", "ridge", *SPATIAL_METHODS)
+"""All methods; a bundle without ridges (an imported one) is scored beside the spatial ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,8 @@ class Evaluation:
         Seconds of signal scored.
     held_out : bool
         False when the bundle was calibrated on this very recording.
+    psd_errors : dict of str to dict
+        Relative error of band power on unseen channels, by method.
     """
 
     labels: tuple[str, ...]
@@ -58,6 +62,7 @@ class Evaluation:
     bands: dict[str, dict[str, float]]
     seconds: float
     held_out: bool = True
+    psd_errors: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -70,13 +75,46 @@ class Evaluation:
             "methods": self.methods,
             "ratios_unseen": self.ratios,
             "bands_unseen": self.bands,
+            "psd_errors_unseen": self.psd_errors,
             "per_channel": self.per_channel,
             "unseen": list(self.unseen),
         }
 
 
-def evaluate_bundle(bundle: Bundle, path: str | Path, engine: str = "onnx") -> Evaluation:
-    """Score a bundle on an HD recording it has not seen.
+def evaluate_bundle(bundle: Bundle, path: str | Path, engine: str = "auto") -> Evaluation:
+    """Score a bundle on an HD recording it has not seen; see :func:`evaluate_recording`.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The calibrated subject.
+    path : path-like
+        HD recording at the bundle's rate.
+    engine : {"auto", "onnx", "packed", "direct"}
+        Render engine.
+
+    Returns
+    -------
+    Evaluation
+        Scores of all methods.
+
+    Raises
+    ------
+    RecordingError
+        If the recording cannot be read, is of another rate, shares no unseen channel with the
+        bundle, or has nothing to score.
+    """
+    return evaluate_recording(bundle, open_for(bundle, path), engine)
+
+
+def evaluate_recording(
+    bundle: Bundle,
+    recording: Recording,
+    engine: str = "auto",
+    *,
+    only: Collection[str] | None = None,
+) -> Evaluation:
+    """Score a bundle on a recording at its rate that has been read.
 
     Everything is scored in µV relative to the LD mean, after the same causal front end; the
     field runs through the serving engine, on the raw LD channels alone.
@@ -85,10 +123,12 @@ def evaluate_bundle(bundle: Bundle, path: str | Path, engine: str = "onnx") -> E
     ----------
     bundle : Bundle
         The calibrated subject.
-    path : path-like
-        HD recording at the bundle's rate.
-    engine : {"onnx", "packed", "direct"}
+    recording : Recording
+        HD recording.
+    engine : {"auto", "onnx", "packed", "direct"}
         Render engine.
+    only : collection of str, optional
+        Score no other channels than these.
 
     Returns
     -------
@@ -100,37 +140,36 @@ def evaluate_bundle(bundle: Bundle, path: str | Path, engine: str = "onnx") -> E
     RecordingError
         If the recording shares no unseen channel with the bundle, or has nothing to score.
     """
-    recording = open_for(bundle, path)
     if sum(stop - start for start, stop in recording.segments) < 2 * SETTLE_S * recording.sfreq:
         raise RecordingError(
             f"{recording.path.name}: must hold at least {2 * SETTLE_S:g} s of usable signal to "
             "score. Use a longer recording."
         )
-    truth_rows = _usable_rows(recording, SETTLE_S)
     montage = bundle.manifest.hd_montage
     shared, columns = _shared(bundle, recording)
     filtered = CausalFilter(np.array(bundle.manifest.frontend.sos), len(recording.labels)).process(
         _without_gaps(recording.data_uv)
     )
     ld_labels = bundle.manifest.ld_montage.labels
-    ld_columns = match_labels(ld_labels, recording.labels, str(path))
+    ld_columns = match_labels(ld_labels, recording.labels, str(recording.path))
     centred, mean = reference_free(filtered[:, ld_columns])
-    truth = filtered[:, columns] - mean
-    scored, unseen = _choose(bundle, recording, filtered, columns, ld_columns, truth_rows)
-    shared_array = np.array(shared)
-    estimates = {
-        "field": _field(bundle, recording, engine)[:, shared_array] - mean,
-        "lagged_ridge": _ridge(bundle, "lagged_ridge", centred)[:, shared_array],
-        "ridge": _ridge(bundle, "ridge", centred)[:, shared_array],
-        "spherical_spline": _spline(bundle, centred)[:, shared_array],
-    }
-    truth = truth[truth_rows]
-    estimates = {name: values[truth_rows] for name, values in estimates.items()}
+    rows = _usable_rows(recording, SETTLE_S)
+    scored, unseen = _choose(bundle, recording, filtered, columns, ld_columns, rows, only)
+    truth = (filtered[:, columns] - mean)[rows]
+    estimates = {"field": _field(bundle, recording, engine)[:, shared] - mean}
+    for name in bundle.baselines:
+        estimates[name] = _ridge(bundle, name, centred)[:, shared]
+    matrices = spatial_matrices(
+        bundle.manifest.ld_montage.positions_mm, montage.positions_mm[shared], bundle.covariance
+    )
+    estimates |= {name: centred @ matrix.T for name, matrix in matrices.items()}
+    order = [name for name in METHODS if name in estimates]
+    order += [name for name in estimates if name not in METHODS]
+    estimates = {name: estimates[name][rows] for name in order}
     # LD channels are measured: every method passes them through.
-    for column, row in enumerate(shared):
-        if canonical(montage.labels[row]) in {canonical(x) for x in ld_labels}:
-            for values in estimates.values():
-                values[:, column] = truth[:, column]
+    measured = [i for i, column in enumerate(columns) if column in ld_columns]
+    for values in estimates.values():
+        values[:, measured] = truth[:, measured]
     learned = {i["sha256"] for i in bundle.manifest.provenance.get("inputs", [])}
     result = _score(
         [montage.labels[shared[i]] for i in scored],
@@ -170,10 +209,13 @@ def _choose(
     columns: list[int],
     ld_columns: list[int],
     rows: NDArray[np.intp],
+    only: Collection[str] | None,
 ) -> tuple[list[int], list[int]]:
     """Positions among the shared channels that are scored, and those that are unseen."""
     bad = {canonical(label) for label in recording.bads}
     bad |= {canonical(e.label) for e in bundle.manifest.hd if e.bad}
+    if only is not None:
+        bad |= {canonical(x) for x in recording.labels} - {canonical(x) for x in only}
     wild = suspicious_channels([filtered[rows]], recording.sfreq)
     bridged = bridged_channels(filtered[rows], ld_columns)
     labels = [recording.labels[c] for c in columns]
@@ -203,12 +245,6 @@ def _ridge(bundle: Bundle, name: str, centred: FloatArray) -> FloatArray:
     return np.asarray(z @ baseline.weights.reshape(-1, n_hd) + baseline.bias)
 
 
-def _spline(bundle: Bundle, centred: FloatArray) -> FloatArray:
-    manifest = bundle.manifest
-    matrix = spherical_spline(manifest.ld_montage.positions_mm, manifest.hd_montage.positions_mm)
-    return np.asarray(centred @ matrix.T)
-
-
 def _score(
     labels: list[str],
     truth: FloatArray,
@@ -231,7 +267,7 @@ def _score(
         unseen=tuple(labels[i] for i in unseen),
         methods=methods,
         ratios={
-            name: ours / methods[name]["unseen"]["nmse"] for name in METHODS if name != "field"
+            name: ours / methods[name]["unseen"]["nmse"] for name in methods if name != "field"
         },
         per_channel={
             label: round(float(e), 6) for label, e in zip(labels, per_channel, strict=True)
@@ -240,4 +276,8 @@ def _score(
             name: band_nmse(hidden, values[:, unseen], sfreq) for name, values in estimates.items()
         },
         seconds=len(truth) / sfreq,
+        psd_errors={
+            name: band_psd_error(hidden, values[:, unseen], sfreq)
+            for name, values in estimates.items()
+        },
     )

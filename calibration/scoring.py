@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.fitted import Fitted
 from calibration.session import Session
-from emag_rt.core.spline import spherical_spline
+from calibration.spatial_baselines import spatial_matrices
 
 FloatArray = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ def cross_validated_scores(fitted: Fitted) -> dict[str, Any]:
         "field": _field_error(fitted),
         "lagged_ridge": fitted.baselines_["lagged_ridge"].cv_nmse,
         "ridge": fitted.baselines_["ridge"].cv_nmse,
-        "spherical_spline": _spline_error(session),
+        **_spatial_errors(session),
     }
     unseen = np.isin(targets, session.unseen)
     total = float(power[[*targets, *session.ld]].sum())
@@ -49,10 +49,19 @@ def cross_validated_scores(fitted: Fitted) -> dict[str, Any]:
     labels = [session.montage.labels[i] for i in targets]
     field = per_target["field"]
     return {
-        "protocol": "cross-validated on blocks of time within the session",
+        "protocol": _protocol(fitted),
         "methods": methods,
         "per_channel": {a: round(float(e), 6) for a, e in zip(labels, field, strict=True)},
     }
+
+
+def _protocol(fitted: Fitted) -> str:
+    if fitted.paper_ is None:
+        return "cross-validated on blocks of time within the session"
+    return (
+        "blocks of time within the session: the field on one fold, which also chose its epochs, "
+        "the others cross-validated"
+    )
 
 
 def _pooled(error: FloatArray, power: FloatArray) -> float:
@@ -61,6 +70,8 @@ def _pooled(error: FloatArray, power: FloatArray) -> float:
 
 def _field_error(fitted: Fitted) -> FloatArray:
     """Error of each target over its power: closed form, times what the residual left of it."""
+    if fitted.paper_ is not None:
+        return fitted.paper_.cv_nmse[: len(fitted.session_.targets)]
     if fitted.linear_ is None:
         assert fitted.window_ is not None
         return fitted.window_.cv_nmse
@@ -72,13 +83,16 @@ def _field_error(fitted: Fitted) -> FloatArray:
     return error
 
 
-def _spline_error(session: Session) -> FloatArray:
+def _spatial_errors(session: Session) -> dict[str, FloatArray]:
+    """Error of each target over its power; these methods learn nothing from the targets."""
     positions = session.montage.positions_mm
     ld, targets = list(session.ld), list(session.targets)
-    matrix = spherical_spline(positions[ld], positions[targets])
-    error = np.zeros(len(targets))
-    power = np.zeros(len(targets))
-    for _, y in session.segments:
-        error += ((y[:, targets] - y[:, ld] @ matrix.T) ** 2).sum(axis=0)
-        power += (y[:, targets] ** 2).sum(axis=0)
-    return error / power
+    matrices = spatial_matrices(positions[ld], positions[targets], session.covariance)
+    power = sum((y[:, targets] ** 2).sum(axis=0) for _, y in session.segments)
+    return {
+        name: sum(
+            ((y[:, targets] - y[:, ld] @ matrix.T) ** 2).sum(axis=0) for _, y in session.segments
+        )
+        / power
+        for name, matrix in matrices.items()
+    }

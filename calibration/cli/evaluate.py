@@ -19,10 +19,16 @@ import click
     help="Write the scores here as JSON (- for stdout, instead of the table).",
 )
 @click.option(
-    "--engine", type=click.Choice(["onnx", "packed", "direct"]), default="onnx", show_default=True
+    "--engine",
+    type=click.Choice(["auto", "onnx", "packed", "direct"]),
+    default="auto",
+    show_default=True,
 )
 def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) -> None:
-    """Score BUNDLE on RECORDING beside spherical spline, ridge and lagged ridge.
+    """Score BUNDLE on RECORDING beside the baselines.
+
+    These are ridge and lagged ridge (fitted on the same session), and what knows positions
+    alone: spherical spline, minimum norm in a sphere, and MNE's field interpolation.
 
     All channels and unseen channels (not LD, not bridged to one, not bad), in µV relative to
     the LD mean, after the same causal front end.
@@ -35,13 +41,17 @@ def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) ->
     from emag_rt.bundle import load_bundle
     from emag_rt.errors import SettingsError
 
-    result = evaluate_bundle(load_bundle(bundle), recording, engine)
+    loaded = load_bundle(bundle)
+    result = evaluate_bundle(loaded, recording, engine)
     if not result.held_out:
         click.echo("warning: calibrated on this very recording: not held out", err=True)
     if json_path == "-":
         click.echo(json.dumps(result.as_dict(), indent=1))
         return
     _print(result)
+    left_out = loaded.manifest.scores.get("left_out", {})
+    if "nmse" in left_out:
+        click.echo(f"at electrodes nobody wore: NMSE {left_out['nmse']:.4f} expected (--montage)")
     if json_path:
         try:
             Path(json_path).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")

@@ -1,0 +1,158 @@
+"""``emag-rt import-checkpoint``: a checkpoint of the EMAG authors as a bundle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from emag_rt.cli.options import RATE_HZ, FiniteFloat
+
+_POSITIVE = FiniteFloat(0, min_open=True)
+
+
+@click.command(name="import-checkpoint")
+@click.argument("checkpoint", type=click.Path(dir_okay=False))
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
+@click.option(
+    "--ld",
+    help="LD channels in the order of the network's inputs: names (Fz,Cz,...), or @FILE of names.",
+)
+@click.option(
+    "--hd",
+    help="HD labels in the order of electrode_pos: names, @FILE of names, or an MNE standard "
+    "montage whose nearest electrodes lend theirs.",
+)
+@click.option("--sfreq", type=RATE_HZ, help="Rate in Hz (default: the dataset's).")
+@click.option(
+    "--n-window",
+    type=click.IntRange(2, 100_000),
+    help="Samples in a window (default: the dataset's).",
+)
+@click.option(
+    "--band",
+    nargs=2,
+    type=float,
+    default=(0.5, 45.0),
+    show_default=True,
+    help="Pass band LO HI of the causal front end in Hz.",
+)
+@click.option(
+    "--statistics",
+    type=click.Path(dir_okay=True),
+    help="Recording of the wearer: LD scales and covariance, and the output's unit, come from it.",
+)
+@click.option(
+    "--ld-scale-uv", help="Standard deviation of the LD channels in µV: one number, or one each."
+)
+@click.option("--hd-scale-uv", type=_POSITIVE, help="µV of one unit of the network's output.")
+@click.option(
+    "--grid-resolution", type=click.IntRange(2, 64), help="Instead of the checkpoint's config."
+)
+@click.option(
+    "--grid-support",
+    type=click.Choice(["cube", "sphere"]),
+    help="Instead of the checkpoint's config.",
+)
+@click.option(
+    "--grid-index",
+    type=click.Choice(["auto", "support", "cube"]),
+    default="auto",
+    show_default=True,
+    help="What active_grid_idx counts.",
+)
+def import_checkpoint(
+    checkpoint: str,
+    out: str,
+    ld: str | None,
+    hd: str | None,
+    ld_scale_uv: str | None,
+    band: tuple[float, float],
+    statistics: str | None,
+    grid_resolution: int | None,
+    grid_support: str | None,
+    grid_index: Any,
+    **options: Any,
+) -> None:
+    """Make a bundle of CHECKPOINT, a .pt file of the EMAG authors (arXiv 2605.29731).
+
+    The field becomes one of the `window` anchor. The paper z-scores each channel in each window,
+    which a live stream cannot; the bundle has fixed statistics instead (--statistics,
+    --ld-scale-uv, --hd-scale-uv). Everything assumed is said.
+    """
+    from emag_rt.cli.options import check_output
+
+    check_output("--out", out, [checkpoint, *([statistics] if statistics else [])], ".emag")
+    from calibration.checkpoint import read_checkpoint
+    from calibration.checkpoint_bundle import ImportSettings, checkpoint_bundle
+    from emag_rt.bundle import save_bundle
+
+    settings = ImportSettings(
+        ld=_names("--ld", ld),
+        hd=_montage_or_names(hd),
+        band_hz=band,
+        statistics=statistics,
+        ld_scale_uv=_numbers(ld_scale_uv),
+        **options,
+    )
+    read = read_checkpoint(
+        checkpoint,
+        grid_resolution=grid_resolution,
+        grid_support=grid_support,
+        grid_index=grid_index,
+    )
+    click.echo("folding the mixture at each place of the window: may take minutes", err=True)
+    bundle, notes = checkpoint_bundle(read, checkpoint, settings)
+    digest = save_bundle(bundle, out)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    _summary(bundle, out, digest)
+
+
+def _names(option: str, text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    from calibration.ld_choice import read_ld_choice
+    from emag_rt.errors import SettingsError
+
+    choice = read_ld_choice(text)
+    if isinstance(choice, int):
+        raise SettingsError(
+            f"{option} must name channels in the checkpoint's order, got the number {choice}."
+        )
+    return choice
+
+
+def _montage_or_names(text: str | None) -> str | list[str] | None:
+    if text is None or text.startswith("@") or "," in text:
+        return _names("--hd", text)
+    return text
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    from emag_rt.errors import SettingsError
+
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise SettingsError(
+            f"--ld-scale-uv must be numbers joined by commas, got {text!r}."
+        ) from error
+
+
+def _summary(bundle: Any, out: str, digest: str) -> None:
+    manifest, field = bundle.manifest, bundle.model.field
+    ld = [e.label for e in manifest.ld]
+    scales = bundle.model.scale_uv
+    click.echo(f"{out}: {len(ld)} LD channels ({', '.join(ld)}) -> {len(manifest.hd)} HD")
+    click.echo(
+        f"  {field.n_points * field.n_gaussians} Gaussians ({field.n_points} points x "
+        f"{field.n_gaussians}); windows of {manifest.n_window} samples at {manifest.sfreq:g} Hz"
+    )
+    click.echo(
+        f"  fixed statistics in the place of z-scores in each window: LD {scales.min():.3g} to "
+        f"{scales.max():.3g} µV, output {manifest.calibration['hd_scale_uv']:.3g} µV a unit"
+    )
+    click.echo(f"  SHA-256 {digest}")
