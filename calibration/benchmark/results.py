@@ -1,0 +1,66 @@
+"""Results on disk: one JSON file each, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from emag_rt.errors import SettingsError
+
+DONE, FAILED = "done", "failed"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file through a temporary one, so that a reader never sees half of it.
+
+    Raises
+    ------
+    SettingsError
+        If the folder cannot be written to.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise SettingsError(
+            f"out: the folder must be writable, {path} is not ({error.strerror}). Name another."
+        ) from error
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def write_result(path: Path, content: dict[str, Any]) -> None:
+    """Write a result; NaN and infinity are refused, JSON has none."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Read a result.
+
+    Returns
+    -------
+    dict or None
+        None where there is none, or none that can be used: it is then made again.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    usable = isinstance(content, dict) and content.get("status") in (DONE, FAILED)
+    return content if usable else None
+
+
+def is_done(path: Path) -> bool:
+    """Whether a result is there; failures are tried again."""
+    content = read_result(path)
+    return content is not None and content["status"] == DONE
