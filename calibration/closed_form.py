@@ -5,23 +5,35 @@
 profiles are shrunk alike. Three banks are fitted, each with lam and gamma chosen by blocked
 cross-validation, and averaged with the plain 16-lag ridge: the average is again one linear fit,
 its errors are never above the mean of theirs, and the ridge in it bounds what a wrong choice
-costs. Where the ridge alone is better out of fold, it is kept alone.
+costs. Where positions are known, the same average is made once more with the beliefs of
+:mod:`calibration.priors` in the banks. The best of ridge, average and average with beliefs out of
+fold is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.baselines import LAMBDAS, FoldGrams, RidgePath, accumulate
+from calibration.baselines import LAMBDAS, FoldGrams, Gram, RidgePath, accumulate
 from calibration.folds import Block, Segment, check_segments, make_blocks
+from calibration.priors import (
+    MAX_REVERSAL_S,
+    PriorGrams,
+    SpatialPrior,
+    Strength,
+    autocorrelation,
+    choose_strength,
+    reversed_grams,
+)
 from calibration.profiles import Bank, apply_taps, candidate_banks, n_lags_of, spacing_s, taps
 from emag_rt.errors import CalibrationError
 
 GAMMAS = (0.0, 1.0, 2.0, 3.0)
+_SEARCH_GAMMA = 2.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,8 @@ class LinearFit:
         The fits that did not see a fold.
     fold_bias : ndarray, shape (n_folds, n_out), float64
         Their biases, in µV.
+    prior : Strength
+        How much the beliefs of :mod:`calibration.priors` count in the banks.
     """
 
     centers_s: NDArray[np.float64]
@@ -72,6 +86,7 @@ class LinearFit:
     blocks: tuple[Block, ...]
     fold_weights: NDArray[np.float64]
     fold_bias: NDArray[np.float64]
+    prior: Strength = field(default_factory=Strength)
 
     @property
     def kernel(self) -> NDArray[np.float64]:
@@ -141,39 +156,83 @@ def _union(banks: Sequence[Bank]) -> tuple[Bank, list[NDArray[np.intp]]]:
     return Bank("+".join(bank.name for bank in banks), centers, widths), places
 
 
+@dataclass(frozen=True)
+class _Scales:
+    """Energy of each profile, how its penalty grows with its delay, and its inputs."""
+
+    energy: NDArray[np.float64]
+    growth: NDArray[np.float64]
+    n_ld: int
+
+    def columns(self, place: NDArray[np.intp]) -> NDArray[np.intp]:
+        return np.asarray((place[:, None] * self.n_ld + np.arange(self.n_ld)).ravel())
+
+    def penalty(self, place: NDArray[np.intp], gamma: float) -> NDArray[np.float64]:
+        return np.repeat(self.energy[place] * self.growth[place] ** gamma, self.n_ld)
+
+
+def _held_out_path(
+    training: Sequence[Gram], folds: Sequence[Gram], penalty: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], list[RidgePath]]:
+    """Error of every penalty over the folds (n_lambdas,), and the folds' solutions."""
+    paths = [RidgePath(gram, penalty) for gram in training]
+    pairs = zip(paths, folds, strict=True)
+    errors = np.sum([path.errors(held, LAMBDAS).sum(axis=1) for path, held in pairs], axis=0)
+    return errors, paths
+
+
 def _fit_bank(
     name: str,
     grams: FoldGrams,
-    columns: NDArray[np.intp],
-    energy: NDArray[np.float64],
-    growth: NDArray[np.float64],
+    statistics: Sequence[Gram],
+    place: NDArray[np.intp],
+    scales: _Scales,
     gammas: Sequence[float],
 ) -> _Choice:
     """Choose gamma and the penalty over all outputs, then fit; see `_Choice`.
 
-    A penalty an output follows chance: tried, it was worse on later data (see docs/accuracy.md).
+    ``statistics`` are those to train on, a fold, and those of the session. A penalty an output
+    follows chance: tried, it was worse on later data (see docs/accuracy.md).
     """
-    (n_all, n_out), part = grams.total.zy.shape, grams.part(columns)
-    training = [part.training(fold) for fold in range(len(part.folds))]
+    n_all, n_out = grams.total.zy.shape
+    columns = scales.columns(place)
+    folds = grams.part(columns).folds
     best: tuple[float, float, float, list[RidgePath]] | None = None
     for gamma in gammas:
-        penalty = energy * growth**gamma
-        paths = [RidgePath(gram, penalty) for gram in training]
-        pairs = zip(paths, part.folds, strict=True)
-        errors = sum(path.errors(held, LAMBDAS).sum(axis=1) for path, held in pairs)
-        place = int(np.argmin(errors))
-        if best is None or errors[place] < best[0]:
-            best = (float(errors[place]), gamma, float(LAMBDAS[place]), paths)
+        errors, paths = _held_out_path(statistics[:-1], folds, scales.penalty(place, gamma))
+        at = int(np.argmin(errors))
+        if best is None or errors[at] < best[0]:
+            best = (float(errors[at]), gamma, float(LAMBDAS[at]), paths)
     if best is None:
         raise CalibrationError("gammas must hold at least one value, got none. Use the default.")
     _, gamma, lam, paths = best
-    whole = RidgePath(part.total, energy * growth**gamma)
+    whole = RidgePath(statistics[-1], scales.penalty(place, gamma))
     weights = np.zeros((len(paths) + 1, n_all, n_out))
     biases = np.empty((len(paths) + 1, n_out))
     for index, path in enumerate([*paths, whole]):
         solved = path.weights(np.array([lam]))
         weights[index, columns], biases[index] = solved, path.bias(solved)
     return _Choice(name, gamma, lam, weights[-1], biases[-1], weights[:-1], biases[:-1])
+
+
+def _plain(grams: FoldGrams, columns: NDArray[np.intp]) -> list[Gram]:
+    """Statistics without beliefs: every fold's training set, then the session."""
+    part = grams.part(columns)
+    return [*(part.training(fold) for fold in range(len(part.folds))), part.total]
+
+
+def _search(
+    grams: FoldGrams, believed: PriorGrams, place: NDArray[np.intp], scales: _Scales
+) -> Strength:
+    """Strength of the beliefs, by the held-out error of one bank."""
+    penalty = scales.penalty(place, _SEARCH_GAMMA)
+    folds = grams.part(scales.columns(place)).folds
+
+    def error_of(strength: Strength) -> float:
+        training = believed.blended(place, strength)[:-1]
+        return float(_held_out_path(training, folds, penalty)[0].min())
+
+    return choose_strength(error_of, reversal=believed.backwards is not None)
 
 
 def _held_out_error(
@@ -211,6 +270,7 @@ def fit_linear(
     banks: Sequence[Bank] | None = None,
     gammas: Sequence[float] = GAMMAS,
     blocks: Sequence[Block] | None = None,
+    prior: SpatialPrior | None = None,
 ) -> LinearFit:
     """Fit the closed-form start.
 
@@ -230,11 +290,16 @@ def fit_linear(
         Growths of the penalty with delay to try.
     blocks : sequence of Block, optional
         By default five folds of four blocks.
+    prior : SpatialPrior, optional
+        From :func:`calibration.priors.spatial_prior`: lets short sessions lean on what is known
+        of EEG, by as much as helps out of fold. Without it (or with ``banks``) nothing is
+        believed.
 
     Returns
     -------
     LinearFit
-        The average of the banks, or the first alone where that is better out of fold.
+        The average of the banks with beliefs or without, or the first bank alone: whichever is
+        best out of fold.
 
     Raises
     ------
@@ -253,13 +318,27 @@ def fit_linear(
 
     grams = accumulate(segments, blocks, features, guard=n_lags)
     growth = 1.0 + np.abs(union.centers_s) / spacing_s(sfreq)
-    energy = (kernel**2).sum(axis=1)
-    choices = []
-    for bank, place, tried in zip(used, places, growths, strict=True):
-        columns = (place[:, None] * n_ld + np.arange(n_ld)).ravel()
-        scales = (np.repeat(energy[place], n_ld), np.repeat(growth[place], n_ld))
-        choices.append(_fit_bank(bank.name, grams, columns, *scales, tried))
+    scales = _Scales((kernel**2).sum(axis=1), growth, n_ld)
+    choices = [
+        _fit_bank(bank.name, grams, _plain(grams, scales.columns(place)), place, scales, tried)
+        for bank, place, tried in zip(used, places, growths, strict=True)
+    ]
     groups = [choices[:1], choices]
+    strength = Strength()
+    if prior is not None and banks is None:
+        short = sum(len(x) for x, _ in segments) <= MAX_REVERSAL_S * sfreq
+        backwards = reversed_grams(segments, blocks, features, n_lags) if short else None
+        correlation = autocorrelation(segments, n_lags)
+        now = int(np.argmin(np.abs(union.centers_s)))
+        believed = PriorGrams(grams, backwards, prior, kernel, now, n_look_ahead, correlation)
+        strength = _search(grams, believed, places[0], scales)
+        if strength != Strength():
+            plan = zip(used[1:], places[1:], growths[1:], strict=True)
+            with_beliefs = [
+                _fit_bank(bank.name, grams, believed.blended(at, strength), at, scales, tried)
+                for bank, at, tried in plan
+            ]
+            groups.append([choices[0], *with_beliefs])
     errors = [_held_out_error(grams, *_average(group)[2:]) for group in groups]
     best = int(np.argmin([error.sum() for error in errors]))
     weights, bias, fold_weights, fold_bias = _average(groups[best])
@@ -283,4 +362,5 @@ def fit_linear(
         blocks=blocks,
         fold_weights=fold_weights.reshape(-1, *shape)[:, kept],
         fold_bias=fold_bias,
+        prior=strength if best == 2 else Strength(),
     )
