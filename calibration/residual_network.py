@@ -116,7 +116,9 @@ def forward(
     def thin(x: Any) -> Any:
         if not dropout:
             return x
-        keep = torch.rand(x.shape, generator=noise, device=x.device) >= dropout
+        # One draw a sequence: a unit silent for a moment only is filled in from its neighbours.
+        shape = (*x.shape[:2], 1, x.shape[3])
+        keep = torch.rand(shape, generator=noise, device=x.device) >= dropout
         return x * (keep / (1 - dropout))
 
     h = layer(z, parameters[0], parameters[1])

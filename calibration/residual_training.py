@@ -11,7 +11,9 @@ Torch is an optional dependency: it is imported only when a network is trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,12 +62,12 @@ class ResidualSettings:
     n_units: int = 32
     n_blocks: int = 8
     dropout: float = 0.3
-    n_whole: int = 2
+    n_whole: int = 3
     epochs: float = 30.0
     min_steps: int = 300
     max_steps: int = 2500
-    batch_size: int = 4
-    n_times: int = 256
+    batch_size: int = 2
+    n_times: int = 512
     learning_rate: float = 4e-3
     weight_decay: float = 1e-2
     ema: float = 0.99
@@ -156,30 +158,122 @@ def train(
         One a fold, then ``settings.n_whole`` that saw everything (fold -1).
     """
     torch = import_torch(device)
-    loop = _Loop(torch, task, settings, seed, device)
-    done = loop.resume(partial)
-    for step in range(done, loop.n_steps):
-        loop.step(step)
-        if step % 10 == 0:
-            share = (step + 1) / loop.n_steps
-            progress(share, f"residual: step {step + 1} of {loop.n_steps}")
-        if (step + 1) % loop.check_every == 0 or step + 1 == loop.n_steps:
-            loop.check()
+    bag = _Bag(torch, task, settings, seed, device)
+    done = bag.resume(partial)
+    with bag.workers() as pool:
+        while done < bag.n_steps:
+            stop = min(done + bag.check_every, bag.n_steps)
+
+            def tell(step: int) -> None:
+                share = (step + 1) / bag.n_steps
+                progress(share, f"residual: step {step + 1} of {bag.n_steps}")
+
+            bag.steps(pool, done, stop, tell)
+            done = stop
+            bag.check()
             if partial is not None:
-                partial.write(loop.state(step + 1))
+                partial.write(bag.state(done))
     progress(1.0, "residual: trained")
-    return loop.nets
+    return bag.nets
 
 
-class _Loop:
-    """State of a training run."""
+class _Bag:
+    """All networks, in as many groups as there are threads to train them."""
 
     def __init__(
         self, torch: Any, task: Task, settings: ResidualSettings, seed: int, device: str
     ) -> None:
-        self._torch, self._task, self._settings, self._device = torch, task, settings, device
+        self._torch = torch
         n_folds = n_folds_of(task.blocks)
-        self.nets = [Network(fold) for fold in [*range(n_folds), *[-1] * settings.n_whole]]
+        folds = [*range(n_folds), *[-1] * settings.n_whole]
+        # The matrices are small: threads inside one product gain little, a group each does.
+        n_groups = 1 if device == "cuda" else min(torch.get_num_threads(), len(folds))
+        self._loops = [
+            _Loop(torch, task, settings, seed + place, device, [int(fold) for fold in group])
+            for place, group in enumerate(np.array_split(folds, n_groups))
+        ]
+        self._device = device
+        self._best = 0.0
+        size = settings.batch_size * self._loops[0].n_times
+        # Above 160 Hz a step of the networks is several samples: an epoch has fewer of them.
+        wanted = settings.epochs * len(task.r) / task.step / size * (n_folds - 1) / n_folds
+        self.n_steps = min(max(round(wanted), settings.min_steps), settings.max_steps)
+        self.check_every = max(1, self.n_steps // settings.n_checks)
+
+    @property
+    def nets(self) -> list[Network]:
+        """Every network, in order of the folds."""
+        return [net for loop in self._loops for net in loop.nets]
+
+    @contextmanager
+    def workers(self) -> Iterator[ThreadPoolExecutor]:
+        """A thread a group, each with one thread of torch."""
+        before = self._torch.get_num_threads()
+        if len(self._loops) > 1:
+            self._torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(len(self._loops)) as pool:
+                yield pool
+        finally:
+            self._torch.set_num_threads(before)
+
+    def steps(
+        self, pool: ThreadPoolExecutor, start: int, stop: int, tell: Callable[[int], None]
+    ) -> None:
+        """Train all groups from one step to another; only this thread tells of the progress."""
+        first, *others = self._loops
+        waiting = [pool.submit(loop.run, start, stop, self.n_steps) for loop in others]
+        try:
+            for step in range(start, stop):
+                first.run(step, step + 1, self.n_steps)
+                if step % 10 == 0:
+                    tell(step)
+        except BaseException:
+            for loop in others:
+                loop.stopped = True
+            raise
+        for future in waiting:
+            future.result()
+
+    def check(self) -> None:
+        """Validate; those that learn from everything are kept where the folds do best."""
+        mean = float(np.mean([score for loop in self._loops for score in loop.check()]))
+        if mean > self._best:
+            self._best = mean
+            for loop in self._loops:
+                loop.keep_whole()
+
+    def state(self, done: int) -> dict[str, Any]:
+        """Everything that goes on from here."""
+        loops = [loop.state() for loop in self._loops]
+        return {"done": done, "best": self._best, "loops": loops}
+
+    def resume(self, partial: Partial | None) -> int:
+        """Go on from a kept state; returns the steps already done."""
+        kept = partial.read(self._device) if partial is not None else None
+        if kept is None or len(kept["loops"]) != len(self._loops):
+            return 0
+        self._best = kept["best"]
+        for loop, state in zip(self._loops, kept["loops"], strict=True):
+            loop.restore(state)
+        return int(kept["done"])
+
+
+class _Loop:
+    """Training of some networks side by side."""
+
+    def __init__(
+        self,
+        torch: Any,
+        task: Task,
+        settings: ResidualSettings,
+        seed: int,
+        device: str,
+        folds: Sequence[int],
+    ) -> None:
+        self._torch, self._task, self._settings, self._device = torch, task, settings, device
+        self.stopped = False
+        self.nets = [Network(fold) for fold in folds]
         self._dilations = tuple(2**i for i in range(settings.n_blocks))
         self._memory = sum(self._dilations) * task.step
         zero = np.zeros((1, task.z.shape[1]), dtype=np.float32)
@@ -200,22 +294,17 @@ class _Loop:
             for value in initial_parameters(torch, shape, settings.n_blocks, initial)
         ]
         self._mean = [p.detach().clone() for p in self._live]
-        self._best = 0.0
         rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         self._optimizer = torch.optim.AdamW(self._live, **rates)
-        # Above 160 Hz a step of the networks is several samples: an epoch has fewer of them.
-        sequences = len(task.r) / task.step / (settings.batch_size * self._n_times)
-        wanted = round(settings.epochs * sequences * (n_folds - 1) / n_folds)
-        self.n_steps = min(max(wanted, settings.min_steps), settings.max_steps)
-        self.check_every = max(1, self.n_steps // settings.n_checks)
 
     @property
-    def _n_times(self) -> int:
+    def n_times(self) -> int:
+        """Samples of a sequence that are learnt from."""
         return min(self._settings.n_times, max(self._task.lengths) // (2 * self._task.step) + 1)
 
     def _starts_of(self, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
         """First samples of the sequences of which at least half may be learnt from."""
-        span = (self._n_times - 1) * self._task.step
+        span = (self.n_times - 1) * self._task.step
         starts = np.arange(len(mask) - span)
         starts = starts[self._first[starts] == self._first[starts + span]]
         counted = np.concatenate([[0], np.cumsum(mask)])
@@ -223,14 +312,20 @@ class _Loop:
         kept = starts[share >= 0.5]
         return kept if len(kept) else starts[share >= share.max()]
 
-    def step(self, step: int) -> None:
-        """One step of the optimiser for all networks."""
+    def run(self, start: int, stop: int, n_steps: int) -> None:
+        """Steps of the optimiser, of ``n_steps`` in all."""
+        for step in range(start, stop):
+            if self.stopped:
+                return
+            self._step(step, n_steps)
+
+    def _step(self, step: int, n_steps: int) -> None:
         torch, settings, task = self._torch, self._settings, self._task
         size = settings.batch_size
         picks = [starts[self._draw.integers(len(starts), size=size)] for starts in self._starts]
         start = np.stack(picks)[..., None]
-        wanted = start + task.step * np.arange(self._n_times)
-        units = np.arange(-sum(self._dilations), self._n_times)
+        wanted = start + task.step * np.arange(self.n_times)
+        units = np.arange(-sum(self._dilations), self.n_times)
         seen = start + task.step * units
         seen = np.where(seen < self._first[start], len(task.r), seen)  # silence before a segment
         z = self._z[torch.from_numpy(seen).to(self._device)]
@@ -240,8 +335,8 @@ class _Loop:
         rendered = forward(torch, z, self._live, self._dilations, settings.dropout, self._noise)
         error = ((rendered - self._r[index]) ** 2).mean(dim=-1)
         loss = (error * weight).mean(dim=(1, 2)).sum()
-        warm = min(1.0, (step + 1) / (0.1 * self.n_steps))
-        cosine = 0.5 * (1 + np.cos(np.pi * step / self.n_steps))
+        warm = min(1.0, (step + 1) / (0.1 * n_steps))
+        cosine = 0.5 * (1 + np.cos(np.pi * step / n_steps))
         for group in self._optimizer.param_groups:
             group["lr"] = float(settings.learning_rate * warm * (0.03 + 0.97 * cosine))
         self._optimizer.zero_grad()
@@ -260,17 +355,16 @@ class _Loop:
         for p in self._live:
             p.grad *= factor.view(-1, *[1] * (p.dim() - 1))
 
-    def check(self) -> None:
+    def check(self) -> list[float]:
         """Validate each fold's network, and keep the weights that are the best so far."""
-        scores = []
-        for place, net in enumerate(self.nets):
-            if net.fold < 0:
-                continue
-            own = [p[place : place + 1] for p in self._mean]
-            scores.append(self._check(net, own))
-        if not scores or np.mean(scores) <= self._best:
-            return
-        self._best = float(np.mean(scores))
+        return [
+            self._check(net, [p[place : place + 1] for p in self._mean])
+            for place, net in enumerate(self.nets)
+            if net.fold >= 0
+        ]
+
+    def keep_whole(self) -> None:
+        """Keep the networks that learn from everything as they are now."""
         for place, net in enumerate(self.nets):
             if net.fold < 0:
                 net.weights = parameter_arrays(self._mean, place)
@@ -301,11 +395,9 @@ class _Loop:
             net.weights = [p[0].cpu().numpy().copy() for p in own]
         return score
 
-    def state(self, done: int) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Everything that goes on from here."""
         return {
-            "done": done,
-            "best": self._best,
             "live": [p.detach() for p in self._live],
             "mean": self._mean,
             "optimizer": self._optimizer.state_dict(),
@@ -314,11 +406,8 @@ class _Loop:
             "nets": [net.as_tensors(self._torch) for net in self.nets],
         }
 
-    def resume(self, partial: Partial | None) -> int:
-        """Go on from a kept state; returns the steps already done."""
-        kept = partial.read(self._device) if partial is not None else None
-        if kept is None:
-            return 0
+    def restore(self, kept: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
         with self._torch.no_grad():
             for values, mine in ((kept["live"], self._live), (kept["mean"], self._mean)):
                 for value, own in zip(values, mine, strict=True):
@@ -326,6 +415,4 @@ class _Loop:
         self._optimizer.load_state_dict(kept["optimizer"])
         self._noise.set_state(kept["noise"].cpu())
         self._draw.bit_generator.state = kept["draw"]
-        self._best = kept["best"]
         self.nets = [Network.from_tensors(net) for net in kept["nets"]]
-        return int(kept["done"])

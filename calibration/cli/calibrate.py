@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,7 @@ def calibrate(
     # said before torch is first imported.
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
         os.environ.setdefault(name, value)
+    from calibration.cli.progress import progress_bar
     from calibration.estimator import FieldCalibrator
     from calibration.ld_choice import read_ld_choice
     from calibration.settings import CalibrationSettings
@@ -99,7 +100,7 @@ def calibrate(
     check_output("--out", out, recordings)
     settings = CalibrationSettings(band_hz=band, **take_paper_options(options))
     partial = Path(f"{out}.partial")
-    with _progress(quiet) as tell, _kept_work(partial):
+    with progress_bar(quiet) as tell, _kept_work(partial):
         calibrator = FieldCalibrator(read_ld_choice(ld), settings, tell, partial).fit(recordings)
     digest = calibrator.save(out)
     for note in calibrator.notes_:
@@ -116,25 +117,6 @@ def _kept_work(partial: Path) -> Iterator[None]:
         if partial.exists():
             click.echo(f"interrupted; the same command goes on from {partial.name}", err=True)
         raise
-
-
-@contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[float, str], None] | None]:
-    if quiet:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=1.0)
-        yield lambda share, what: progress.update(task, completed=share, description=what)
 
 
 def _summary(calibrator: Any, out: str, digest: str) -> None:

@@ -1,0 +1,157 @@
+"""``emag-rt montage``: the electrodes worth wearing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from calibration.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from calibration.montage_choice import MontageChoice
+
+
+@click.command()
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
+@click.option("--count", required=True, type=int, help="Electrodes to wear.")
+@click.option("--must", default="", help="Channels that must be worn: Fpz,Cz,...")
+@click.option("--forbid", default="", help="Channels that must not be worn.")
+@click.option("--cap", help="Only labels of this standard montage (standard_1020, biosemi32, ...).")
+@click.option(
+    "--out", type=click.Path(dir_okay=False), help="Names to write, for --ld @FILE (- for stdout)."
+)
+@click.option("--picture", type=click.Path(dir_okay=False), help="Picture of the head to write.")
+@click.option("--curve", is_flag=True, help="Choose and score smaller sets too.")
+@click.option(
+    "--reference",
+    type=click.Choice(["average", "ld-mean"]),
+    default="average",
+    show_default=True,
+    help="What the error to be lowered is relative to.",
+)
+@click.option("--sfreq", type=float, help="Rate of the LD amplifier in Hz (default: as recorded).")
+@click.option(
+    "--band",
+    "band_hz",
+    nargs=2,
+    type=float,
+    default=(0.5, 45.0),
+    show_default=True,
+    help="Pass band LO HI of the causal front end in Hz.",
+)
+@click.option("--look-ahead-s", type=float, default=0.0, show_default=True)
+@click.option(
+    "--starts",
+    "n_starts",
+    type=click.IntRange(0, 1000),
+    default=4,
+    show_default=True,
+    help="Random sets to begin the search with, beside two good ones.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def montage(
+    recordings: tuple[str, ...],
+    must: str,
+    forbid: str,
+    out: str | None,
+    picture: str | None,
+    quiet: bool,
+    sfreq: float | None,
+    band_hz: tuple[float, float],
+    look_ahead_s: float,
+    **options: Any,
+) -> None:
+    """Choose which channels of a subject's HD RECORDINGS are worth wearing.
+
+    The errors are of the closed-form field, cross-validated on blocks of time in the very session
+    that the electrodes are chosen from: mildly optimistic. Feed the result to
+    `calibrate --ld @FILE`, and `evaluate` on another run.
+    """
+    from calibration.montage_choice import choose_montage
+    from calibration.montage_offer import MontageRequest
+    from calibration.settings import CalibrationSettings
+    from emag_rt.cli.options import check_output
+
+    _check_outputs(out, picture, recordings, check_output)
+    settings = CalibrationSettings(sfreq=sfreq, band_hz=band_hz, look_ahead_s=look_ahead_s)
+    request = MontageRequest(must=_names(must), forbid=_names(forbid), **options)
+    with progress_bar(quiet) as tell:
+        choice = choose_montage(recordings, request, settings, tell)
+    for note in choice.warnings:
+        click.echo(f"warning: {note}", err=True)
+    _print(choice)
+    if out != "-":
+        click.echo(",".join(choice.labels))
+    if out:
+        _write(out, choice)
+    if picture:
+        _draw(picture, choice)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _check_outputs(
+    out: str | None, picture: str | None, recordings: tuple[str, ...], check: Any
+) -> None:
+    from emag_rt.errors import SettingsError
+
+    if out:
+        check("--out", out, recordings)
+    if picture:
+        check("--picture", picture, [*recordings, *([out] if out else [])])
+        if Path(picture).suffix.lower() not in (".png", ".pdf", ".svg"):
+            raise SettingsError(f"--picture must end with .png, .pdf or .svg, got {picture}.")
+
+
+def _write(out: str, choice: MontageChoice) -> None:
+    from emag_rt.errors import SettingsError
+
+    score = choice.chosen[max(choice.chosen)].nmse["average"]
+    lines = [
+        f"# {len(choice.labels)} electrodes chosen by emag-rt montage; cross-validated NMSE "
+        f"{score['all']:.4f} (all channels, average reference), {score['unseen']:.4f} (unseen)",
+        *choice.labels,
+    ]
+    try:
+        if out == "-":
+            click.echo("\n".join(lines))
+        else:
+            Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"--out {out}: cannot be written: {error}.") from error
+
+
+def _draw(picture: str, choice: MontageChoice) -> None:
+    from calibration.montage_picture import save_montage_picture
+    from emag_rt.errors import SettingsError
+
+    try:
+        save_montage_picture(choice, Path(picture))
+    except OSError as error:
+        raise SettingsError(f"--picture {picture}: cannot be written: {error}.") from error
+
+
+def _print(choice: MontageChoice) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title="NMSE of the closed-form field, cross-validated on blocks of time",
+        caption="mildly optimistic: the electrodes were chosen on the same session",
+    )
+    table.add_column("worn", justify="right")
+    for column in ("all", "unseen", "all, LD mean", "unseen, LD mean", "all, spread evenly"):
+        table.add_column(column, justify="right")
+    for size, score in sorted(choice.chosen.items()):
+        values = (
+            *(score.nmse["average"][part] for part in ("all", "unseen")),
+            *(score.nmse["ld-mean"][part] for part in ("all", "unseen")),
+            choice.spread[size].nmse["average"]["all"],
+        )
+        table.add_row(str(size), *(f"{value:.4f}" for value in values))
+    Console(stderr=True).print(table)
