@@ -33,7 +33,7 @@ from calibration.partial import Partial, fingerprint
 from calibration.priors import SpatialPrior, spatial_prior
 from calibration.profiles import candidate_banks, n_lags_of
 from calibration.refine import Refinement, refine_field
-from calibration.residual import ResidualNet, fit_residual
+from calibration.residual import LEAST_S, ResidualNet, fit_residual
 from calibration.residual_training import ResidualSettings
 from calibration.scoring import cross_validated_scores
 from calibration.session import Session, make_session, open_session
@@ -262,6 +262,11 @@ class FieldCalibrator:
 
     def _fit_residual(self) -> None:
         assert self.linear_ is not None
+        if sum(len(x) for x, _ in self.targets_) < LEAST_S * self.session_.sfreq:
+            self.notes_.append(
+                f"less than {LEAST_S:g} s of signal: stopped after the closed-form start. "
+                "Record for longer for the non-linear part."
+            )
         self.residual_ = fit_residual(
             self.targets_,
             self.linear_,

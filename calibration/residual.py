@@ -32,6 +32,8 @@ _GAIN_BLOCK_S = 4.0
 _POWER_WINDOW_S = 0.25
 _LOUDNESS_EXPONENT = 0.35
 _LEAST_GAIN = 0.005
+LEAST_S = 20.0
+"""Sessions under this say too little on what a network gains: one lost 16 % on later data."""
 _PREDICT_ROWS = 8192
 
 
@@ -138,7 +140,8 @@ def fit_residual(
     Returns
     -------
     ResidualNet or None
-        None where no network is better than the linear fit by more than its standard error.
+        None where no network is better than the linear fit by more than its standard error, and
+        for sessions under ``LEAST_S`` seconds.
 
     Raises
     ------
@@ -151,6 +154,8 @@ def fit_residual(
         raise CalibrationError(
             f"segments must be those of the linear fit, got shapes {shapes}. Pass the same list."
         )
+    if sum(shape[0] for shape in shapes) < LEAST_S * linear.sfreq:
+        return None
     settings = settings or ResidualSettings()
     kernel, step = encoder_taps(linear.sfreq)
     task = _prepare(segments, linear, kernel, step)

@@ -11,10 +11,8 @@ comes before the front end, as if no more had been recorded. Prints Markdown; --
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,67 +20,23 @@ import click
 import numpy as np
 
 from calibration import CalibrationSettings, FieldCalibrator
+from calibration.benchmark.cases import (
+    CASES,
+    USUAL,
+    Case,
+    cut,
+    data_folder,
+    pooled_nmse,
+    read_case,
+)
 from calibration.evaluation import Evaluation, evaluate_recording
 from emag_rt.core.metrics import BANDS_HZ
 from emag_rt.errors import CalibrationError
-from emag_rt.recordings.read import Recording, read_recording
+from emag_rt.recordings.read import Recording
 
 LENGTHS_S = (10.0, 30.0, 60.0, 120.0, 240.0)
 LOOK_AHEADS_S = (0.0, 0.0125, 0.025, 0.05, 0.1)
 BASELINE = "lagged_ridge"
-
-
-@dataclass(frozen=True)
-class Case:
-    """Recordings of one subject, and how many LD channels to spread over it.
-
-    Without test runs, the first three quarters train and the last one tests.
-    """
-
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-    n_ld: int
-
-
-_S001 = (("S001R03.edf", "S001R04.edf"), ("S001R05.edf", "S001R07.edf"))
-_BIOSEMI = (
-    ("biosemi128_s01_block0_raw.fif", "biosemi128_s01_block1_raw.fif"),
-    ("biosemi128_s01_block2_raw.fif",),
-)
-CASES = {
-    "S001-16": Case(*_S001, 16),
-    "S001-8": Case(*_S001, 8),
-    "biosemi128-31": Case(*_BIOSEMI, 31),
-    "biosemi128-15": Case(*_BIOSEMI, 15),
-    "S004-16": Case(("S004R01_raw.fif",), (), 16),
-    "S004-8": Case(("S004R01_raw.fif",), (), 8),
-    "rank57-14": Case(("rank57_biosemi64_raw.fif",), (), 14),
-    "rank57-7": Case(("rank57_biosemi64_raw.fif",), (), 7),
-}
-
-
-def cut(recording: Recording, start: int, stop: int) -> Recording:
-    """Keep some samples of a recording, as if no others had been recorded."""
-    segments = tuple(
-        (max(a, start) - start, min(b, stop) - start)
-        for a, b in recording.segments
-        if min(b, stop) > max(a, start)
-    )
-    return replace(
-        recording,
-        data_uv=recording.data_uv[start:stop],
-        segments=segments,
-        sha256=f"{recording.sha256}:{start}-{stop}",
-    )
-
-
-def read_case(folder: Path, case: Case) -> tuple[list[Recording], list[Recording]]:
-    """Training and test recordings."""
-    train = [read_recording(folder / name) for name in case.train]
-    if case.test:
-        return train, [read_recording(folder / name) for name in case.test]
-    edges = [(r, 3 * len(r.data_uv) // 4) for r in train]
-    return [cut(r, 0, k) for r, k in edges], [cut(r, k, len(r.data_uv)) for r, k in edges]
 
 
 def stretches(
@@ -135,13 +89,8 @@ def measure(
     """Calibrate and score: NMSE on unseen channels, all and by band, and band-power errors."""
     fitted = FieldCalibrator(n_ld, settings).fit(list(train))
     runs = [evaluate_recording(fitted.bundle_, recording) for recording in test]
-    weights = np.array([run.seconds for run in runs])
-    nmse = {
-        name: float(np.average([r.methods[name]["unseen"]["nmse"] for r in runs], weights=weights))
-        for name in runs[0].methods
-    }
     return {
-        "nmse": nmse,
+        "nmse": pooled_nmse(runs),
         "bands": pooled(runs, "bands"),
         "psd_errors": pooled(runs, "psd_errors"),
         "fitted_s": fitted.session_.duration_s,
@@ -244,16 +193,13 @@ def main(
     refine: bool,
     as_json: bool,
 ) -> None:
-    """Print the curves; all of them, on all cases, unless told otherwise."""
-    data = os.environ.get("EMAG_RT_DATA")
-    if not data:
-        sys.exit("set EMAG_RT_DATA to the folder with the recordings")
-    folder, settings = Path(data), CalibrationSettings(refine=refine)
+    """Print the curves; all of them, on the usual four cases, unless told otherwise."""
+    folder, settings = data_folder(), CalibrationSettings(refine=refine)
     everything: dict[str, list[dict[str, Any]]] = {}
     for curve in curves or tuple(HEADERS):
         header = HEADERS[curve]
         click.echo(f"\n{header}\n|{' --- |' * (header.count('|') - 1)}")
-        for name in names or tuple(CASES):
+        for name in names or USUAL:
             case = CASES[name]
             if curve == "length":
                 rows = length_rows(name, case, folder, settings, lengths)

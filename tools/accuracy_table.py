@@ -9,88 +9,70 @@ that serve. Prints a Markdown table and, with --json, everything.
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
 from calibration import CalibrationSettings, FieldCalibrator
-from calibration.evaluation import METHODS, evaluate_bundle
+from calibration.benchmark.cases import CASES, Case, data_folder, pooled_nmse, read_case
+from calibration.evaluation import evaluate_recording
 from emag_rt.bundle import load_bundle
 
-
-@dataclass(frozen=True)
-class Case:
-    """Recordings of one subject, and how many LD channels to spread over it."""
-
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-    n_ld: int
+SHOWN = ("field", "lagged_ridge", "ridge", "spherical_spline", "minimum_norm")
 
 
-_S001 = (("S001R03.edf", "S001R04.edf"), ("S001R05.edf", "S001R07.edf"))
-_BIOSEMI = (
-    ("biosemi128_s01_block0_raw.fif", "biosemi128_s01_block1_raw.fif"),
-    ("biosemi128_s01_block2_raw.fif",),
-)
-CASES = {
-    "S001, 16 → 64": Case(*_S001, 16),
-    "S001, 8 → 64": Case(*_S001, 8),
-    "biosemi128 s01, 31 → 124 good": Case(*_BIOSEMI, 31),
-    "biosemi128 s01, 15 → 124 good": Case(*_BIOSEMI, 15),
-}
-
-
-def run_case(folder: Path, case: Case, settings: CalibrationSettings) -> dict[str, object]:
+def run_case(folder: Path, case: Case, settings: CalibrationSettings) -> dict[str, Any]:
     """Calibrate, save, load, score; NMSE on unseen channels, pooled over the test runs."""
+    train, test = read_case(folder, case)
     started = time.perf_counter()
-    calibrator = FieldCalibrator(case.n_ld, settings).fit([folder / f for f in case.train])
+    calibrator = FieldCalibrator(case.n_ld, settings).fit(train)
     took = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "case.emag")
         calibrator.save(path)
         bundle = load_bundle(path)
-        runs = [evaluate_bundle(bundle, folder / f) for f in case.test]
-    weights = np.array([run.seconds for run in runs])
-    scores = {
-        name: float(
-            np.average([run.methods[name]["unseen"]["nmse"] for run in runs], weights=weights)
-        )
-        for name in METHODS
-    }
-    return {"nmse_unseen": scores, "seconds": took, "timings": calibrator.timings_}
+        runs = [evaluate_recording(bundle, recording) for recording in test]
+    return {"nmse_unseen": pooled_nmse(runs), "seconds": took, "timings": calibrator.timings_}
+
+
+def summary(results: dict[str, dict[str, Any]]) -> list[str]:
+    """Median and worst ratio to lagged ridge, at each factor."""
+    lines = []
+    for factor in sorted({CASES[name].factor for name in results}):
+        nmse = [r["nmse_unseen"] for name, r in results.items() if CASES[name].factor == factor]
+        ratios = [n["field"] / n["lagged_ridge"] for n in nmse]
+        lines.append(f"{factor}x: median {np.median(ratios):.3f}, worst {max(ratios):.3f}")
+    return lines
 
 
 @click.command()
 @click.option("--refine/--no-refine", default=True)
-@click.option("--case", "names", multiple=True, help="Only these cases.")
+@click.option("--case", "names", multiple=True, type=click.Choice(list(CASES)))
 @click.option("--json", "as_json", is_flag=True)
 def main(refine: bool, names: tuple[str, ...], as_json: bool) -> None:
-    """Print the table."""
-    data = os.environ.get("EMAG_RT_DATA")
-    if not data:
-        sys.exit("set EMAG_RT_DATA to the folder with the recordings")
-    settings = CalibrationSettings(refine=refine)
-    chosen = {name: case for name, case in CASES.items() if not names or name in names}
-    results = {}
+    """Print the table; of all cases, unless told otherwise."""
+    folder, settings = data_folder(), CalibrationSettings(refine=refine)
+    results: dict[str, dict[str, Any]] = {}
     click.echo(
-        "| recording (LD → HD) | field | lagged ridge | ridge | spherical spline "
+        "| case (LD channels) | field | lagged ridge | ridge | spherical spline | minimum norm "
         "| field / lagged ridge | field / spline | to fit |"
     )
-    click.echo("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for name, case in chosen.items():
-        results[name] = result = run_case(Path(data), case, settings)
+    click.echo("|" + " --- |" * 9)
+    for name in names or tuple(CASES):
+        results[name] = result = run_case(folder, CASES[name], settings)
         n = result["nmse_unseen"]
         click.echo(
-            f"| {name} | {n['field']:.3f} | {n['lagged_ridge']:.3f} | {n['ridge']:.3f} "
-            f"| {n['spherical_spline']:.3f} | {n['field'] / n['lagged_ridge']:.3f} "
+            f"| {name} | "
+            + " | ".join(f"{n[method]:.3f}" for method in SHOWN)
+            + f" | {n['field'] / n['lagged_ridge']:.3f} "
             f"| {n['field'] / n['spherical_spline']:.2f} | {result['seconds']:.0f} s |"
         )
+    for line in summary(results):
+        click.echo(line)
     if as_json:
         click.echo(json.dumps(results, indent=1))
 

@@ -9,11 +9,8 @@ mean after the same causal front end, averaged over the held-out runs by their l
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -21,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.baselines import fit_ridge
+from calibration.benchmark.cases import CASES, USUAL, Case, data_folder
 from calibration.folds import make_blocks
 from calibration.paper.baseline import WINDOW_S, fit_paper_like
 from calibration.paper.options import PaperOptions
@@ -30,28 +28,6 @@ from emag_rt.core.metrics import nmse
 
 Predict = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 TARGET = 0.85
-
-
-@dataclass(frozen=True)
-class Case:
-    """Recordings of one subject, and how many LD channels to spread over it."""
-
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-    n_ld: int
-
-
-_S001 = (("S001R03.edf", "S001R04.edf"), ("S001R05.edf", "S001R07.edf"))
-_BIOSEMI = (
-    ("biosemi128_s01_block0_raw.fif", "biosemi128_s01_block1_raw.fif"),
-    ("biosemi128_s01_block2_raw.fif",),
-)
-CASES = {
-    "S001, 16 → 64": Case(*_S001, 16),
-    "S001, 8 → 64": Case(*_S001, 8),
-    "biosemi128 s01, 31 → 124 good": Case(*_BIOSEMI, 31),
-    "biosemi128 s01, 15 → 124 good": Case(*_BIOSEMI, 15),
-}
 
 
 def held_out_nmse(session: Session, runs: list[Session], predict: Predict) -> float:
@@ -104,7 +80,7 @@ def run_case(
 
 
 @click.command()
-@click.option("--case", "names", multiple=True, help="Only these cases.")
+@click.option("--case", "names", multiple=True, type=click.Choice(list(CASES)))
 @click.option("--grid-resolution", type=int, default=PaperOptions.grid_resolution)
 @click.option("--window-s", type=float, default=WINDOW_S)
 @click.option("--epochs", type=int, default=PaperOptions.epochs)
@@ -113,20 +89,15 @@ def main(
     names: tuple[str, ...], grid_resolution: int, window_s: float, epochs: int, device: str
 ) -> None:
     """Print the table."""
-    data = os.environ.get("EMAG_RT_DATA")
-    if not data:
-        sys.exit("set EMAG_RT_DATA to the folder with the recordings")
-    unknown = [name for name in names if name not in CASES]
-    if unknown:
-        sys.exit(f"--case must be one of {'; '.join(CASES)}, got {'; '.join(unknown)}")
+    folder = data_folder()
     options = PaperOptions(grid_resolution=grid_resolution, epochs=epochs)
     click.echo(
         "| recording (LD → HD) | paper-like EMAG | lagged ridge | lagged ridge / paper-like "
         f"| {TARGET} of paper-like | epochs | validation | CPU s |"
     )
     click.echo("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for name in names or tuple(CASES):
-        n = run_case(Path(data), CASES[name], options, window_s, device)
+    for name in names or USUAL:
+        n = run_case(folder, CASES[name], options, window_s, device)
         click.echo(
             f"| {name} | {n['paper']:.4f} | {n['ridge']:.4f} | {n['ridge'] / n['paper']:.3f} "
             f"| {TARGET * n['paper']:.4f} "

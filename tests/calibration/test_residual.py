@@ -9,7 +9,7 @@ from calibration.closed_form import LinearFit, fit_linear
 from calibration.folds import Segment
 from calibration.partial import Partial
 from calibration.profiles import candidate_banks
-from calibration.residual import ResidualSettings, fit_residual
+from calibration.residual import LEAST_S, ResidualSettings, fit_residual
 from emag_rt.core.dilated import run_blocks
 from emag_rt.errors import CalibrationError
 
@@ -68,8 +68,8 @@ def test_memory_is_used(torch: Any) -> None:
         lag, segments = round(7 * sfreq / 160), []
         rng = np.random.default_rng(5)
         for _ in range(3):
-            x = rng.standard_normal((3000, 3))
-            y = 0.2 * rng.standard_normal((3000, 2))
+            x = rng.standard_normal((round(15 * sfreq), 3))
+            y = 0.2 * rng.standard_normal((len(x), 2))
             y[lag:, 0] += 2.0 * np.abs(x[:-lag, 1])
             segments.append((x, y))
         linear = fit_linear(segments[:2], sfreq, banks=candidate_banks(sfreq)[:1], gammas=(1.0,))
@@ -101,11 +101,11 @@ def test_form_is_one_layer_then_blocks(torch: Any) -> None:
 def test_look_ahead_moves_the_network(torch: Any) -> None:
     """What is known three samples later is found with a look-ahead of three, and not without."""
     rng, found = np.random.default_rng(7), []
-    x = rng.standard_normal((4000, 3))
-    y = 0.2 * rng.standard_normal((4000, 1))
+    x = rng.standard_normal((5000, 3))
+    y = 0.2 * rng.standard_normal((5000, 1))
     y[:-3, 0] += 2.0 * np.abs(x[3:, 0])
     for ahead in (0, 3):
-        segments = [(x[:3000], y[:3000])]
+        segments = [(x[:4000], y[:4000])]
         linear = fit_linear(
             segments, SFREQ, ahead, banks=candidate_banks(SFREQ, ahead)[:1], gammas=(1.0,)
         )
@@ -113,14 +113,14 @@ def test_look_ahead_moves_the_network(torch: Any) -> None:
         if net is None:
             found.append(1.0)
             continue
-        error = y[3000:] - linear.predict(x[3000:])
-        found.append(float(((error - net.predict(x[3000:])) ** 2).sum() / (error**2).sum()))
+        error = y[4000:] - linear.predict(x[4000:])
+        found.append(float(((error - net.predict(x[4000:])) ** 2).sum() / (error**2).sum()))
     assert found[0] > 0.97
     assert found[1] < 0.7
 
 
 def test_interrupted_training_goes_on_to_the_same_numbers(torch: Any, tmp_path: Path) -> None:
-    segments = session(1.5, n=1200)
+    segments = session(1.5, n=1700)
     linear = linear_fit(segments)
     whole = fit_residual(segments, linear, settings=QUICK)
     partial, steps = Partial(tmp_path / "work", "a"), []
@@ -168,7 +168,7 @@ def test_nothing_is_added_to_a_linear_session(torch: Any) -> None:
 
 
 def test_same_seed_gives_the_same_numbers_and_leaves_torch_alone(torch: Any) -> None:
-    segments = session(1.5, n=1200)
+    segments = session(1.5, n=1700)
     linear, state = linear_fit(segments), torch.random.get_rng_state()
     first, again, other = (
         fit_residual(segments, linear, settings=QUICK, seed=seed) for seed in (3, 3, 4)
@@ -182,7 +182,7 @@ def test_same_seed_gives_the_same_numbers_and_leaves_torch_alone(torch: Any) -> 
 
 
 def test_missing_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    segments = session(0.0, n=600)
+    segments = session(0.0, n=1700)
     linear = linear_fit(segments)
     real = builtins.__import__
 
@@ -197,10 +197,15 @@ def test_missing_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bad_arguments_are_refused(torch: Any) -> None:
-    segments = session(0.0, n=600)
+    segments = session(0.0, n=1700)
     with pytest.raises(CalibrationError, match="device"):
         fit_residual(segments, linear_fit(segments), device="abacus")
     with pytest.raises(CalibrationError, match="segments"):
         fit_residual(segments[:1], linear_fit(segments))
     with pytest.raises(CalibrationError, match="dropout"):
         ResidualSettings(dropout=1.0)
+
+
+def test_short_sessions_get_no_network() -> None:
+    segments = session(1.5, n=round(0.49 * LEAST_S * SFREQ))
+    assert fit_residual(segments, linear_fit(segments), settings=QUICK) is None
