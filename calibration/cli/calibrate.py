@@ -100,6 +100,10 @@ def calibrate(
     check_output("--out", out, recordings)
     settings = CalibrationSettings(band_hz=band, **take_paper_options(options))
     partial = Path(f"{out}.partial")
+    if partial.exists():
+        click.echo(
+            f"{partial.name} is there: going on from it, if it is of this calibration", err=True
+        )
     with progress_bar(quiet) as tell, _kept_work(partial):
         calibrator = FieldCalibrator(read_ld_choice(ld), settings, tell, partial).fit(recordings)
     digest = calibrator.save(out)

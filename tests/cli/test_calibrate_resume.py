@@ -1,0 +1,61 @@
+"""``emag-rt calibrate`` killed half-way: the same command goes on, another one does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emag_rt.recordings.synthetic import SyntheticHead
+from emag_rt.recordings.write import write_raw
+
+pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    path = tmp_path_factory.mktemp("resume") / "hd_raw.fif"
+    head = SyntheticHead(16, 128.0, seed=3)
+    write_raw(
+        path, head.generate(128 * 40), head.labels, 128.0, head.montage.positions_mm,
+        origin_mm=head.origin_mm,
+    )  # fmt: skip
+    return path
+
+
+def start(recording: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "emag_rt", "calibrate", str(recording)]
+    command += ["--ld", "4", "--out", str(out), "--quiet", *more]
+    # One thread: the groups of networks must be the same after the kill.
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+def test_killed_calibrations_go_on(recording, tmp_path, wait_until, blow):
+    out = tmp_path / "s.emag"
+    partial = tmp_path / "s.emag.partial"
+    process = start(recording, out)
+    wait_until(lambda: partial.exists() or process.poll() is not None, 120)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(blow)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not out.exists()
+    assert partial.exists()
+    if blow == signal.SIGINT:
+        assert "the same command goes on from s.emag.partial" in told
+    process = start(recording, out)
+    _, told = process.communicate(timeout=150)
+    assert process.returncode == 0, told
+    assert "s.emag.partial is there" in told
+    assert "starting afresh" not in told
+    assert out.exists()
+    assert not partial.exists()
