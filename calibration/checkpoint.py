@@ -34,7 +34,7 @@ IntArray = NDArray[np.intp]
 GridIndex = Literal["auto", "support", "cube"]
 
 # Rate in Hz and window in samples of the paper's datasets.
-DATASETS = {"seed": (200.0, 800), "localizemi": (8000.0, 2081)}
+DATASETS = {"seed": (200.0, 800), "seediv": (200.0, 800), "localizemi": (8000.0, 2081)}
 _WRAPPERS = ("module.", "_orig_mod.")
 _MAX_LOG = 30.0
 _BELOW = np.tril_indices(4, k=-1)
@@ -393,7 +393,8 @@ def _whole(config: Mapping[str, Any], name: str) -> int | None:
     value = config.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole:
         raise CalibrationError(f"config {name} must be a whole number, got {value!r}.")
     if value < 1:
         raise CalibrationError(f"config {name} must be at least 1, got {value!r}.")

@@ -30,7 +30,7 @@ from calibration.folds import make_blocks
 from calibration.paper.export import fit_session
 from calibration.paper.training import PaperFit, require_torch
 from calibration.partial import Partial, fingerprint
-from calibration.priors import SpatialPrior, spatial_prior
+from calibration.priors import session_prior
 from calibration.profiles import candidate_banks, n_lags_of
 from calibration.refine import Refinement, refine_field
 from calibration.residual import LEAST_S, ResidualNet, fit_residual
@@ -64,7 +64,7 @@ class FieldCalibrator:
         Called with the share done (0 to 1) and what is being done.
     partial : path-like, optional
         File where unfinished training is kept, so that the same calibration, interrupted and
-        started again, goes on from there. It is removed at the end.
+        started again, goes on from there. :meth:`save` removes it.
 
     Attributes
     ----------
@@ -142,6 +142,7 @@ class FieldCalibrator:
         self.window_: WindowFit | None = None
         self.residual_: ResidualNet | None = None
         self.refinement_: Refinement | None = None
+        self.partial_: Partial | None = None
         self.paper_: PaperFit | None = None
         self.notes_: list[str] = list(self.session_.warnings)
         if self.settings.method == "paper":
@@ -152,14 +153,15 @@ class FieldCalibrator:
             self._fit_window()
         self.scores_ = self._timed("scores", 0.96, "scores", self._score)
         self.bundle_: Bundle = self._timed("export", 0.98, "folding", lambda: make_bundle(self))
-        if self._partial_path is not None:
-            self._partial_path.unlink(missing_ok=True)
         self._progress(1.0, "done")
         return self
 
     def save(self, path: str | Path) -> str:
-        """Write the bundle; returns its SHA-256."""
-        return save_bundle(self.bundle_, path)
+        """Write the bundle; returns its SHA-256. Unfinished work is then forgotten."""
+        digest = save_bundle(self.bundle_, path)
+        if self.partial_ is not None:
+            self.partial_.remove()
+        return digest
 
     @property
     def width_mm(self) -> float:
@@ -208,11 +210,6 @@ class FieldCalibrator:
             for name, n in lags.items()
         }
 
-    def _spatial_prior(self) -> SpatialPrior:
-        session, positions = self.session_, self.session_.montage.positions_mm
-        ld, targets = list(session.ld), list(session.targets)
-        return spatial_prior(positions[ld], positions[targets], session.scale_uv)
-
     def _fit_stream(self) -> None:
         session, settings = self.session_, self.settings
         linear = self._timed(
@@ -220,7 +217,7 @@ class FieldCalibrator:
             0.1,
             "closed-form start",
             lambda: fit_linear(
-                self.targets_, session.sfreq, self.n_look_ahead, prior=self._spatial_prior()
+                self.targets_, session.sfreq, self.n_look_ahead, prior=session_prior(session)
             ),
         )
         self.linear_ = linear
@@ -262,18 +259,14 @@ class FieldCalibrator:
 
     def _fit_residual(self) -> None:
         assert self.linear_ is not None
-        if sum(len(x) for x, _ in self.targets_) < LEAST_S * self.session_.sfreq:
-            self.notes_.append(
-                f"less than {LEAST_S:g} s of signal: stopped after the closed-form start. "
-                "Record for longer for the non-linear part."
-            )
+        self.partial_ = self._partial()
         self.residual_ = fit_residual(
             self.targets_,
             self.linear_,
             seed=self.settings.seed,
             device=self._device(),
             progress=lambda share, what: self._progress(0.3 + 0.5 * share, what),
-            partial=self._partial(),
+            partial=self.partial_,
         )
 
     def _partial(self) -> Partial | None:
@@ -282,7 +275,7 @@ class FieldCalibrator:
         session = self.session_
         inputs = [recording.sha256 for recording in session.recordings]
         parts = (__version__, inputs, session.ld, asdict(self.settings), asdict(ResidualSettings()))
-        return Partial(self._partial_path, fingerprint(*parts))
+        return Partial(self._partial_path, fingerprint(*parts, self._device()))
 
     def _fit_window(self) -> None:
         session = self.session_
@@ -329,16 +322,21 @@ class FieldCalibrator:
     def _can_refine(self) -> bool:
         if not self.settings.refine:
             return False
-        if find_spec("torch") is None:
+        note = None
+        if sum(len(x) for x, _ in self.targets_) < LEAST_S * self.session_.sfreq:
+            note = (
+                f"less than {LEAST_S:g} s of signal: stopped after the closed-form start. "
+                "Record for longer for the refined field."
+            )
+        elif find_spec("torch") is None:
             note = (
                 "torch is not installed: stopped after the closed-form start. "
                 "For the refined field: pip install 'emag-rt[calibrate]'"
             )
-            if note not in self.notes_:
-                self.notes_.append(note)
-                log.warning(note)
-            return False
-        return True
+        if note is not None and note not in self.notes_:
+            self.notes_.append(note)
+            log.warning(note)
+        return note is None
 
     def _timed(self, name: str, share: float, what: str, run: Callable[[], T]) -> T:
         self._progress(share, what)

@@ -137,9 +137,9 @@ def _calibration(fitted: Fitted) -> dict[str, Any]:
         "bad": [session.montage.labels[i] for i in session.bad],
         "bridged": [session.montage.labels[i] for i in session.bridged],
         "method": settings.method,
-        "width_mm": fitted.width_mm,
+        "width_mm": fitted.width_mm if fitted.model_.forward is None else None,
         "seed": settings.seed,
-        "refine": settings.refine,
+        "refine": settings.refine and settings.method != "paper",
         "seconds": fitted.timings_,
         "notes": fitted.notes_,
     }

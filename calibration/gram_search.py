@@ -163,7 +163,7 @@ def choose_set(
     Returns
     -------
     Choice
-        Never worse than ``start`` at the same penalty.
+        The best that swaps found; the penalty is that of its own cross-validation.
 
     Raises
     ------

@@ -66,10 +66,11 @@ class SearchGrams:
 
 
 def lag_samples(sfreq: float, n_look_ahead: int = 0) -> tuple[int, ...]:
-    """Lags of the surrogate, in samples, 0 first; those within the look-ahead are mirrored."""
+    """Lags of the surrogate in samples, 0 first; ahead: those within, and the look-ahead."""
     step = spacing_s(sfreq) * sfreq
     past = [round(lag * step) for lag in LAGS]
-    return (*past, *(-lag for lag in past if 0 < lag <= n_look_ahead))
+    ahead = {lag for lag in past if 0 < lag <= n_look_ahead} | ({n_look_ahead} - {0})
+    return (*past, *(-lag for lag in sorted(ahead)))
 
 
 def search_grams(

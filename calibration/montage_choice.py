@@ -16,6 +16,7 @@ from calibration.folds import guarded_start
 from calibration.gram_search import Choice, choose_set
 from calibration.lag_grams import SearchGrams, search_grams
 from calibration.montage_offer import MontageRequest, Offer
+from calibration.priors import session_prior
 from calibration.session import Session, make_session
 from calibration.settings import CalibrationSettings
 from emag_rt.core.montage import Montage
@@ -191,7 +192,9 @@ def score_set(
     segments = [(x, y[:, targets]) for x, y in session.segments]
     # Small eigenproblems: BLAS threads gain little on idle cores and thrash on busy ones.
     with threadpool_limits(1, user_api="blas"):
-        fit = fit_linear(segments, session.sfreq, round(settings.look_ahead_s * session.sfreq))
+        n_look_ahead = round(settings.look_ahead_s * session.sfreq)
+        prior = session_prior(session)
+        fit = fit_linear(segments, session.sfreq, n_look_ahead, prior=prior)
     good = np.array([i for i in range(len(session.montage)) if i not in session.bad])
     sums: dict[str, list[FloatArray]] = {"average": [], "ld-mean": []}
     predicted = fit.out_of_fold(segments)

@@ -22,6 +22,7 @@ from scipy.linalg import toeplitz
 
 from calibration.baselines import Features, FoldGrams, Gram, accumulate
 from calibration.folds import Block, Segment
+from calibration.session import Session
 from emag_rt.errors import CalibrationError
 
 FloatArray = NDArray[np.float64]
@@ -260,3 +261,21 @@ def _as_gram(gram: Gram, zz: FloatArray, zy: FloatArray) -> Gram:
     mean_z, mean_y, n = gram.z / gram.n, gram.y / gram.n, gram.n
     sums_zz, sums_zy = n * (zz + np.outer(mean_z, mean_z)), n * (zy + np.outer(mean_z, mean_y))
     return Gram(sums_zz, sums_zy, gram.yy, gram.z, gram.y, n)
+
+
+def session_prior(session: Session) -> SpatialPrior:
+    """The spatial template of a session: its LD channels and what is learned from them.
+
+    Parameters
+    ----------
+    session : Session
+        Ready to be fitted.
+
+    Returns
+    -------
+    SpatialPrior
+        For :func:`calibration.closed_form.fit_linear`.
+    """
+    positions = session.montage.positions_mm
+    ld, targets = list(session.ld), list(session.targets)
+    return spatial_prior(positions[ld], positions[targets], session.scale_uv)

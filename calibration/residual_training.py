@@ -1,9 +1,9 @@
 """Training the residual's networks: dilated causal ones, several side by side, in torch.
 
 Every network reads the LD channels through residual blocks whose dilations double, so that it
-sees two seconds of the past (see :mod:`emag_rt.core.dilated`). One network a fold is validated on
-the blocks of time it never saw; a few more learn from everything and stop where those do. Above
-160 Hz the dilations are multiples of a few samples, and training takes every such sample only:
+sees 255 steps of the past, 1.1 to 2.1 s (see :mod:`emag_rt.core.dilated`). One network a fold
+is validated on the blocks of time it never saw; a few more learn from everything and stop where
+those do. Above 160 Hz the dilations are multiples of a few samples, and training takes every such sample only:
 the cost does not grow with the rate.
 
 Torch is an optional dependency: it is imported only when a network is trained.
@@ -188,8 +188,9 @@ class _Bag:
         folds = [*range(n_folds), *[-1] * settings.n_whole]
         # The matrices are small: threads inside one product gain little, a group each does.
         n_groups = 1 if device == "cuda" else min(torch.get_num_threads(), len(folds))
+        data = _Data(torch, task, device)
         self._loops = [
-            _Loop(torch, task, settings, seed + place, device, [int(fold) for fold in group])
+            _Loop(torch, task, settings, seed + place, data, [int(fold) for fold in group])
             for place, group in enumerate(np.array_split(folds, n_groups))
         ]
         self._device = device
@@ -228,12 +229,12 @@ class _Bag:
                 first.run(step, step + 1, self.n_steps)
                 if step % 10 == 0:
                     tell(step)
+            for future in waiting:
+                future.result()
         except BaseException:
             for loop in others:
                 loop.stopped = True
             raise
-        for future in waiting:
-            future.result()
 
     def check(self) -> None:
         """Validate; those that learn from everything are kept where the folds do best."""
@@ -250,13 +251,24 @@ class _Bag:
 
     def resume(self, partial: Partial | None) -> int:
         """Go on from a kept state; returns the steps already done."""
-        kept = partial.read(self._device) if partial is not None else None
-        if kept is None or len(kept["loops"]) != len(self._loops):
+        kept = partial.read(self._device, len(self._loops)) if partial is not None else None
+        if kept is None:
             return 0
         self._best = kept["best"]
         for loop, state in zip(self._loops, kept["loops"], strict=True):
             loop.restore(state)
         return int(kept["done"])
+
+
+class _Data:
+    """What all groups read: the task's arrays on the device, and a row of silence behind z."""
+
+    def __init__(self, torch: Any, task: Task, device: str) -> None:
+        zero = np.zeros((1, task.z.shape[1]), dtype=np.float32)
+        arrays = (np.concatenate([task.z, zero]), task.r, task.sample_weight)
+        self.z, self.r, self.weight = (torch.from_numpy(a).to(device) for a in arrays)
+        self.power = torch.from_numpy(task.r_scale**2).to(device)
+        self.device = device
 
 
 class _Loop:
@@ -268,18 +280,15 @@ class _Loop:
         task: Task,
         settings: ResidualSettings,
         seed: int,
-        device: str,
+        data: _Data,
         folds: Sequence[int],
     ) -> None:
-        self._torch, self._task, self._settings, self._device = torch, task, settings, device
+        self._torch, self._task, self._settings, self._data = torch, task, settings, data
+        device = self._device = data.device
         self.stopped = False
         self.nets = [Network(fold) for fold in folds]
         self._dilations = tuple(2**i for i in range(settings.n_blocks))
         self._memory = sum(self._dilations) * task.step
-        zero = np.zeros((1, task.z.shape[1]), dtype=np.float32)
-        arrays = (np.concatenate([task.z, zero]), task.r, task.sample_weight)
-        self._z, self._r, self._weight = (torch.from_numpy(a).to(device) for a in arrays)
-        self._power = torch.from_numpy(task.r_scale**2).to(device)
         everything = np.ones(len(task.r), dtype=bool)
         masks = [everything if net.fold < 0 else task.train[net.fold] for net in self.nets]
         self._mask = torch.from_numpy(np.stack(masks).astype(np.float32)).to(device)
@@ -299,8 +308,11 @@ class _Loop:
 
     @property
     def n_times(self) -> int:
-        """Samples of a sequence that are learnt from."""
-        return min(self._settings.n_times, max(self._task.lengths) // (2 * self._task.step) + 1)
+        """Samples of a sequence that are learnt from: what nine tenths of the session allow."""
+        lengths = np.sort(self._task.lengths)
+        behind = np.cumsum(lengths) / lengths.sum()
+        shortest = int(lengths[np.searchsorted(behind, 0.1)])
+        return max(1, min(self._settings.n_times, shortest // (2 * self._task.step)))
 
     def _starts_of(self, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
         """First samples of the sequences of which at least half may be learnt from."""
@@ -328,12 +340,12 @@ class _Loop:
         units = np.arange(-sum(self._dilations), self.n_times)
         seen = start + task.step * units
         seen = np.where(seen < self._first[start], len(task.r), seen)  # silence before a segment
-        z = self._z[torch.from_numpy(seen).to(self._device)]
+        z = self._data.z[torch.from_numpy(seen).to(self._device)]
         index = torch.from_numpy(wanted).to(self._device)
         own = torch.arange(len(self.nets), device=self._device)[:, None, None]
-        weight = self._weight[index] * self._mask[own, index]
+        weight = self._data.weight[index] * self._mask[own, index]
         rendered = forward(torch, z, self._live, self._dilations, settings.dropout, self._noise)
-        error = ((rendered - self._r[index]) ** 2).mean(dim=-1)
+        error = ((rendered - self._data.r[index]) ** 2).mean(dim=-1)
         loss = (error * weight).mean(dim=(1, 2)).sum()
         warm = min(1.0, (step + 1) / (0.1 * n_steps))
         cosine = 0.5 * (1 + np.cos(np.pi * step / n_steps))
@@ -381,13 +393,13 @@ class _Loop:
                 first = sum(task.lengths[: block.segment])
                 rows = np.arange(block.start - self._memory, block.stop)
                 rows = np.where(rows < 0, len(task.r), rows + first)
-                z = self._z[torch.from_numpy(rows).to(self._device)][None, None]
+                z = self._data.z[torch.from_numpy(rows).to(self._device)][None, None]
                 parts.append(forward(torch, z, own, dilations, 0.0, None)[0, 0])
         predicted = torch.cat(parts).double()
         held = torch.from_numpy(task.held[net.fold]).to(self._device)
-        target, weight = self._r[held].double(), self._weight[held].double()[:, None]
-        along = float(((predicted * target * weight).mean(dim=0) * self._power).sum())
-        size = float(((predicted**2 * weight).mean(dim=0) * self._power).sum())
+        target, weight = self._data.r[held].double(), self._data.weight[held].double()[:, None]
+        along = float(((predicted * target * weight).mean(dim=0) * self._data.power).sum())
+        size = float(((predicted**2 * weight).mean(dim=0) * self._data.power).sum())
         # The scale itself is chosen later, with the gains.
         score = max(along, 0.0) ** 2 / size if size > 0 else 0.0
         if score > net.score:

@@ -32,6 +32,7 @@ from calibration import CalibrationSettings, FieldCalibrator
 from calibration.closed_form import fit_linear
 from calibration.montage_choice import choose_montage
 from calibration.montage_offer import MontageRequest
+from calibration.priors import session_prior
 from calibration.session import Session, make_session
 from emag_rt.core.montage import spread_choice
 from emag_rt.core.spline import spherical_spline
@@ -108,7 +109,8 @@ class Bench:
         session = make_session(self.train, list(labels), self.settings)
         targets = list(session.targets)
         with threadpool_limits(1, user_api="blas"):
-            fit = fit_linear([(x, y[:, targets]) for x, y in session.segments], session.sfreq)
+            segments = [(x, y[:, targets]) for x, y in session.segments]
+            fit = fit_linear(segments, session.sfreq, prior=session_prior(session))
             return self.score(session, fit.predict)
 
     def score(self, session: Session, predict: Predict) -> Score:

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.baselines import fit_ridge
-from calibration.benchmark.cases import CASES, USUAL, Case, data_folder
+from calibration.benchmark.cases import CASES, USUAL, Case, data_folder, read_case
 from calibration.folds import make_blocks
 from calibration.paper.baseline import WINDOW_S, fit_paper_like
 from calibration.paper.options import PaperOptions
-from calibration.session import Session, open_session
+from calibration.session import Session, make_session
 from calibration.settings import CalibrationSettings
 from emag_rt.core.metrics import nmse
 
@@ -52,9 +52,10 @@ def run_case(
 ) -> dict[str, float]:
     """Fit both on the training runs, score both on the others."""
     settings = CalibrationSettings()
-    session = open_session([folder / f for f in case.train], case.n_ld, settings)
+    train, test = read_case(folder, case)
+    session = make_session(train, case.n_ld, settings)
     names = [session.montage.labels[row] for row in session.ld]
-    runs = [open_session([folder / f], names, settings) for f in case.test]
+    runs = [make_session([recording], names, settings) for recording in test]
     targets = list(session.targets)
     segments = [(x, y[:, targets]) for x, y in session.segments]
     blocks = make_blocks([len(x) for x, _ in segments])

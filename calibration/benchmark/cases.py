@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
 import numpy as np
 
 from calibration.evaluation import Evaluation
+from emag_rt.errors import RecordingError
 from emag_rt.recordings.read import Recording, read_recording
 
 
@@ -54,12 +54,12 @@ def data_folder() -> Path:
 
     Raises
     ------
-    click.UsageError
+    RecordingError
         If the environment does not say.
     """
     data = os.environ.get("EMAG_RT_DATA")
     if not data:
-        raise click.UsageError("set EMAG_RT_DATA to the folder with the recordings")
+        raise RecordingError("EMAG_RT_DATA must be set to the folder with the recordings.")
     return Path(data)
 
 

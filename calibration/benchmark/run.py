@@ -109,6 +109,8 @@ def run_subject(plan: Plan, subject: str) -> Outcome:
     # One BLAS thread: subjects run side by side, and small eigenproblems gain nothing from more.
     with threadpool_limits(1, user_api="blas"):
         try:
+            # On another machine the plan arrives unpickled: what it needs must be looked for there.
+            check_methods(plan.methods)
             dataset = open_dataset(plan.kind, plan.root)
             paths = paths_of(plan, dataset, subject)
             todo = {task: path for task, path in paths.items() if not is_done(path)}

@@ -86,7 +86,10 @@ def calibrate(
     band: tuple[float, float],
     **options: Any,
 ) -> None:
-    """Fit the field of one subject from HD RECORDINGS (anything that MNE reads)."""
+    """Fit the field of one subject from HD RECORDINGS (anything that MNE reads).
+
+    Unfinished training is kept in OUT.partial: interrupted, the same command goes on from it.
+    """
     # Threads that spin while they wait make torch several times slower on busy cores; must be
     # said before torch is first imported.
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
@@ -104,8 +107,10 @@ def calibrate(
         click.echo(
             f"{partial.name} is there: going on from it, if it is of this calibration", err=True
         )
-    with progress_bar(quiet) as tell, _kept_work(partial):
-        calibrator = FieldCalibrator(read_ld_choice(ld), settings, tell, partial).fit(recordings)
+    with progress_bar(quiet) as tell:
+        calibrator = FieldCalibrator(read_ld_choice(ld), settings, tell, partial)
+        with _kept_work(calibrator):
+            calibrator.fit(recordings)
     digest = calibrator.save(out)
     for note in calibrator.notes_:
         click.echo(f"warning: {note}", err=True)
@@ -113,13 +118,14 @@ def calibrate(
 
 
 @contextlib.contextmanager
-def _kept_work(partial: Path) -> Iterator[None]:
+def _kept_work(calibrator: Any) -> Iterator[None]:
     """Tell whoever interrupts that the work is not lost."""
     try:
         yield
     except KeyboardInterrupt:
-        if partial.exists():
-            click.echo(f"interrupted; the same command goes on from {partial.name}", err=True)
+        kept = getattr(calibrator, "partial_", None)
+        if kept is not None and kept.used:
+            click.echo(f"interrupted; the same command goes on from {kept.path.name}", err=True)
         raise
 
 

@@ -260,7 +260,10 @@ class _Trainer:
     def epoch(self, rows: NDArray[np.bool_]) -> None:
         """One pass over the samples that count."""
         options = self._options
+        # Windows of a continuous recording may start anywhere; an epoch no longer than a window is
+        # locked to its event, and shifting it would smear what the window anchor is for.
         offsets = self._rng.integers(0, self._n_window, self._segment[-1] + 1)
+        offsets[np.bincount(self._segment) <= self._n_window] = 0
         by_place = [self._rng.permutation(r) for r in self._rows_by_place(rows, offsets)]
         size = min(options.batch, max(len(r) for r in by_place))
         order = self._rng.permutation(self._n_window)

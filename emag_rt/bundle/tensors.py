@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from emag_rt.bundle.bundle import Baseline
 from emag_rt.bundle.manifest import Manifest
 from emag_rt.core.activation import Activation
-from emag_rt.core.dilated import Blocks, DilatedBlock
+from emag_rt.core.dilated import Blocks, DilatedBlock, memory_of
 from emag_rt.core.drive import Drive, HiddenBranch, n_units
 from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
@@ -19,6 +19,9 @@ from emag_rt.errors import BundleError
 FloatArray = NDArray[np.float64]
 Tensors = dict[str, NDArray[np.float64]]
 MAX_DILATION = 100_000
+MAX_BLOCKS = 32
+MAX_MEMORY = 400_000
+"""Samples: a little more than two seconds at 100 kHz."""
 
 
 def model_tensors(model: FieldModel) -> Tensors:
@@ -108,6 +111,19 @@ def _read_blocks(tensors: Tensors, prefix: str) -> Blocks:
                 take(tensors, f"{key}.mix", n_nets, n_units, n_units),
                 take(tensors, f"{key}.mix_bias", n_nets * n_units),
             )
+        )
+    start = f"{prefix}.blocks."
+    found = {name[len(start) :].split(".")[0] for name in tensors if name.startswith(start)}
+    if len(found) != len(blocks) or len(blocks) > MAX_BLOCKS:
+        raise BundleError(
+            f"field.safetensors: '{prefix}.blocks' must be numbered from 0 without a gap, each "
+            f"with its dilation, {MAX_BLOCKS} at most, got {sorted(found)}."
+        )
+    if memory_of(tuple(blocks)) > MAX_MEMORY or len({b.weight.shape for b in blocks}) > 1:
+        raise BundleError(
+            f"field.safetensors: '{prefix}.blocks' must be of one shape and look back {MAX_MEMORY} "
+            f"samples at most, got {memory_of(tuple(blocks))} and shapes "
+            f"{sorted({b.weight.shape for b in blocks})}."
         )
     return tuple(blocks)
 

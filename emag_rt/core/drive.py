@@ -172,10 +172,13 @@ class HiddenBranch:
             width = n_out
             if bias.shape != (width,):
                 raise SettingsError(f"hidden bias must have shape ({width},), got {bias.shape}.")
-        if self.blocks and (len(self.layers) != 1 or {b.width for b in self.blocks} != {width}):
+        shapes = {b.weight.shape for b in self.blocks}
+        if self.blocks and (
+            len(self.layers) != 1 or {b.width for b in self.blocks} != {width} or len(shapes) > 1
+        ):
             raise SettingsError(
-                f"hidden blocks must follow one layer of their width, got {len(self.layers)} "
-                f"layers to {width} units and blocks of {[b.width for b in self.blocks]}."
+                "hidden blocks must be of one shape and follow one layer of their width, got "
+                f"{len(self.layers)} layers to {width} units and blocks of {sorted(shapes)}."
             )
         if width is None or self.readout.ndim != 2 or self.readout.shape[1] != width:
             raise SettingsError(

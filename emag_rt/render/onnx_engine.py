@@ -80,7 +80,10 @@ class OnnxRenderer:
         if graph is None:
             from emag_rt.render.graph import build_graph  # imports onnx: only when needed
 
-            graph = build_graph(plan.operator, plan.measured)
+            try:
+                graph = build_graph(plan.operator, plan.measured)
+            except Exception as error:  # onnx raises its own; a graph over 2 GB cannot be written
+                raise EngineError(f"engine onnx: the graph cannot be written: {error}") from error
         op = plan.operator
         self._n_out = op.n_out
         self._n_positions = op.n_positions

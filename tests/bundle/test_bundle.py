@@ -384,6 +384,26 @@ def test_dilated_blocks_that_make_no_sense(tmp_path, reload, prefix, name, value
 
 
 @pytest.mark.parametrize("prefix", ["hidden", "packed.hidden"])
+def test_dilated_blocks_are_whole_and_bounded(tmp_path, reload, prefix):
+    path = tmp_path / "dilated.emag"
+    save_bundle(make_bundle(1, hidden="dilated"), path)
+    blob = path.read_bytes()
+    for lost in ("blocks.0.dilation", "blocks.2.dilation"):
+        with pytest.raises(BundleError, match="without a gap"):
+            reload(with_tensors(blob, lambda t, n=lost: t.pop(f"{prefix}.{n}")))
+
+    def deep(tensors):
+        for i in range(3):
+            tensors[f"{prefix}.blocks.{i}.dilation"] = np.array([100_000.0])
+        for i in (3, 4):
+            for name in ("dilation", "weight", "bias", "mix", "mix_bias"):
+                tensors[f"{prefix}.blocks.{i}.{name}"] = tensors[f"{prefix}.blocks.0.{name}"]
+
+    with pytest.raises(BundleError, match="look back"):
+        reload(with_tensors(blob, deep))
+
+
+@pytest.mark.parametrize("prefix", ["hidden", "packed.hidden"])
 def test_dilated_blocks_must_fit_their_layer(tmp_path, reload, prefix):
     path = tmp_path / "dilated.emag"
     save_bundle(make_bundle(1, hidden="dilated"), path)

@@ -1,4 +1,5 @@
 import builtins
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,16 +145,64 @@ def test_interrupted_training_goes_on_to_the_same_numbers(torch: Any, tmp_path: 
     np.testing.assert_array_equal(whole.blocks[2].mix, resumed.blocks[2].mix)
 
 
+def test_two_threads_are_interrupted_and_go_on_alike(torch: Any, tmp_path: Path) -> None:
+    """With dropout, so that the noise must go on where it was."""
+    settings = replace(QUICK, dropout=0.3, min_steps=60, max_steps=60)
+    segments = session(1.5, n=1700)
+    linear = linear_fit(segments)
+
+    def interrupt(_share: float, message: str) -> None:
+        if "step 41" in message:
+            raise KeyboardInterrupt
+
+    torch.set_num_threads(2)
+    try:
+        whole = fit_residual(segments, linear, settings=settings)
+        partial = Partial(tmp_path / "work", "a")
+        with pytest.raises(KeyboardInterrupt):
+            fit_residual(segments, linear, settings=settings, progress=interrupt, partial=partial)
+        resumed = fit_residual(segments, linear, settings=settings, partial=partial)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert whole is not None
+    assert resumed is not None
+    np.testing.assert_array_equal(whole.blocks[2].mix, resumed.blocks[2].mix)
+    np.testing.assert_array_equal(whole.layers[1][0], resumed.layers[1][0])
+
+
+def test_work_of_other_threads_is_not_taken_up(
+    torch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    partial = Partial(tmp_path / "work", "a")
+    partial.write({"done": 3, "loops": [1, 2]})
+    assert partial.read("cpu", 1) is None
+    assert "2 threads, now there are 1" in caplog.text
+
+
+def test_a_file_that_cannot_be_written_stops_nothing(
+    torch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    partial = Partial(tmp_path / "missing" / "work", "a")
+    partial.write({"done": 3, "loops": []})
+    partial.write({"done": 4, "loops": []})
+    assert caplog.text.count("going on without") == 1
+    assert not partial.used
+
+
 def test_work_of_another_calibration_is_not_taken_up(
     torch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "work"
-    Partial(path, "a").write({"done": 3})
-    assert Partial(path, "a").read("cpu") == {"done": 3}
-    assert Partial(path, "b").read("cpu") is None
+    Partial(path, "a").write({"done": 3, "loops": [0]})
+    assert Partial(path, "a").read("cpu", 1) == {"done": 3, "loops": [0]}
+    other = Partial(path, "b")
+    assert other.read("cpu", 1) is None
     assert "another calibration" in caplog.text
+    other.remove()
+    assert path.exists()  # not its own
     path.write_bytes(b"torn")
-    assert Partial(path, "a").read("cpu") is None
+    assert Partial(path, "a").read("cpu", 1) is None
     assert "cannot be read" in caplog.text
 
 

@@ -1,0 +1,1 @@
+"""Simulation with truth: subjects whose second-order statistics are known exactly."""
