@@ -29,7 +29,7 @@ CHECK_EVERY = 20
 CHUNK = 2048
 LEARNING_RATE = 1e-3
 PRECISION_PENALTY = 2e-4
-MIN_GAIN = 1e-3
+MIN_GAIN = 5e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +172,8 @@ class _Trainer:
         return mu, rate
 
     def _factors(self) -> Any:
-        """Spatial factors (n_points, 3, 3): relative moves, kept lower-triangular."""
-        size = self._torch.diagonal(self._factor, dim1=1, dim2=2).mean()
+        """Spatial factors (n_points, 3, 3): moves relative to each, kept lower-triangular."""
+        size = self._torch.diagonal(self._factor, dim1=1, dim2=2).mean(dim=1)[:, None, None]
         return self._factor + size * self._torch.tril(self._parameters["factor"])
 
     def _predict(self, x: Any) -> Any:

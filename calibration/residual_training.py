@@ -3,8 +3,8 @@
 Every network reads the LD channels through residual blocks whose dilations double, so that it
 sees 255 steps of the past, 1.1 to 2.1 s (see :mod:`emag_rt.core.dilated`). One network a fold
 is validated on the blocks of time it never saw; a few more learn from everything and stop where
-those do. Above 160 Hz the dilations are multiples of a few samples, and training takes every such sample only:
-the cost does not grow with the rate.
+those do. Above 160 Hz the dilations are multiples of a few samples, and training takes every
+such sample only: the cost does not grow with the rate.
 
 Torch is an optional dependency: it is imported only when a network is trained.
 """

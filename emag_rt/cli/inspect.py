@@ -30,6 +30,7 @@ def _facts(bundle: Any) -> dict[str, Any]:
     if operator.hidden is not None:
         n_weights += operator.hidden.weights.size
         n_weights += sum(weight.size for weight, _ in operator.hidden.layers)
+        n_weights += sum(b.weight.size + b.mix.size for b in operator.hidden.blocks)
     hidden = bundle.model.drive.hidden
     return {
         "sha256": bundle.sha256,
@@ -90,3 +91,6 @@ def _print_scores(console: Any, manifest: Any) -> None:
         values = (score.get(key) for key in ("nmse_unseen", "nmse_all"))
         table.add_row(name, *("-" if v is None else f"{v:.4f}" for v in values))
     console.print(table)
+    left_out = manifest.scores.get("left_out")
+    if isinstance(left_out, dict) and isinstance(left_out.get("nmse"), float):
+        console.print(f"at electrodes nobody wore: NMSE {left_out['nmse']:.4f} expected")

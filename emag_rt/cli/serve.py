@@ -20,9 +20,16 @@ from emag_rt.cli.options import lsl_options
 @click.option("--unit", help="Unit of the input, over what the stream declares.")
 @click.option("--name", help="Name of the HD outlet (emag_rt).")
 @click.option("--config", type=click.Path(dir_okay=False), help="YAML settings; options win.")
-@click.option("--engine", type=click.Choice(["onnx", "packed", "direct"]), help="Render engine.")
+@click.option(
+    "--engine", type=click.Choice(["auto", "onnx", "packed", "direct"]), help="Render engine."
+)
 @click.option("--require-gpu", is_flag=True, default=None, help="Fail unless a GPU renders.")
 @click.option("--hop", type=int, help="Render in steps of N samples (0: every chunk).")
+@click.option(
+    "--montage",
+    help="Render these electrodes instead: a standard montage (standard_1005, biosemi256), a file "
+    "of positions (.tsv .csv .sfp .json), or a list (cap,PO5,POz,NEW=x/y/z).",
+)
 @click.option("--reference", help="Output: input, average, a channel, or A+B (linked).")
 @click.option(
     "--measured", type=click.Choice(["pass", "render"]), help="LD channels: pass on or render."
@@ -68,6 +75,7 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
         "engine": "engine.name",
         "require_gpu": "engine.require_gpu",
         "hop": "engine.hop",
+        "montage": "output.montage",
         "reference": "output.reference",
         "measured": "output.measured",
         "gap_policy": "gaps.policy",

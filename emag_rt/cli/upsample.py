@@ -11,11 +11,14 @@ import click
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="OUT_raw.fif")
 @click.option(
     "--montage",
-    help="Render these electrodes instead: an MNE standard montage "
-    "(standard_1005) or a file of positions.",
+    help="Render these electrodes instead: a standard montage (standard_1005, biosemi256), a file "
+    "of positions (.tsv .csv .json, or any format MNE reads), or a list (cap,PO5,NEW=x/y/z).",
 )
 @click.option(
-    "--engine", type=click.Choice(["onnx", "packed", "direct"]), default="onnx", show_default=True
+    "--engine",
+    type=click.Choice(["auto", "onnx", "packed", "direct"]),
+    default="auto",
+    show_default=True,
 )
 @click.option(
     "--reference",
@@ -44,15 +47,12 @@ def upsample(
     check_output("--out", out, [bundle, recording], ".fif")
     from emag_rt.bundle import load_bundle
     from emag_rt.engine.offline import upsample_recording
-    from emag_rt.recordings.montages import read_montage
 
-    loaded = load_bundle(bundle)
-    electrodes = None if montage is None else read_montage(montage, loaded.manifest.head)
     result = upsample_recording(
-        loaded,
+        load_bundle(bundle),
         recording,
         out,
-        montage=electrodes,
+        montage=montage,
         engine=engine,
         reference=reference,
         measured=measured,
@@ -62,5 +62,7 @@ def upsample(
         f"rendered), {result.duration_s:.1f} s at {result.sfreq:g} Hz, "
         f"{result.speed:.0f} x real time"
     )
+    if montage is not None:
+        click.echo(f"montage: {result.montage_note}")
     for warning in result.warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -155,9 +155,14 @@ def _make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
         engine=settings.engine.name,
         reference=settings.output.reference,
         measured=settings.output.measured,
+        montage=settings.output.montage,
         hop=settings.engine.hop,
         require_gpu=settings.engine.require_gpu,
     )
+    if settings.output.montage is not None:
+        log.info("montage: %s", upsampler.montage_note)
+        for warning in upsampler.placement.warnings:
+            log.warning("montage: %s", warning)
     _warm_up(upsampler)
     return upsampler
 
@@ -217,6 +222,9 @@ def outlet_spec(
             socket.gethostname(),
         ]
     )
+    if output.montage is not None:  # the same labels may stand for other places
+        places = np.round(upsampler.montage.positions_mm, 3) + 0.0
+        identity += "|" + hashlib.sha256(places.tobytes()).hexdigest()
     digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
     measured = {row for row, _ in upsampler.plan.measured}
     low_hz, high_hz = manifest.frontend.band_hz
@@ -231,9 +239,8 @@ def outlet_spec(
         channel_origin=tuple(
             "measured" if row in measured else "rendered" for row in range(len(upsampler.labels))
         ),
-        expected_nmse=tuple(
-            None if row in measured else e.expected_nmse for row, e in enumerate(manifest.hd)
-        ),
+        expected_nmse=upsampler.expected_nmse,
+        virtual=upsampler.virtual,
         reference={
             "label": (stream.reference or "input") if reference == "input" else reference,
             "subtracted": "No" if reference == "input" else "Yes",
@@ -259,6 +266,7 @@ def outlet_spec(
             "look_ahead_s": f"{manifest.look_ahead_samples / manifest.sfreq:g}",
             "hop": str(upsampler.hop),
             "measured_channels": output.measured,
+            "montage": upsampler.montage_note,
             "gap_policy": settings.gaps.policy,
             "latency_policy": settings.latency.policy,
             "latency_budget_s": f"{settings.latency.budget_s:g}",

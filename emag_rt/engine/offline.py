@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.montage import Montage
 from emag_rt.engine.matching import RATE_TOLERANCE
+from emag_rt.engine.montages import resolve_montage
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import RecordingError
+from emag_rt.recordings.montages import read_mne_montage
 from emag_rt.recordings.read import Recording, read_recording
 from emag_rt.recordings.write import write_raw
 
@@ -26,9 +28,11 @@ class OfflineResult:
 
     n_channels: int
     n_measured: int
+    n_virtual: int
     duration_s: float
     sfreq: float
     speed: float
+    montage_note: str
     warnings: tuple[str, ...]
 
 
@@ -97,8 +101,8 @@ def upsample_recording(
     path: str | Path,
     out: str | Path,
     *,
-    montage: Montage | None = None,
-    engine: str = "onnx",
+    montage: str | Montage | None = None,
+    engine: str = "auto",
     reference: str = "input",
     measured: str = "pass",
 ) -> OfflineResult:
@@ -113,7 +117,8 @@ def upsample_recording(
     out : path-like
         FIF file to write.
     montage, engine, reference, measured
-        As for :class:`emag_rt.engine.upsampler.Upsampler`.
+        As for :class:`emag_rt.engine.upsampler.Upsampler`; a file of positions may have any
+        format that MNE reads.
 
     Returns
     -------
@@ -127,7 +132,9 @@ def upsample_recording(
         engine=engine,
         reference=reference,
         measured=measured,
-        montage=montage,
+        montage=resolve_montage(montage, bundle, read_mne_montage)
+        if isinstance(montage, str)
+        else montage,
     )
     data, holes = _as_received(recording)
     start = time.perf_counter()
@@ -146,16 +153,19 @@ def upsample_recording(
         highpass=low_hz,
         lowpass=high_hz,
         description=f"bundle {bundle.sha256[:16]}, {upsampler.n_measured} channels measured, "
-        f"reference {reference}",
+        f"{sum(upsampler.virtual)} virtual, reference {reference}",
         events=[*recording.events, *holes],
     )
     duration_s = len(hd) / recording.sfreq
-    warnings = [f"channel {label} was bad at the end" for label in upsampler.bad]
+    warnings = [f"montage: {text}" for text in upsampler.placement.warnings]
+    warnings += [f"channel {label} was bad at the end" for label in upsampler.bad]
     if holes:
         warnings.append(f"{len(holes)} stretches hold no number: annotated {_HOLE}")
     return OfflineResult(
         n_channels=len(upsampler.labels),
         n_measured=upsampler.n_measured,
+        n_virtual=sum(upsampler.virtual),
+        montage_note=upsampler.montage_note,
         duration_s=duration_s,
         sfreq=recording.sfreq,
         speed=duration_s / max(took, 1e-9),

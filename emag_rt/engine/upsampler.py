@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emag_rt.bundle import Bundle, load_bundle
+from emag_rt.core.alignment import Placement
 from emag_rt.core.labels import match_labels
 from emag_rt.core.montage import Montage
+from emag_rt.engine.montages import left_out_nmse, placed_montage, resolve_montage
 from emag_rt.errors import MontageError, SettingsError
 from emag_rt.frontend import FrontEnd
 from emag_rt.render import Renderer, RenderPlan, make_renderer
@@ -32,15 +34,17 @@ class Upsampler:
         bundle's LD channels.
     units : str or sequence of str
         Unit of the input, or of each column.
-    engine : {"onnx", "packed", "direct"}
+    engine : {"auto", "onnx", "packed", "direct"}
         Render engine.
     reference : str
         Reference of the output: ``input`` (the amplifier's), ``average`` (of the output
         channels), a channel label, or several joined by ``+`` (linked channels).
     measured : {"pass", "render"}
         Whether LD channels are passed through, filtered, or rendered like the others.
-    montage : Montage, optional
-        Electrodes to render instead of the bundle's; positions in the bundle's frame.
+    montage : str, Montage or Placement, optional
+        Electrodes to render instead of the bundle's: what
+        :func:`emag_rt.engine.montages.resolve_montage` takes, or a montage with positions in
+        the bundle's frame. Those that the bundle's cap lacks are virtual.
     hop : int
         Render in steps of this many samples; 0 renders every chunk as it comes.
     require_gpu : bool
@@ -54,6 +58,11 @@ class Upsampler:
         Sampling rate in Hz.
     look_ahead : int
         Samples by which the output follows the input.
+    virtual : tuple of bool
+        Output channels at which nobody wore an electrode in calibration.
+    expected_nmse : tuple of (float or None)
+        Cross-validated error of each output channel; of virtual ones, that of nearby electrodes
+        when left out of calibration. None for measured channels, and where it is not known.
 
     Examples
     --------
@@ -67,22 +76,25 @@ class Upsampler:
         *,
         channels: Sequence[str] | None = None,
         units: str | Sequence[str] = "microvolts",
-        engine: str = "onnx",
+        engine: str = "auto",
         reference: str = "input",
         measured: str = "pass",
-        montage: Montage | None = None,
+        montage: str | Montage | Placement | None = None,
         hop: int = 0,
         require_gpu: bool = False,
     ) -> None:
         if hop < 0:
             raise SettingsError(f"hop must be 0 (every chunk) or a number of samples, got {hop}.")
         self.bundle = bundle
-        self.montage = montage if montage is not None else bundle.manifest.hd_montage
+        self.placement = _placement(bundle, montage)
+        self.montage = self.placement.montage
         self.labels = self.montage.labels
+        self.virtual = tuple(row is None for row in self.placement.worn)
         self.sfreq = bundle.manifest.sfreq
         self.look_ahead = bundle.manifest.look_ahead_samples
         self.hop = hop
-        self.plan = _plan(bundle, montage, measured)
+        self.plan = _plan(bundle, self.placement, montage is None, measured)
+        self.expected_nmse = _expected_nmse(bundle, self.placement, self.plan)
         self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
         self.engine = self._renderer.name
         self.reference = reference
@@ -144,6 +156,16 @@ class Upsampler:
     def n_measured(self) -> int:
         """Output channels that are passed through."""
         return len(self.plan.measured)
+
+    @property
+    def montage_note(self) -> str:
+        """How many output channels are virtual, and how they were placed, in words."""
+        far = sum(v and e is None for v, e in zip(self.virtual, self.expected_nmse, strict=True))
+        beyond = f", {far} of them beyond the cap or of unknown error" if far else ""
+        return (
+            f"{len(self.labels)} channels, {sum(self.virtual)} virtual (nobody wore them){beyond}; "
+            f"{self.placement.method}"
+        )
 
     def reset(self) -> None:
         """Forget everything, as after a long gap."""
@@ -270,12 +292,42 @@ class Upsampler:
         return hd
 
 
-def _plan(bundle: Bundle, montage: Montage | None, measured: str) -> RenderPlan:
+def _placement(bundle: Bundle, montage: str | Montage | Placement | None) -> Placement:
+    if montage is None:
+        own = bundle.manifest.hd_montage
+        return Placement(own, tuple(range(len(own))), "the bundle's own")
+    if isinstance(montage, str):
+        return resolve_montage(montage, bundle)
+    return placed_montage(montage, bundle) if isinstance(montage, Montage) else montage
+
+
+def _expected_nmse(
+    bundle: Bundle, placement: Placement, plan: RenderPlan
+) -> tuple[float | None, ...]:
+    measured = {row for row, _ in plan.measured}
+    unlearned = left_out_nmse(bundle.manifest, placement.montage.positions_mm)
+    expected: list[float | None] = []
+    for row, worn in enumerate(placement.worn):
+        electrode = None if worn is None else bundle.manifest.hd[worn]
+        if row in measured:
+            expected.append(None)
+        elif electrode is None or electrode.bad:
+            expected.append(unlearned[row])
+        else:
+            expected.append(electrode.expected_nmse)
+    return tuple(expected)
+
+
+def _plan(bundle: Bundle, placement: Placement, own: bool, measured: str) -> RenderPlan:
     if measured not in ("pass", "render"):
         raise SettingsError(f"measured must be 'pass' or 'render', got {measured!r}.")
-    own = montage is None
-    montage = montage if montage is not None else bundle.manifest.hd_montage
-    rows = bundle.measured_rows(montage.labels) if measured == "pass" else []
+    montage = placement.montage
+    columns = dict(bundle.measured_rows(bundle.manifest.hd_montage.labels))
+    rows = [
+        (row, columns[worn])
+        for row, worn in enumerate(placement.worn)
+        if worn is not None and worn in columns and measured == "pass"
+    ]
     return RenderPlan(
         model=bundle.model,
         operator=bundle.operator if own else bundle.operator_at(montage.positions_mm),

@@ -1,7 +1,7 @@
 """The non-linear branch sample by sample: each layer keeps what it will need again.
 
-The branch itself is stateless (:mod:`emag_rt.core.drive`): its blocks look one or two
-seconds back. Evaluating that for every new sample would repeat nearly all of the work, so each block
+The branch itself is stateless (:mod:`emag_rt.core.drive`): its blocks look one or two seconds
+back. Evaluating that for every new sample would repeat nearly all of the work, so each block
 keeps the newest inputs that it has seen.
 """
 

@@ -49,6 +49,8 @@ class OutletSpec:
         ``measured`` or ``rendered`` for each channel, or empty.
     expected_nmse : tuple of float or None
         Held-out error of each channel, or empty.
+    virtual : tuple of bool
+        Channels at which nobody wore an electrode in calibration, or empty.
     reference : mapping of str to str
         ``desc/reference`` (XDF: label, subtracted, common_average).
     highpass, lowpass : float or None
@@ -73,6 +75,7 @@ class OutletSpec:
     origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     channel_origin: tuple[str, ...] = ()
     expected_nmse: tuple[float | None, ...] = ()
+    virtual: tuple[bool, ...] = ()
     reference: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     highpass: float | None = None
     lowpass: float | None = None
@@ -100,7 +103,11 @@ class OutletSpec:
                 f"outlet: positions_mm must have shape ({n}, 3), one row for each label, got "
                 f"{np.shape(self.positions_mm)}."
             )
-        each = {"channel_origin": self.channel_origin, "expected_nmse": self.expected_nmse}
+        each: dict[str, tuple[object, ...]] = {
+            "channel_origin": self.channel_origin,
+            "expected_nmse": self.expected_nmse,
+            "virtual": self.virtual,
+        }
         if not isinstance(self.units, str):
             each["units"] = self.units
         for key, values in each.items():
@@ -170,6 +177,8 @@ def _channel(spec: OutletSpec, i: int) -> Tree:
     nodes: list[Node] = [("label", spec.labels[i]), ("unit", unit), ("type", spec.type)]
     if spec.channel_origin:
         nodes.append(("origin", spec.channel_origin[i]))
+    if spec.virtual:
+        nodes.append(("virtual", "true" if spec.virtual[i] else "false"))
     if spec.expected_nmse and spec.expected_nmse[i] is not None:
         nodes.append(("expected_nmse", _number(float(spec.expected_nmse[i] or 0.0))))
     band = _band(spec)

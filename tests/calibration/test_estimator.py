@@ -10,7 +10,6 @@ import pytest
 
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.evaluation import METHODS, evaluate_bundle
-from calibration.spatial import choose_width
 from emag_rt.bundle import load_bundle
 from emag_rt.core.direct import render_direct
 from emag_rt.core.grid import lattice
@@ -133,22 +132,6 @@ def test_bad_channels_are_rendered_from_the_field(session_files):
     rendered = hd[128:, row] - mean
     error = ((filtered[: len(rendered)] - rendered) ** 2).sum() / (filtered**2).sum()
     assert error < 0.5, "an electrode nobody learned from is still mostly right"
-
-
-def test_width_follows_the_electrodes_left_out():
-    rng = np.random.default_rng(3)
-    directions = rng.normal(size=(60, 3))
-    directions[:, 2] = np.abs(directions[:, 2])
-    positions = 95 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    distance = np.linalg.norm(positions[:, None] - positions, axis=-1)
-    grid = lattice(10)
-    widths = []
-    for length_mm in (25.0, 120.0):
-        smooth = np.linalg.cholesky(np.exp(-((distance / length_mm) ** 2)) + 1e-6 * np.eye(60))
-        widths.append(choose_width(grid, positions, smooth @ rng.normal(size=(60, 400))).width_mm)
-    assert widths[0] < widths[1]
-    with pytest.raises(CalibrationError, match="grid-resolution"):
-        choose_width(lattice(2), positions, np.ones((60, 4)))
 
 
 def test_evaluation_needs_unseen_channels_and_the_rate(bundle, session_files, tmp_path):

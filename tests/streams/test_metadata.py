@@ -93,6 +93,7 @@ def test_other_types_are_not_called_eeg():
         ({"sfreq": float("nan")}, "sfreq"),
         ({"positions_mm": np.zeros((3, 3))}, r"\(2, 3\)"),
         ({"channel_origin": ("measured",)}, "channel_origin"),
+        ({"virtual": (True,)}, "virtual"),
         ({"units": ("uV",)}, "units"),
     ],
 )
