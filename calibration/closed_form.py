@@ -325,6 +325,7 @@ def fit_linear(
     ]
     groups = [choices[:1], choices]
     strength = Strength()
+    believers: list[_Choice] = []
     if prior is not None and banks is None:
         short = sum(len(x) for x, _ in segments) <= MAX_REVERSAL_S * sfreq
         backwards = reversed_grams(segments, blocks, features, n_lags) if short else None
@@ -338,7 +339,15 @@ def fit_linear(
                 _fit_bank(bank.name, grams, believed.blended(at, strength), at, scales, tried)
                 for bank, at, tried in plan
             ]
+            believers = with_beliefs
             groups.append([choices[0], *with_beliefs])
+    if banks is None:
+        # Ten seconds may be too short for many lags: averages with the present alone are on offer.
+        lag = int(np.argmin(np.abs(used[0].centers_s)))
+        now_place = places[0][lag : lag + 1]
+        plain = _plain(grams, scales.columns(now_place))
+        present = _fit_bank("present", grams, plain, now_place, scales, (0.0,))
+        groups += [[present, *group] for group in groups]
     errors = [_held_out_error(grams, *_average(group)[2:]) for group in groups]
     best = int(np.argmin([error.sum() for error in errors]))
     weights, bias, fold_weights, fold_bias = _average(groups[best])
@@ -362,5 +371,7 @@ def fit_linear(
         blocks=blocks,
         fold_weights=fold_weights.reshape(-1, *shape)[:, kept],
         fold_bias=fold_bias,
-        prior=strength if best == 2 else Strength(),
+        prior=strength
+        if {id(c) for c in believers} & {id(c) for c in groups[best]}
+        else Strength(),
     )
