@@ -263,3 +263,22 @@ def test_arguments_that_do_not_fit_are_refused(monkeypatch):
     monkeypatch.setattr("calibration.paper.training.find_spec", lambda name: None)
     with pytest.raises(CalibrationError, match=r"emag-rt\[calibrate\]"):
         fit_paper(SEGMENTS, POSITIONS, SFREQ, N_WINDOW, QUICK)
+
+
+def test_a_response_locked_to_the_event_is_learnt():
+    """Epochs as long as a window are not shifted in training: what recurs at a place is found."""
+    rng = np.random.default_rng(11)
+    positions, n, sfreq = on_sphere(rng, 6), 40, 100.0
+    bump = np.exp(-0.5 * ((np.arange(n) / sfreq - 0.2) / 0.05) ** 2)
+    response = bump[:, None] * (positions @ rng.normal(size=3) / 95.0)
+
+    def epochs(count):
+        return [
+            (rng.normal(size=(n, 3)), response + 0.1 * response.std() * rng.normal(size=(n, 6)))
+            for _ in range(count)
+        ]
+
+    options = PaperOptions(grid_resolution=4, epochs=60, learning_rate=2e-2)
+    fitted = fit_paper_like(epochs(40), positions, sfreq, options, window_s=n / sfreq)
+    left = sum(((y - fitted.predict(x)) ** 2).sum() for x, y in epochs(5))
+    assert left < 0.35 * sum((y**2).sum() for _, y in epochs(5))
