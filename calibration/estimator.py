@@ -34,7 +34,7 @@ from calibration.priors import session_prior
 from calibration.profiles import candidate_banks, n_lags_of
 from calibration.refine import Refinement, refine_field
 from calibration.residual import LEAST_S, ResidualNet, fit_residual
-from calibration.residual_training import ResidualSettings
+from calibration.residual_loop import ResidualSettings
 from calibration.scoring import cross_validated_scores
 from calibration.session import Session, make_session, open_session
 from calibration.settings import CalibrationSettings

@@ -124,24 +124,6 @@ def candidate_banks(sfreq: float, n_look_ahead: int = 0) -> tuple[Bank, ...]:
     )
 
 
-def residual_bank(sfreq: float, n_look_ahead: int = 0) -> Bank:
-    """Profiles that feed the non-linear residual: widening Gaussians, to 0.3 s.
-
-    Parameters
-    ----------
-    sfreq : float
-        Sampling rate in Hz.
-    n_look_ahead : int
-        Samples waited for.
-
-    Returns
-    -------
-    Bank
-        The ``dilated`` bank of :func:`candidate_banks`.
-    """
-    return candidate_banks(sfreq, n_look_ahead)[1]
-
-
 def n_lags_of(bank: Bank, sfreq: float, n_look_ahead: int = 0) -> int:
     """Length of the lag axis that holds a bank up to three widths past its centres.
 

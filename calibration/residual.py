@@ -20,8 +20,9 @@ from calibration.closed_form import LinearFit
 from calibration.folds import Segment, check_segments, fold_rows, n_folds_of, training_rows
 from calibration.partial import Partial
 from calibration.profiles import apply_taps, spacing_s
+from calibration.residual_loop import ResidualSettings, Task
 from calibration.residual_network import Network
-from calibration.residual_training import Progress, ResidualSettings, Task, train
+from calibration.residual_training import Progress, train
 from emag_rt.core.dilated import Blocks, DilatedBlock, memory_of
 from emag_rt.core.drive import run_hidden
 from emag_rt.errors import CalibrationError

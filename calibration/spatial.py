@@ -20,7 +20,6 @@ from emag_rt.core.spline import spherical_spline
 from emag_rt.errors import CalibrationError
 
 FloatArray = NDArray[np.float64]
-WIDTHS_MM = (12.0, 15.0, 18.0, 22.0, 27.0, 33.0, 40.0, 50.0)
 """Widths at which a basis of one width, without kriging, is tried in comparisons."""
 WIDTHS_OVER_SPACING = (0.8, 1.0, 1.15, 1.3, 1.5, 1.8)
 """Widths tried for the Gaussians of the grid, in steps of the grid."""

@@ -5,7 +5,6 @@ from calibration.profiles import (
     apply_taps,
     candidate_banks,
     n_lags_of,
-    residual_bank,
     spacing_s,
     taps,
 )
@@ -41,7 +40,7 @@ def test_look_ahead_mirrors_the_lags() -> None:
 def test_memory_is_kept_in_seconds_above_160_hz() -> None:
     assert spacing_s(128.0) == 1 / 128
     assert spacing_s(2048.0) == 1 / 160
-    low, high = residual_bank(160.0), residual_bank(2048.0)
+    low, high = candidate_banks(160.0)[1], candidate_banks(2048.0)[1]
     np.testing.assert_allclose(low.centers_s, high.centers_s)
     np.testing.assert_allclose(low.widths_s[1:], high.widths_s[1:])
 
@@ -70,7 +69,7 @@ def test_application_equals_the_sum_over_lags(n_look_ahead: int) -> None:
 
 def test_application_is_causal() -> None:
     rng = np.random.default_rng(1)
-    x, bank = rng.standard_normal((300, 2)), residual_bank(160.0)
+    x, bank = rng.standard_normal((300, 2)), candidate_banks(160.0)[1]
     kernel = taps(bank.centers_s, bank.widths_s, 160.0, 0, n_lags_of(bank, 160.0))
     changed = x.copy()
     changed[200:] += 100.0
