@@ -324,29 +324,27 @@ def fit_linear(
         for bank, place, tried in zip(used, places, growths, strict=True)
     ]
     groups = [choices[:1], choices]
+    now = int(np.argmin(np.abs(union.centers_s)))
     strength = Strength()
     believers: list[_Choice] = []
     if prior is not None and banks is None:
         short = sum(len(x) for x, _ in segments) <= MAX_REVERSAL_S * sfreq
         backwards = reversed_grams(segments, blocks, features, n_lags) if short else None
         correlation = autocorrelation(segments, n_lags)
-        now = int(np.argmin(np.abs(union.centers_s)))
         believed = PriorGrams(grams, backwards, prior, kernel, now, n_look_ahead, correlation)
         strength = _search(grams, believed, places[0], scales)
         if strength != Strength():
             plan = zip(used[1:], places[1:], growths[1:], strict=True)
-            with_beliefs = [
+            believers = [
                 _fit_bank(bank.name, grams, believed.blended(at, strength), at, scales, tried)
                 for bank, at, tried in plan
             ]
-            believers = with_beliefs
-            groups.append([choices[0], *with_beliefs])
+            groups.append([choices[0], *believers])
     if banks is None:
         # Ten seconds may be too short for many lags: averages with the present alone are on offer.
-        lag = int(np.argmin(np.abs(used[0].centers_s)))
-        now_place = places[0][lag : lag + 1]
-        plain = _plain(grams, scales.columns(now_place))
-        present = _fit_bank("present", grams, plain, now_place, scales, (0.0,))
+        at = np.array([now], dtype=np.intp)
+        plain = _plain(grams, scales.columns(at))
+        present = _fit_bank("present", grams, plain, at, scales, (0.0,))
         groups += [[present, *group] for group in groups]
     errors = [_held_out_error(grams, *_average(group)[2:]) for group in groups]
     best = int(np.argmin([error.sum() for error in errors]))

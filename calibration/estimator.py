@@ -227,10 +227,11 @@ class FieldCalibrator:
             "widths of the Gaussians",
             lambda: choose_start(session, grid_for(session, settings), linear),
         )
-        if self._can_refine():
+        refined = self._can_refine()
+        if refined:
             self._timed("residual", 0.3, "non-linear residual", self._fit_residual)
         self.model_: FieldModel = stream_model(session, linear, self.residual_, self.start_)
-        if self._can_refine():
+        if refined:
             self.refinement_ = self._timed("field", 0.8, "precisions", self._refine_field)
 
     def _refine_field(self) -> Refinement:
@@ -333,7 +334,7 @@ class FieldCalibrator:
                 "torch is not installed: stopped after the closed-form start. "
                 "For the refined field: pip install 'emag-rt[calibrate]'"
             )
-        if note is not None and note not in self.notes_:
+        if note is not None:
             self.notes_.append(note)
             log.warning(note)
         return note is None

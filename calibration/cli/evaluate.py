@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from emag_rt.cli.options import ENGINE
+
 
 @click.command()
 @click.argument("bundle", type=click.Path(dir_okay=False))
@@ -20,7 +22,7 @@ import click
 )
 @click.option(
     "--engine",
-    type=click.Choice(["auto", "onnx", "packed", "direct"]),
+    type=ENGINE,
     default="auto",
     show_default=True,
 )

@@ -26,6 +26,9 @@ class FiniteFloat(click.FloatRange):
         return number
 
 
+ENGINE = click.Choice(["auto", "onnx", "packed", "direct"])
+"""Render engines; not taken from emag_rt.render, whose import would slow every --help."""
+
 RATE_HZ = FiniteFloat(16, 100_000)
 """Sampling rates of EEG amplifiers, with room to spare."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from emag_rt.cli.options import ENGINE
+
 
 @click.command()
 @click.argument("bundle", type=click.Path(dir_okay=False))
@@ -16,7 +18,7 @@ import click
 )
 @click.option(
     "--engine",
-    type=click.Choice(["auto", "onnx", "packed", "direct"]),
+    type=ENGINE,
     default="auto",
     show_default=True,
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -62,14 +60,11 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
 
 def _quickest(plan: RenderPlan) -> Renderer:
     """The quicker engine for live work, where a chunk is a sample or a few."""
-    makers: dict[str, Callable[[], Renderer]] = {
-        name: partial(make_renderer, name, plan) for name in ("packed", "onnx")
-    }
     took: dict[str, float] = {}
     ready: dict[str, Renderer] = {}
-    for name, make in makers.items():
+    for name in ("packed", "onnx"):
         try:
-            ready[name] = make()
+            ready[name] = make_renderer(name, plan)
             took[name] = _seconds_a_sample(ready[name], plan.operator.n_ld)
         except (EngineError, ImportError) as error:
             log.warning("engine %s cannot be used here: %s", name, error)
