@@ -25,6 +25,8 @@ class Losses:
         Different samples among them that came.
     missing, duplicated, reordered : int
         Samples that never came, that came again, and that came after a later one.
+    empty : int
+        Rows of NaN: the sample's place was kept, but it was too late to render.
     """
 
     sent: int = 0
@@ -32,11 +34,12 @@ class Losses:
     missing: int = 0
     duplicated: int = 0
     reordered: int = 0
+    empty: int = 0
 
     @property
     def clean(self) -> bool:
-        """Whether every sample came once and in order."""
-        return not (self.missing or self.duplicated or self.reordered)
+        """Whether every sample came rendered, once and in order."""
+        return not (self.missing or self.duplicated or self.reordered or self.empty)
 
     def as_dict(self) -> dict[str, int]:
         """For JSON."""
@@ -58,6 +61,7 @@ def account(
     sfreq: float,
     n_due: int | None = None,
     first: int = 0,
+    empty: NDArray[np.bool_] | None = None,
 ) -> Losses:
     """Count what was lost, repeated and out of order.
 
@@ -73,6 +77,8 @@ def account(
         Samples due from ``first`` on; by default up to the latest received.
     first : int
         Number of the first sample that is due. Earlier ones count as repeated.
+    empty : ndarray of bool, shape (n_received,), optional
+        Rows of NaN.
 
     Returns
     -------
@@ -82,12 +88,14 @@ def account(
     numbers = sample_numbers(stamps, start, sfreq)
     if n_due is None:
         n_due = max(0, int(numbers.max(initial=first - 1)) + 1 - first)
-    numbers = numbers[numbers < first + n_due]
+    counted = numbers < first + n_due
+    n_empty = 0 if empty is None else int((empty & counted).sum())
+    numbers = numbers[counted]
     due = numbers[numbers >= first]
     _, place = np.unique(due, return_index=True)
     new = due[np.sort(place)]  # each sample where it came first
     reordered = int((new < np.maximum.accumulate(new)).sum()) if len(new) else 0
-    return Losses(n_due, len(new), n_due - len(new), len(numbers) - len(new), reordered)
+    return Losses(n_due, len(new), n_due - len(new), len(numbers) - len(new), reordered, n_empty)
 
 
 def percentiles(values: ArrayLike) -> dict[str, float | None]:
@@ -128,6 +136,59 @@ def ratios(
             for name, value in zip(("median", "min", "max"), spread, strict=True)
         }
     return found
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A line through values over time, by least squares.
+
+    Attributes
+    ----------
+    slope, error : float or None
+        Per unit of time, and its standard error; None for fewer than three points.
+    mean : float or None
+        Of the values.
+    """
+
+    slope: float | None
+    error: float | None
+    mean: float | None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """For JSON."""
+        return asdict(self)
+
+
+def trend(values: ArrayLike, times: ArrayLike) -> Trend:
+    """Fit a line; values that are not finite are left out.
+
+    Parameters
+    ----------
+    values, times : array_like, shape (n,)
+        What grew, and when.
+
+    Returns
+    -------
+    Trend
+        The standard error takes points to be independent.
+    """
+    y, t = (np.asarray(v, dtype=np.float64) for v in (values, times))
+    known = np.isfinite(y) & np.isfinite(t)
+    y, t = y[known], t[known]
+    mean = float(y.mean()) if len(y) else None
+    centred = t - t.mean() if len(t) else t
+    power = float((centred**2).sum())
+    if len(y) < 3 or power == 0.0:
+        return Trend(None, None, mean)
+    slope = float(centred @ y) / power
+    rest = y - y.mean() - slope * centred
+    error = float(np.sqrt((rest**2).sum() / (len(y) - 2) / power))
+    return Trend(slope, error, mean)
+
+
+def growth(values: FloatArray, times: FloatArray) -> float:
+    """Slope of values over time, rounded; 0 where there are too few."""
+    return round(trend(values, times).slope or 0.0, 6)
 
 
 def send_times(numbers: NDArray[np.int64], sent: FloatArray, chunk: int) -> FloatArray:

@@ -1,8 +1,8 @@
 """Child process: the receiver, the same for daemon and relay.
 
-It keeps stamp and receipt time of every sample until it has seen a set length of signal, judged
-by the stamps, or that length and a few seconds have passed. With ``--interval`` it keeps nothing
-but says, once an interval, how the latencies were.
+It keeps stamp, receipt time and first channel of every sample until it has seen a set length of
+signal, judged by the stamps, or that length and a few seconds have passed. With ``--interval`` it
+keeps nothing but says, once an interval, how the latencies were.
 """
 
 from __future__ import annotations
@@ -37,16 +37,18 @@ class Recorder:
         self._pull = source.pull
         self.stamps = np.zeros(capacity)
         self.receipts = np.zeros(capacity)
+        self.first_channel = np.zeros(capacity, dtype=np.float32)
         self.count = 0
 
     def take(self) -> bool:
         """Pull once; returns whether anything came and there is still room."""
-        _, stamps = self._pull(_POLL_S)
+        samples, stamps = self._pull(_POLL_S)
         now = local_clock()
         n = min(len(stamps), len(self.stamps) - self.count)
         stop = self.count + n
         self.stamps[self.count : stop] = stamps[:n]
         self.receipts[self.count : stop] = now
+        self.first_channel[self.count : stop] = samples[:n, 0]
         self.count = stop
         return n > 0
 
@@ -86,7 +88,10 @@ def watch(
             continue
         due += interval_s
         stamps, receipts = recorder.stamps[: recorder.count], recorder.receipts[: recorder.count]
-        lost = account(stamps, origin, sfreq, first=expected) if len(stamps) else Losses()
+        empty = np.isnan(recorder.first_channel[: recorder.count])
+        lost = Losses()
+        if len(stamps):
+            lost = account(stamps, origin, sfreq, first=expected, empty=empty)
         if len(stamps):
             expected = max(expected, round((float(stamps.max()) - origin) * sfreq) + 1)
         figures = {"latency_ms": percentiles((receipts - stamps) * 1e3), **lost.as_dict()}
@@ -115,7 +120,8 @@ def main() -> None:
     else:
         record(recorder, args.seconds, sfreq, stop)
         n = recorder.count
-        save(args.out, stamps=recorder.stamps[:n], receipts=recorder.receipts[:n])
+        empty = np.isnan(recorder.first_channel[:n])
+        save(args.out, stamps=recorder.stamps[:n], receipts=recorder.receipts[:n], empty=empty)
         say("done")
     source.close()
 

@@ -30,6 +30,7 @@ Tell = Callable[[str], None]
 _KINDS: tuple[Kind, Kind] = ("relay", "daemon")
 _TARGET_P50, _TARGET_P99, _TARGET_RATE_HZ = 1.25, 1.5, 1000.0
 _SMALL = (16, 64, 250.0)
+_LOSSES = ("missing", "duplicated", "reordered", "empty")
 
 
 def run_latency(
@@ -172,6 +173,7 @@ def _together(
     return {
         "latency_ms": percentiles(_pooled(measurements, warm_up_s)),
         "losses": losses.as_dict(),
+        "growth_ms_per_s": median("growth_ms_per_s"),
         "cpu_percent": median("cpu_percent"),
         "rss_mb": max(one["rss_mb"] for one in each),
         "rss_growth_mb": median("rss_growth_mb"),
@@ -208,9 +210,9 @@ def targets(report: dict[str, Any], case: Case) -> dict[str, Any]:
     """
     daemon, ratio = report["daemon"], report["ratio_latency_ms"]
     aims: dict[str, tuple[float, float | None]] = {
-        "missing_or_reordered": (
+        "lost_or_reordered": (
             0.0,
-            float(sum(daemon["losses"][k] for k in ("missing", "duplicated", "reordered"))),
+            float(sum(daemon["losses"][k] for k in _LOSSES)),
         )
     }
     if case.chunk == 1 and case.sfreq <= _TARGET_RATE_HZ:
@@ -231,6 +233,5 @@ def targets(report: dict[str, Any], case: Case) -> dict[str, Any]:
 
 
 def any_lost(reports: Sequence[dict[str, Any]]) -> bool:
-    """Whether the daemon lost, repeated or reordered samples in any case."""
-    keys = ("missing", "duplicated", "reordered")
-    return any(report["daemon"]["losses"][key] for report in reports for key in keys)
+    """Whether the daemon lost, repeated or reordered samples, or left them empty, in any case."""
+    return any(report["daemon"]["losses"][key] for report in reports for key in _LOSSES)

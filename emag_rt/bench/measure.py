@@ -11,7 +11,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emag_rt.bench.accounting import Losses, account, percentiles, sample_numbers, send_times
+from emag_rt.bench.accounting import (
+    Losses,
+    account,
+    growth,
+    percentiles,
+    sample_numbers,
+    send_times,
+)
 from emag_rt.bench.consumer import GRACE_S
 from emag_rt.bench.material import Material
 from emag_rt.bench.processes import Child, all_of
@@ -61,6 +68,8 @@ class Measurement:
         What was between amplifier and consumer.
     stamps, receipts : ndarray, shape (n_received,)
         In order of receipt, in s on the LSL clock, warm-up included.
+    empty : ndarray of bool, shape (n_received,)
+        Rows of NaN.
     n_due : int
         Samples due from the first on.
     ready_s, first_s : float
@@ -77,6 +86,7 @@ class Measurement:
     kind: Kind
     stamps: FloatArray
     receipts: FloatArray
+    empty: NDArray[np.bool_]
     n_due: int
     ready_s: float
     first_s: float
@@ -91,7 +101,8 @@ class Measurement:
         """What was lost, from the first sample received on."""
         if not len(self.stamps):
             return Losses(self.n_due, 0, self.n_due)
-        return account(self.stamps, float(self.stamps[0]), sfreq, self.n_due)
+        start = float(self.stamps[0])
+        return account(self.stamps, start, sfreq, self.n_due, empty=self.empty)
 
     def after(self, warm_up_s: float) -> tuple[FloatArray, FloatArray]:
         """Stamps and receipts without the warm-up."""
@@ -206,6 +217,7 @@ def measure(
         kind=kind,
         stamps=times["stamps"],
         receipts=times["receipts"],
+        empty=times["empty"] > 0,
         n_due=int(settings.seconds * material.case.sfreq),
         ready_s=ready - middle.started,
         first_s=first - middle.started,
@@ -238,7 +250,8 @@ def summary(
     -------
     dict
         ``latency_ms`` (receipt minus stamp), ``since_send_ms`` (receipt minus departure of the
-        chunk), losses, CPU, memory, start-up.
+        chunk), ``growth_ms_per_s`` (clear of 0 where the rate cannot be kept up), losses, CPU,
+        memory, start-up.
     """
     stamps, receipts = measurement.after(warm_up_s)
     numbers = sample_numbers(stamps, float(log["start"]), sfreq)
@@ -246,6 +259,7 @@ def summary(
     return {
         "latency_ms": percentiles((receipts - stamps) * 1e3),
         "since_send_ms": percentiles((receipts - departed) * 1e3),
+        "growth_ms_per_s": growth((receipts - stamps) * 1e3, receipts),
         "losses": measurement.losses(sfreq).as_dict(),
         "cpu_percent": round(measurement.cpu_percent, 2),
         "consumer_cpu_percent": round(measurement.consumer_cpu_percent, 2),
