@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from emag_rt.bench.cases import Case
 from emag_rt.bench.layout import N_NETWORKS, N_UNITS, Layout, layout_of
+from emag_rt.bench.separable import fold_separable
 from emag_rt.bundle import (
     Bundle,
     Electrode,
@@ -22,7 +23,7 @@ from emag_rt.core.alignment import unique_labels
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import Drive, HiddenBranch
 from emag_rt.core.field import GaussianField, isotropic_cholesky
-from emag_rt.core.folding import RANK_TOLERANCE, PackedHidden, PackedOperator, context_of
+from emag_rt.core.folding import PackedOperator
 from emag_rt.core.grid import lattice, resolution_for
 from emag_rt.core.model import FieldModel
 from emag_rt.core.montage import Montage, fit_sphere
@@ -73,7 +74,7 @@ def standin_bundle(case: Case, *, resolution: int | None = None, seed: int = 0) 
         n_lags=layout.n_lags,
         look_ahead=case.look_ahead,
     )
-    operator = _fold(model, layout, at_electrodes, montage.positions_mm)
+    operator = fold_separable(model, layout, at_electrodes, montage.positions_mm)
     return Bundle(
         manifest=_manifest(case, model, operator, montage, ld),
         model=model,
@@ -201,61 +202,6 @@ def _hidden(
     gains[layout.now] = 1.0
     layers = ((draw(width, n_in), 0.1 * rng.normal(size=width)),)
     return HiddenBranch(layout.encoder, layers, "gelu", solver @ at_electrodes, gains, blocks)
-
-
-def _fold(
-    model: FieldModel, layout: Layout, at_electrodes: FloatArray, positions_mm: FloatArray
-) -> PackedOperator:
-    """:func:`~emag_rt.core.folding.fold` by the profiles, not by every lag of every pair."""
-    profiles = layout.profiles(model.sfreq, model.look_ahead)
-    summed = at_electrodes.transpose(0, 2, 1)  # K S is one: (n_gaussians, n_hd, n_ld)
-    axes, triangle = np.linalg.qr(profiles.T)
-    small = triangle @ summed.reshape(len(summed), -1)
-    left, values, right = np.linalg.svd(small, full_matrices=False)
-    rank = max(1, int((values > RANK_TOLERANCE * values[0]).sum()))
-    taps = (axes @ left[:, :rank]).T
-    size = np.abs(values[:rank, None] * taps).max(axis=0)
-    kept = int(np.flatnonzero(size > RANK_TOLERANCE * size.max())[-1]) + 1
-    n_hd, n_ld = summed.shape[1:]
-    weights = (values[:rank, None] * right[:rank]).reshape(rank, n_hd, n_ld)
-    weights = np.swapaxes(weights, 0, 1).reshape(1, n_hd, rank * n_ld)
-    taps, weights = taps[:, :kept].copy(), weights / np.tile(model.scale_uv, rank)
-    hidden = _fold_hidden(model, layout, positions_mm)
-    return PackedOperator(
-        anchor="stream",
-        n_ld=n_ld,
-        n_out=n_hd,
-        look_ahead=model.look_ahead,
-        n_context=context_of(taps, hidden, model.look_ahead),
-        taps=taps,
-        weights=weights,
-        bias=np.zeros((1, n_hd)),
-        hidden=hidden,
-    )
-
-
-def _fold_hidden(
-    model: FieldModel, layout: Layout, positions_mm: FloatArray
-) -> PackedHidden | None:
-    branch = model.drive.hidden
-    if branch is None:
-        return None
-    # One Gaussian has the whole gain, an exact delay of 0: its only tap is the present.
-    kernel = _present_kernel(model.field, layout.now, positions_mm)
-    weight, bias = branch.layers[0]
-    first = (weight / np.tile(model.scale_uv, len(branch.taps)), bias)
-    out = (kernel @ branch.readout)[None]
-    return PackedHidden(branch.taps, (first,), "gelu", np.ones((1, 1)), out, branch.blocks)
-
-
-def _present_kernel(field: GaussianField, now: int, positions_mm: FloatArray) -> FloatArray:
-    present = GaussianField(
-        field.centers_mm,
-        field.mu_s[:, [now]],
-        field.cholesky[:, [now]],
-        field.amplitudes[:, [now]],
-    )
-    return present.spatial_kernel(positions_mm)[..., 0]
 
 
 def _covariance(places: FloatArray) -> FloatArray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from emag_rt.bench.rendering import RenderFigure, RenderSettings, time_hops
 from emag_rt.bench.subject import cap_of
 from emag_rt.core.direct import render_direct
 from emag_rt.core.drive import Drive, HiddenBranch
@@ -146,6 +147,80 @@ def compare_direct(
         "fold_s": round(fold_s, 4),
         "engines": found,
     }
+
+
+def sweep_gaussians(
+    settings: DirectSettings,
+    resolutions: Sequence[int],
+    render: RenderSettings,
+    tell: Tell = lambda _line: None,
+) -> list[RenderFigure]:
+    """Time one sample and one window on all engines, ``direct`` too, as the grid grows.
+
+    Parameters
+    ----------
+    settings : DirectSettings
+        Sizes of the field but for its grid.
+    resolutions : sequence of int
+        Grids.
+    render : RenderSettings
+        Engines, and time for each figure.
+    tell : callable
+        Called with what goes on.
+
+    Returns
+    -------
+    list of RenderFigure
+        Without front end and offline speed.
+    """
+    positions = cap_of(settings.n_hd).positions_mm
+    ld = 15.0 * np.random.default_rng(1).normal(size=(4 * settings.window, settings.n_ld))
+    figures = []
+    for resolution in resolutions:
+        tell(f"{settings.n_hd} electrodes, grid {resolution}")
+        model = paper_like(replace(settings, resolution=resolution))
+        plan = RenderPlan(model, fold(model, positions), positions)
+        n_gaussians = model.field.n_points * model.field.n_gaussians
+        title = f"{settings.n_ld}:{settings.n_hd}@{settings.sfreq:g} window"
+        with threadpool_limits(1):
+            for name in render.engines:
+                figures.append(_one(name, plan, ld, title, resolution, n_gaussians, render))
+    return figures
+
+
+def _one(
+    name: str,
+    plan: RenderPlan,
+    ld: NDArray[np.float64],
+    title: str,
+    resolution: int,
+    n_gaussians: int,
+    render: RenderSettings,
+) -> RenderFigure:
+    begun = time.perf_counter()
+    try:
+        renderer = make_renderer(name, plan)
+        renderer.push(ld[:1])
+    except (EmagError, ImportError) as error:
+        why = " ".join(str(error).split())
+        return RenderFigure(title, resolution, n_gaussians, name, reason=why)
+    start_s = time.perf_counter() - begun
+    hops = time_hops(renderer, ld, 1, render.budget_s) * 1e6
+    # The equation as written takes its time with a window: that is what compare_direct is for.
+    window_us = None
+    if name != "direct":
+        window = time_hops(renderer, ld, render.window, render.budget_s)
+        window_us = round(float(np.median(window)) * 1e6, 3)
+    return RenderFigure(
+        title,
+        resolution,
+        n_gaussians,
+        renderer.name,
+        hop_p50_us=round(float(np.median(hops)), 3),
+        hop_p99_us=round(float(np.percentile(hops, 99)), 3),
+        window_us=window_us,
+        start_s=round(start_s, 3),
+    )
 
 
 def _folded(
