@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ FloatArray = NDArray[np.float64]
 Tell = Callable[[str], None]
 _KINDS: tuple[Kind, Kind] = ("relay", "daemon")
 _TARGET_P50, _TARGET_P99, _TARGET_RATE_HZ = 1.25, 1.5, 1000.0
+_TRACED_S = 30.0
 _SMALL = (16, 64, 250.0)
 _LOSSES = ("missing", "duplicated", "reordered", "empty")
 
@@ -73,8 +75,8 @@ def measure_case(
 
     One amplifier plays through all rounds, so both see the same signal and the same timer. In
     each round relay and daemon are started, measured and ended, one at a time (the other would
-    load the machine), in turns as to who comes first. A further round is traced, so that the
-    measured ones carry no tracing.
+    load the machine), in turns as to who comes first. A further round, of half a minute at most,
+    is traced, so that the measured ones carry no tracing.
 
     Returns
     -------
@@ -86,6 +88,7 @@ def measure_case(
     log_path = folder / f"{session}-log.npz"
     n_rounds = settings.rounds + settings.stages
     play_s = 60.0 + n_rounds * 2 * (settings.seconds + 30.0)
+    short = replace(settings, seconds=min(settings.seconds, _TRACED_S))
     found: dict[Kind, list[Measurement]] = {"relay": [], "daemon": []}
     traced: dict[Kind, Measurement] = {}
     played = amplifier(material, session, source_id, play_s, log_path)
@@ -97,7 +100,8 @@ def measure_case(
                 if tracing and kind == "daemon" and not can_trace():
                     continue
                 tell(f"{case.title}: round {number + 1} of {n_rounds}, {kind}")
-                one = measure(kind, material, session, source_id, played, settings, folder, tracing)
+                how = short if tracing else settings
+                one = measure(kind, material, session, source_id, played, how, folder, tracing)
                 if tracing:
                     traced[kind] = one
                 else:
