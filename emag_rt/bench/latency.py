@@ -149,7 +149,7 @@ def _report(
     report["stages_ms"] = {
         kind: _stages(one, log, case, settings.warm_up_s) for kind, one in traced.items()
     }
-    if not can_trace():
+    if settings.stages and not can_trace():
         report["stages_note"] = "this version's daemon cannot be traced (no serve --trace)"
     report["targets"] = targets(report, case)
     return report

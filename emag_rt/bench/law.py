@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ AXES: dict[str, tuple[float, ...]] = {
     "residual": (0, 1),
 }
 """What grows one at a time from the base case; lags grow with the rate (0.9 s of them)."""
-BASE = Case(16, 64, 250.0)
+BASE = Case(16, 128, 250.0)
 _KINDS: dict[str, Callable[[float], Any]] = {"sfreq": float, "residual": bool}
 
 
@@ -66,7 +66,7 @@ class LawPoint:
 def run_law(
     engine: str = "packed",
     base: Case = BASE,
-    axes: dict[str, tuple[float, ...]] | None = None,
+    axes: Mapping[str, tuple[float, ...]] | None = None,
     budget_s: float = 0.5,
     tell: Tell = lambda _line: None,
 ) -> list[LawPoint]:
@@ -78,7 +78,7 @@ def run_law(
         Render engine.
     base : Case
         Where all axes start from.
-    axes : dict, optional
+    axes : mapping, optional
         Property of the case to values; :data:`AXES` by default.
     budget_s : float
         Time for each point.

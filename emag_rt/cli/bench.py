@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -295,9 +295,12 @@ def scale(
     _check_outputs(json_path, None, bundle)
     about = _about()
     if law:
-        from emag_rt.bench.law import fit_law, run_law
+        from emag_rt.bench.law import AXES, BASE, fit_law, run_law
 
-        points = run_law("packed" if engine == "auto" else engine, budget_s=budget, tell=_tell)
+        name = "packed" if engine == "auto" else engine
+        base = replace(BASE, residual=residual)
+        axes = {key: values for key, values in AXES.items() if residual or key != "residual"}
+        points = run_law(name, base, axes, budget_s=budget, tell=_tell)
         lines = fit_law(points)
         listed = [asdict(point) for point in points]
         _write_json(json_path, {**about, "points": listed, "law": lines})
