@@ -93,23 +93,30 @@ def _show_cost(report: dict[str, Any], console: Console) -> None:
 
 
 def show_render(figures: Sequence[RenderFigure], console: Console) -> None:
-    """Engines by montage and grid."""
-    table = _table(
-        "engines, one thread",
-        *("case", "Gaussians", "engine", "hop p50 µs", "hop p99 µs", "with front end µs"),
-        *("window µs", "x real time", "start s"),
-    )
-    for one in figures:
-        first = (one.case, f"{one.n_gaussians:,}", one.engine)
-        if one.reason:
-            table.add_row(*first, "does not run", *([""] * 5))
-            continue
-        values = (one.hop_p50_us, one.hop_p99_us, one.path_hop_p50_us, one.window_us, one.offline_x)
-        table.add_row(*first, *(_number(v) for v in values), _number(one.start_s, ".3f"))
-    console.print(table)
+    """Engines by montage and grid, a table a case."""
+    for case in dict.fromkeys(one.case for one in figures):
+        table = _table(
+            f"{case}: µs, one thread",
+            *("Gaussians", "engine", "hop p50", "hop p99", "front end too", "window"),
+            *("x real time", "start s"),
+        )
+        for one in (one for one in figures if one.case == case):
+            first = (f"{one.n_gaussians:,}", one.engine)
+            if one.reason:
+                table.add_row(*first, "does not run")
+                continue
+            times = (one.hop_p50_us, one.hop_p99_us, one.path_hop_p50_us, one.window_us)
+            table.add_row(
+                *first, *(_us(v) for v in (*times, one.offline_x)), _number(one.start_s, ".3f")
+            )
+        console.print(table)
     reasons = {one.engine: one.reason for one in figures if one.reason}
     for engine, reason in reasons.items():
-        console.print(f"{engine}: {reason}", highlight=False)
+        console.print(f"{engine}: {reason}", highlight=False, markup=False)
+
+
+def _us(value: float | None) -> str:
+    return _number(value, ".1f" if value is None or value < 1000 else ",.0f")
 
 
 def show_direct(found: dict[str, Any], console: Console) -> None:
