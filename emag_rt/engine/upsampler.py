@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Upsampler:
         bundle's LD channels.
     units : str or sequence of str
         Unit of the input, or of each column.
-    engine : {"auto", "onnx", "packed", "direct"}
+    engine : {"auto", "native", "onnx", "packed", "direct"}
         Render engine.
     reference : str
         Reference of the output: ``input`` (the amplifier's), ``average`` (of the output
@@ -63,6 +63,8 @@ class Upsampler:
     expected_nmse : tuple of (float or None)
         Cross-validated error of each output channel; of virtual ones, that of nearby electrodes
         when left out of calibration. None for measured channels, and where it is not known.
+    on_filtered : callable or None
+        Called between front end and rendering of every chunk, for benchmarks.
 
     Examples
     --------
@@ -97,6 +99,7 @@ class Upsampler:
         self.expected_nmse = _expected_nmse(bundle, self.placement, self.plan)
         self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
         self.engine = self._renderer.name
+        self.on_filtered: Callable[[], None] | None = None
         self.reference = reference
         self._reference_rows = _reference_rows(reference, self.labels)
         self.attach(channels, units)
@@ -207,9 +210,19 @@ class Upsampler:
         chunk = np.asarray(ld_chunk)
         stamps = self._stamps(len(chunk), timestamps)
         ld = self._frontend.process(chunk)
+        if self.on_filtered is not None:
+            self.on_filtered()
         if self.hop:
             ld, stamps = self._whole_hops(ld, stamps)
         return self._render(ld, stamps, skip)
+
+    def prepare(self) -> None:
+        """Do now what the next chunk would else wait for.
+
+        Live, call it once a chunk's rows are on their way; it changes no number.
+        """
+        self._frontend.settle()
+        self._renderer.prepare()
 
     def flush(self) -> tuple[Float32, Stamps]:
         """Render what is still owed at the end of a stream.
