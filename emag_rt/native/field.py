@@ -72,6 +72,7 @@ class NativeField:
         for rows, silence in self._rings:
             rows[...] = silence
         self._delay[...] = 0.0
+        self._alone = False
         self._struct.time = _FIRST_TIME
         self._struct.is_prepared = 0
 
@@ -80,6 +81,7 @@ class NativeField:
         ld = np.ascontiguousarray(ld, dtype=np.float64)
         hd = np.empty((len(ld), self._operator.n_out), dtype=np.float32)
         self._lib.emag_render(self._address, ld.ctypes.data, len(ld), hd.ctypes.data)
+        self._alone = len(ld) == 1
         return hd
 
     def advance(self, ld: FloatArray) -> None:
@@ -88,8 +90,12 @@ class NativeField:
         self._lib.emag_render(self._address, ld.ctypes.data, len(ld), None)
 
     def prepare(self) -> None:
-        """Do now all of the next sample's work that does not need it."""
-        self._lib.emag_prepare(self._address)
+        """Do now all of the next sample's work that does not need it.
+
+        Only where the last one came alone: blocks of samples have no use for it.
+        """
+        if self._alone:
+            self._lib.emag_prepare(self._address)
 
     def _describe(self, op: PackedOperator, measured: Sequence[tuple[int, int]]) -> None:
         f, memory = self._struct, self._memory
