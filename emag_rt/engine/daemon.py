@@ -37,6 +37,7 @@ from emag_rt.streams.lsl import (
     StreamQuery,
     configure,
     local_clock,
+    quick_clock,
 )
 
 log = logging.getLogger(__name__)
@@ -94,12 +95,13 @@ def run_daemon(
                 report(status)
             gc.collect()  # what little there is since it was switched off, at a quiet moment
 
-        trace = Trace(local_clock) if settings.status.trace_path else None
+        clock = quick_clock()
+        trace = Trace(clock) if settings.status.trace_path else None
         server = Server(
             upsampler,
             source,
             sink,
-            local_clock,
+            clock,
             settings,
             markers,
             on_status=report_all,

@@ -157,7 +157,7 @@ class Server:
         self._newest_stamp = stamps.item(-1)
         self._lateness.observe(now, now - self._newest_stamp)
         if self._timeline.follows(samples, stamps):
-            self._render(samples, stamps)
+            self._render(samples, stamps, now)
             return
         pieces = self._timeline.split(samples, stamps)
         if maybe_restarted and any(piece.kind != "data" for piece in pieces):
@@ -205,7 +205,7 @@ class Server:
 
     def _handle(self, piece: Piece) -> None:
         if piece.kind == "data":
-            self._render(piece.samples, piece.stamps)
+            self._render(piece.samples, piece.stamps, self._clock())
         elif piece.kind == "bridge":
             hd, stamps = self.upsampler.push(piece.samples, piece.stamps)
             self.counters.bridged += len(piece.stamps)
@@ -224,8 +224,8 @@ class Server:
             log.warning("the source's clock jumped by %.3f s: anchored anew", piece.step_s)
             self._mark("clock_jump", step_s=round(piece.step_s, 3))
 
-    def _render(self, samples: NDArray[np.floating], stamps: Stamps) -> None:
-        n_late = self._lateness.count(self._clock(), stamps)
+    def _render(self, samples: NDArray[np.floating], stamps: Stamps, now: float) -> None:
+        n_late = self._lateness.count(now, stamps)
         if n_late:
             hd, late = self.upsampler.push(samples[:n_late], stamps[:n_late], skip=True)
             self.counters.skipped += n_late

@@ -14,9 +14,11 @@ from emag_rt.core.alignment import Placement
 from emag_rt.core.labels import match_labels
 from emag_rt.core.montage import Montage
 from emag_rt.engine.montages import left_out_nmse, placed_montage, resolve_montage
+from emag_rt.engine.quick import QuickStep
 from emag_rt.errors import MontageError, SettingsError
 from emag_rt.frontend import FrontEnd
 from emag_rt.render import Renderer, RenderPlan, make_renderer
+from emag_rt.render.native import NativeRenderer
 
 Float32 = NDArray[np.float32]
 Stamps = NDArray[np.float64]
@@ -64,7 +66,7 @@ class Upsampler:
         Cross-validated error of each output channel; of virtual ones, that of nearby electrodes
         when left out of calibration. None for measured channels, and where it is not known.
     on_filtered : callable or None
-        Called between front end and rendering of every chunk, for benchmarks.
+        Called between front end and rendering of chunks for which they are two steps.
 
     Examples
     --------
@@ -120,6 +122,9 @@ class Upsampler:
             If an LD channel is missing, or a unit is not known.
         """
         self._frontend = FrontEnd(self.bundle.frontend_settings, channels, units)
+        self._quick = None
+        if isinstance(self._renderer, NativeRenderer) and not self.hop:
+            self._quick = QuickStep(self._frontend, self._renderer.field)
         self.reset()
 
     @classmethod
@@ -209,6 +214,10 @@ class Upsampler:
         """
         chunk = np.asarray(ld_chunk)
         stamps = self._stamps(len(chunk), timestamps)
+        if self._quick is not None and not skip:
+            hd = self._quick.push(chunk)
+            if hd is not None:
+                return self._release(self._finish(hd), stamps, self._frontend.newest)
         ld = self._frontend.process(chunk)
         if self.on_filtered is not None:
             self.on_filtered()
@@ -291,9 +300,15 @@ class Upsampler:
             hd = np.full((len(ld), len(self.labels)), np.nan, dtype=np.float32)
         else:
             hd = self._finish(self._renderer.push(ld))
+        return self._release(hd, stamps, ld[-1:])
+
+    def _release(
+        self, hd: Float32, stamps: Stamps, newest_ld: NDArray[np.float64]
+    ) -> tuple[Float32, Stamps]:
+        """Rows with the stamps that they belong to: with a look-ahead, earlier ones."""
         if not self.look_ahead:
             return hd, stamps
-        self._last_ld = ld[-1:]
+        self._last_ld = newest_ld.copy()
         owed = np.concatenate([self._owed, stamps])
         ready = max(0, len(owed) - self.look_ahead)
         self._owed = owed[ready:]

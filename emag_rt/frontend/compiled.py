@@ -33,6 +33,11 @@ class NativeFilter:
         Column of each LD channel.
     gains : ndarray, shape (n_ld,), float64
         To µV.
+
+    Attributes
+    ----------
+    address : int
+        Of the structure that the library works on.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class NativeFilter:
     ) -> None:
         self._lib, self._monitor = lib, monitor
         self._n_ld = len(columns)
+        self._row_bytes = monitor.raw.strides[0]
         memory = Memory()
         self._struct = FrontEndStruct(
             n_inputs=n_inputs,
@@ -60,8 +66,13 @@ class NativeFilter:
             rail=monitor.rail_uv,
         )
         self._kept = (memory, stage)
-        self._address = ctypes.addressof(self._struct)
+        self.address = ctypes.addressof(self._struct)
         self._raw, self._filtered = monitor.raw.ctypes.data, monitor.filtered.ctypes.data
+
+    def places(self) -> tuple[int, int]:
+        """Addresses of the monitor's next row, raw and filtered."""
+        offset = self._monitor.filled * self._row_bytes
+        return self._raw + offset, self._filtered + offset
 
     def process(self, chunk: NDArray[Any]) -> FloatArray | None:
         """Filter at most ``monitor.room`` samples, once all channels have started.
@@ -81,15 +92,9 @@ class NativeFilter:
         chunk = np.ascontiguousarray(chunk, None if is_float else np.float64)
         n = len(chunk)
         out = np.empty((n, self._n_ld))
-        offset = self._monitor.filled * self._n_ld * out.itemsize
+        raw, filtered = self.places()
         done = self._lib.emag_filter(
-            self._address,
-            chunk.ctypes.data,
-            is_float,
-            n,
-            self._raw + offset,
-            self._filtered + offset,
-            out.ctypes.data,
+            self.address, chunk.ctypes.data, is_float, n, raw, filtered, out.ctypes.data
         )
         if not done:
             return None

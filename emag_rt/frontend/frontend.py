@@ -116,6 +116,28 @@ class FrontEnd:
         if self._monitor is not None and self._monitor.judge():
             self._refill(self._monitor)
 
+    def plain(self, n_times: int) -> NativeFilter | None:
+        """The compiled filter, if that is all that so many samples need if they are good.
+
+        For engines that filter and render in one call, with :meth:`took` after it.
+        """
+        monitor = self._monitor
+        if monitor is None or self._fill is not None or not self._filter.all_started:
+            return None
+        self.settle()
+        return self._native if n_times <= monitor.room and self._fill is None else None
+
+    def took(self, n_times: int) -> None:
+        """Samples went through the compiled filter."""
+        assert self._monitor is not None
+        self._monitor.filled += n_times
+
+    @property
+    def newest(self) -> FloatArray:
+        """The newest filtered sample since the last verdict, shape (1, n_ld)."""
+        assert self._monitor is not None
+        return self._monitor.filtered[self._monitor.filled - 1 : self._monitor.filled]
+
     def process(self, chunk: ArrayLike) -> FloatArray:
         """Take in a chunk.
 

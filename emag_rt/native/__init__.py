@@ -5,6 +5,6 @@ the ``packed`` engine. They are the reference and the fallback.
 """
 
 from emag_rt.native.field import NativeField
-from emag_rt.native.library import FrontEndStruct, Memory, load, why_not
+from emag_rt.native.library import BLOCK, FrontEndStruct, Memory, load, why_not
 
-__all__ = ["FrontEndStruct", "Memory", "NativeField", "load", "why_not"]
+__all__ = ["BLOCK", "FrontEndStruct", "Memory", "NativeField", "load", "why_not"]

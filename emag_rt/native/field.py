@@ -42,6 +42,15 @@ class NativeField:
     measured : sequence of (int, int)
         Output rows that are passed through, with their LD column.
 
+    Attributes
+    ----------
+    n_out : int
+        Rendered channels.
+    address : int
+        Of the structure that the library works on.
+    alone : bool
+        Whether the last sample came alone, so that the next one is worth preparing for.
+
     Raises
     ------
     EngineError
@@ -55,6 +64,7 @@ class NativeField:
         _check(operator)
         self._lib = lib
         self._operator = operator
+        self.n_out = operator.n_out
         self._memory = Memory()
         self._rings: list[tuple[NDArray[np.float32], NDArray[np.floating]]] = []
         self._struct = FieldStruct()
@@ -64,7 +74,7 @@ class NativeField:
         if operator.hidden is not None:
             self._hidden(operator.hidden)
         self._scratch()
-        self._address = ctypes.addressof(self._struct)
+        self.address = ctypes.addressof(self._struct)
         self.reset()
 
     def reset(self) -> None:
@@ -72,7 +82,7 @@ class NativeField:
         for rows, silence in self._rings:
             rows[...] = silence
         self._delay[...] = 0.0
-        self._alone = False
+        self.alone = False
         self._struct.time = _FIRST_TIME
         self._struct.is_prepared = 0
 
@@ -80,22 +90,22 @@ class NativeField:
         """Render: filtered LD (n_times, n_ld) in µV to (n_times, n_out) float32, µV."""
         ld = np.ascontiguousarray(ld, dtype=np.float64)
         hd = np.empty((len(ld), self._operator.n_out), dtype=np.float32)
-        self._lib.emag_render(self._address, ld.ctypes.data, len(ld), hd.ctypes.data)
-        self._alone = len(ld) == 1
+        self._lib.emag_render(self.address, ld.ctypes.data, len(ld), hd.ctypes.data)
+        self.alone = len(ld) == 1
         return hd
 
     def advance(self, ld: FloatArray) -> None:
         """Take samples into the context without rendering them."""
         ld = np.ascontiguousarray(ld, dtype=np.float64)
-        self._lib.emag_render(self._address, ld.ctypes.data, len(ld), None)
+        self._lib.emag_render(self.address, ld.ctypes.data, len(ld), None)
 
     def prepare(self) -> None:
         """Do now all of the next sample's work that does not need it.
 
         Only where the last one came alone: blocks of samples have no use for it.
         """
-        if self._alone:
-            self._lib.emag_prepare(self._address)
+        if self.alone:
+            self._lib.emag_prepare(self.address)
 
     def _describe(self, op: PackedOperator, measured: Sequence[tuple[int, int]]) -> None:
         f, memory = self._struct, self._memory

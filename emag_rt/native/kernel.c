@@ -185,8 +185,8 @@ int64_t emag_filter(const front_end *f, const void *samples, int64_t is_float, i
                 y[c] = o;
             }
         }
-        memcpy(filtered + i * n_ld, y, sizeof(double) * n_ld);
     }
+    if (out != filtered) memcpy(filtered, out, sizeof(double) * n * n_ld);
     if (n) memcpy(f->last, raw + (n - 1) * n_ld, sizeof(double) * n_ld);
     return 1;
 }
@@ -407,4 +407,12 @@ void emag_render(field *f, const double *ld, int64_t n, float *hd) {
         f->time += m;
         f->is_prepared = 0;
     }
+}
+
+/* Front end and field in one call; returns 0, with nothing changed, as emag_filter does. */
+int64_t emag_step(const front_end *e, field *f, const double *samples, int64_t n, double *raw,
+                  double *filtered, float *hd) {
+    if (!emag_filter(e, samples, 0, n, raw, filtered, filtered)) return 0;
+    emag_render(f, filtered, n, hd);
+    return 1;
 }

@@ -112,6 +112,8 @@ def _open(path: Path) -> ctypes.CDLL:
     lib.emag_filter.restype = _I
     lib.emag_render.argtypes = (_P, _P, _I, _P)
     lib.emag_render.restype = None
+    lib.emag_step.argtypes = (_P, _P, _P, _I, _P, _P, _P)
+    lib.emag_step.restype = _I
     lib.emag_prepare.argtypes = (_P,)
     lib.emag_prepare.restype = None
     return lib

@@ -21,6 +21,11 @@ class NativeRenderer:
     plan : RenderPlan
         What to render.
 
+    Attributes
+    ----------
+    field : NativeField
+        The field, for who filters and renders in one call.
+
     Raises
     ------
     EngineError
@@ -31,20 +36,20 @@ class NativeRenderer:
     name = "native"
 
     def __init__(self, plan: RenderPlan) -> None:
-        self._field = NativeField(plan.operator, plan.measured)
+        self.field = NativeField(plan.operator, plan.measured)
 
     def push(self, ld: FloatArray) -> NDArray[np.float32]:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
-        return self._field.render(ld)
+        return self.field.render(ld)
 
     def advance(self, ld: FloatArray) -> None:
         """Take samples into the context without rendering them."""
-        self._field.advance(ld)
+        self.field.advance(ld)
 
     def prepare(self) -> None:
         """Do now all of the next sample's work that does not need it."""
-        self._field.prepare()
+        self.field.prepare()
 
     def reset(self) -> None:
         """Forget the context."""
-        self._field.reset()
+        self.field.reset()
