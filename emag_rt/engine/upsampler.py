@@ -217,7 +217,10 @@ class Upsampler:
         if self._quick is not None and not skip:
             hd = self._quick.push(chunk)
             if hd is not None:
-                return self._release(self._finish(hd), stamps, self._frontend.newest)
+                hd = self._finish(hd)
+                if not self.look_ahead:
+                    return hd, stamps
+                return self._release(hd, stamps, self._frontend.newest)
         ld = self._frontend.process(chunk)
         if self.on_filtered is not None:
             self.on_filtered()
