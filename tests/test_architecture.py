@@ -20,6 +20,7 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 LAYERS = (
     {"errors"},
     {"core"},
+    {"native"},
     {"frontend"},
     {"bundle"},
     {"render", "streams", "recordings"},
@@ -155,7 +156,7 @@ import numpy as np
 import emag_rt.cli.main, emag_rt.cli.serve, emag_rt.engine.daemon
 from emag_rt import Upsampler
 for path in sys.argv[1:]:
-    for engine in ("packed", "onnx"):
+    for engine in ("auto", "packed", "onnx"):
         upsampler = Upsampler.load(path, engine=engine)
         ld = np.random.default_rng(0).normal(size=(300, upsampler.n_inputs))
         ld[100:, 0] = np.nan
@@ -263,7 +264,7 @@ def test_no_path_of_any_machine_in_the_project():
 def test_wheel_carries_the_two_packages_alone(tmp_path):
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel == {"packages": ["emag_rt", "calibration"]}
+    assert wheel["packages"] == ["emag_rt", "calibration"]
     pytest.importorskip("hatchling", reason="building a wheel needs hatchling")
     build = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
     done = subprocess.run(
@@ -282,5 +283,8 @@ def test_wheel_carries_the_two_packages_alone(tmp_path):
     assert not any("test" in name.lower() for name in names)
     ours = {relative(path) for path in FILES if not relative(path).startswith("tools/")}
     assert ours <= set(names)
+    libraries = [name for name in names if name.endswith(".so")]
+    assert "emag_rt/native/kernel.c" in names
+    assert path.name.endswith("-any.whl") == (not libraries)
     assert {"emag_rt/py.typed", "calibration/py.typed"} <= set(names)
     assert "emag_rt/engine/standard_montages.json" in names

@@ -47,6 +47,11 @@ from emag_rt.cli.options import ENGINE, lsl_options
     type=click.Path(dir_okay=False, allow_dash=True),
     help="Write one JSON line a second here (- for stdout).",
 )
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False),
+    help="Write the times of every chunk here at the end (.npz), for benchmarks.",
+)
 @lsl_options("How far LSL looks.")
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
 def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
@@ -81,6 +86,7 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
         "latency_budget": "latency.budget_s",
         "duration": "duration_s",
         "status_json": "status.json_path",
+        "trace": "status.trace_path",
         "scope": "lsl.scope",
         "session_id": "lsl.session_id",
     }

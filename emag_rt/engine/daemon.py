@@ -24,6 +24,7 @@ from emag_rt.engine.reporting import LiveView, StatusFile, StatusOutlet, ready_l
 from emag_rt.engine.server import Server
 from emag_rt.engine.settings import ServeSettings
 from emag_rt.engine.statistics import ServerStatus
+from emag_rt.engine.trace import Trace
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import SettingsError, StreamNotFound
 from emag_rt.frontend.units import unit_to_uv
@@ -36,6 +37,7 @@ from emag_rt.streams.lsl import (
     StreamQuery,
     configure,
     local_clock,
+    quick_clock,
 )
 
 log = logging.getLogger(__name__)
@@ -91,21 +93,27 @@ def run_daemon(
         def report_all(status: ServerStatus) -> None:
             for report in reporters:
                 report(status)
+            gc.collect()  # what little there is since it was switched off, at a quiet moment
 
+        clock = quick_clock()
+        trace = Trace(clock) if settings.status.trace_path else None
         server = Server(
             upsampler,
             source,
             sink,
-            local_clock,
+            clock,
             settings,
             markers,
             on_status=report_all,
+            trace=trace,
         )
         _quiet_collector()
         print(ready_line(spec, source.format, upsampler), file=sys.stderr, flush=True)
         status = server.run(stop.is_set, settings.duration_s)
         for report in reporters:
             report.finish(status)
+        if trace is not None and settings.status.trace_path is not None:
+            trace.save(settings.status.trace_path)
         threading.Event().wait(_LINGER_S)
     return status
 
@@ -147,9 +155,10 @@ def _make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
     """
     if settings.source.unit is not None:
         unit_to_uv(settings.source.unit)
-    path = settings.status.json_path
-    if path not in (None, "-") and not Path(str(path)).parent.is_dir():
-        raise SettingsError(f"status.json_path {path}: the folder must exist. Make it first.")
+    for key in ("json_path", "trace_path"):
+        path = getattr(settings.status, key)
+        if path not in (None, "-") and not Path(str(path)).parent.is_dir():
+            raise SettingsError(f"status.{key} {path}: the folder must exist. Make it first.")
     upsampler = Upsampler(
         bundle,
         engine=settings.engine.name,
@@ -184,9 +193,10 @@ def _warm_up(upsampler: Upsampler) -> None:
 
 
 def _quiet_collector() -> None:
-    """What exists now lives as long as the daemon: keep the collector from walking it."""
+    """Collect by hand from now on, and only what is made from now on."""
     gc.collect()
     gc.freeze()
+    gc.disable()
 
 
 def outlet_spec(

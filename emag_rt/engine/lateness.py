@@ -50,4 +50,6 @@ class Lateness:
         if self._settings.policy == "catch_up":
             return 0
         deadline = now - self.usual_s - self._settings.budget_s
+        if stamps.item(0) >= deadline:
+            return 0
         return int(np.searchsorted(stamps, deadline))

@@ -14,6 +14,7 @@ from emag_rt.engine.matching import check_return
 from emag_rt.engine.settings import ServeSettings
 from emag_rt.engine.statistics import Counters, LatencyWindow, ServerStatus
 from emag_rt.engine.timeline import Piece, Timeline, TimelineRules
+from emag_rt.engine.trace import Trace
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamNotFound
 from emag_rt.streams.base import Clock, MarkerSink, Sink, Source
@@ -47,6 +48,8 @@ class Server:
         Where events go.
     on_status : callable, optional
         Called with a :class:`ServerStatus` every ``settings.status.interval_s``.
+    trace : Trace, optional
+        Gets the times of every chunk.
 
     Attributes
     ----------
@@ -65,12 +68,16 @@ class Server:
         settings: ServeSettings | None = None,
         markers: MarkerSink | None = None,
         on_status: Callable[[ServerStatus], None] | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self.settings = settings or ServeSettings()
         self.upsampler = upsampler
         self._source, self._sink, self._markers = source, sink, markers
         self._clock = clock
         self._on_status = on_status
+        self._trace = trace
+        if trace is not None:
+            upsampler.on_filtered = trace.filtered
         gaps = self.settings.gaps
         self._timeline = Timeline(upsampler.sfreq, TimelineRules(bridge_s=gaps.bridge_s))
         self._lateness = Lateness(self.settings.latency)
@@ -120,22 +127,17 @@ class Server:
         return self.status()
 
     def step(self, timeout_s: float) -> None:
-        """Wait for samples and answer them."""
+        """Wait for samples and answer them; what can wait is done once they are answered."""
         samples, stamps = self._source.pull(timeout_s)
         now = self._clock()
         if len(stamps):
-            silent_s = now - self._last_arrival
-            maybe_restarted = self.state == "running" and silent_s > _RESTART_S
-            self._arrived(now)
-            self.counters.samples_in += len(stamps)
-            self._newest_stamp = float(stamps[-1])
-            self._lateness.observe(now, now - self._newest_stamp)
-            pieces = self._timeline.split(samples, stamps)
-            if maybe_restarted and any(piece.kind != "data" for piece in pieces):
-                self._check_source()
-            for piece in pieces:
-                self._handle(piece)
+            if self._trace is not None:
+                self._trace.begin(stamps.item(-1), now)
+            self._answer(samples, stamps, now)
             self._render_s = self._clock() - now
+            if self._trace is not None:
+                self._trace.end()
+            self.upsampler.prepare()
             self._watch_channels()
         elif self.state == "running" and now - self._last_arrival > self.settings.gaps.stale_s:
             self.state = "stale"
@@ -146,6 +148,22 @@ class Server:
             self._next_status += self.settings.status.interval_s
             if self._on_status is not None:
                 self._on_status(self.status())
+
+    def _answer(self, samples: NDArray[np.floating], stamps: Stamps, now: float) -> None:
+        silent_s = now - self._last_arrival
+        maybe_restarted = self.state == "running" and silent_s > _RESTART_S
+        self._arrived(now)
+        self.counters.samples_in += len(stamps)
+        self._newest_stamp = stamps.item(-1)
+        self._lateness.observe(now, now - self._newest_stamp)
+        if self._timeline.follows(samples, stamps):
+            self._render(samples, stamps, now)
+            return
+        pieces = self._timeline.split(samples, stamps)
+        if maybe_restarted and any(piece.kind != "data" for piece in pieces):
+            self._check_source()
+        for piece in pieces:
+            self._handle(piece)
 
     def status(self) -> ServerStatus:
         """What there is to say now."""
@@ -187,7 +205,7 @@ class Server:
 
     def _handle(self, piece: Piece) -> None:
         if piece.kind == "data":
-            self._render(piece)
+            self._render(piece.samples, piece.stamps, self._clock())
         elif piece.kind == "bridge":
             hd, stamps = self.upsampler.push(piece.samples, piece.stamps)
             self.counters.bridged += len(piece.stamps)
@@ -206,19 +224,18 @@ class Server:
             log.warning("the source's clock jumped by %.3f s: anchored anew", piece.step_s)
             self._mark("clock_jump", step_s=round(piece.step_s, 3))
 
-    def _render(self, piece: Piece) -> None:
-        n_late = self._lateness.count(self._clock(), piece.stamps)
+    def _render(self, samples: NDArray[np.floating], stamps: Stamps, now: float) -> None:
+        n_late = self._lateness.count(now, stamps)
         if n_late:
-            hd, stamps = self.upsampler.push(
-                piece.samples[:n_late], piece.stamps[:n_late], skip=True
-            )
+            hd, late = self.upsampler.push(samples[:n_late], stamps[:n_late], skip=True)
             self.counters.skipped += n_late
-            self._publish(self._replace(hd), stamps, timed=False)
+            self._publish(self._replace(hd), late, timed=False)
             log.warning("%d samples came too late to render: skipped", n_late)
-            self._mark("skipped", stamp=float(piece.stamps[0]), samples=n_late)
-        hd, stamps = self.upsampler.push(piece.samples[n_late:], piece.stamps[n_late:])
-        self.counters.samples_out += len(piece.stamps) - n_late
-        self._publish(hd, stamps)
+            self._mark("skipped", stamp=stamps.item(0), samples=n_late)
+            samples, stamps = samples[n_late:], stamps[n_late:]
+        hd, ready = self.upsampler.push(samples, stamps)
+        self.counters.samples_out += len(stamps)
+        self._publish(hd, ready)
 
     def _fill_gap(self, piece: Piece) -> None:
         self._publish(*self.upsampler.flush())
@@ -252,9 +269,11 @@ class Server:
     def _publish(self, hd: Float32, stamps: Stamps, timed: bool = True) -> None:
         if not len(stamps):
             return
+        if self._trace is not None:
+            self._trace.rendered()
         self._sink.push(hd, stamps)
         if timed:
-            self._hold = hd[-1:].copy()
+            self._hold = hd[-1:]
             self._latency.add(self._clock() - stamps)
 
     def _watch_channels(self) -> None:

@@ -48,7 +48,7 @@ class OutputSettings(_Section):
 class EngineSettings(_Section):
     """How to render; ``hop`` is in samples, 0 renders every chunk as it comes."""
 
-    name: Literal["auto", "onnx", "packed", "direct"] = "auto"
+    name: Literal["auto", "native", "onnx", "packed", "direct"] = "auto"
     hop: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     require_gpu: bool = False
 
@@ -70,9 +70,13 @@ class GapSettings(_Section):
 
 
 class StatusSettings(_Section):
-    """Where to say how it goes."""
+    """Where to say how it goes.
+
+    ``trace_path`` gets the times of every chunk at the end, for ``emag-rt bench``.
+    """
 
     json_path: Text | None = None
+    trace_path: Text | None = None
     interval_s: Annotated[float, Field(ge=0.05, le=3600, allow_inf_nan=False)] = 1.0
 
 

@@ -74,10 +74,29 @@ class Timeline:
     def __init__(self, sfreq: float, rules: TimelineRules | None = None) -> None:
         self._period = 1.0 / sfreq
         self._rules = rules or TimelineRules()
+        self._longest = self._rules.gap_factor * self._period
         self.duplicates = 0
         self.restamped = 0
         self._last_stamp: float | None = None
         self._last_row: Samples = np.empty(0)
+
+    def follows(self, samples: Samples, stamps: Stamps) -> bool:
+        """Whether a chunk goes on from the one before without a gap; if so, it is noted.
+
+        The usual case without the objects of :meth:`split`, whose parameters these are.
+        """
+        if self._last_stamp is None:
+            return False
+        first, newest = stamps.item(0), stamps.item(-1)
+        if not 0.0 < first - self._last_stamp <= self._longest:
+            return False
+        if len(stamps) > 1:
+            steps = stamps[1:] - stamps[:-1]
+            if not (steps.min() > 0.0 and steps.max() <= self._longest):
+                return False
+        self._last_stamp = newest
+        self._keep(samples[-1])
+        return True
 
     def split(self, samples: Samples, stamps: Stamps) -> list[Piece]:
         """Cut a chunk.
@@ -99,7 +118,7 @@ class Timeline:
         if self._last_stamp is None:
             self._last_stamp = float(stamps[0]) - self._period
         steps = np.diff(stamps, prepend=self._last_stamp)
-        regular = (steps > 0) & (steps <= self._rules.gap_factor * self._period)
+        regular = (steps > 0) & (steps <= self._longest)
         if regular.all():
             pieces = [Piece("data", samples, stamps)]
         else:
@@ -107,8 +126,14 @@ class Timeline:
         if any(piece.kind == "data" for piece in pieces):
             last = [piece for piece in pieces if piece.kind == "data"][-1]
             self._last_stamp = float(last.stamps[-1])
-            self._last_row = last.samples[-1].copy()
+            self._keep(last.samples[-1])
         return pieces
+
+    def _keep(self, row: Samples) -> None:
+        """A copy: the source may use its memory again."""
+        if self._last_row.shape != row.shape:
+            self._last_row = row.copy()
+        self._last_row[...] = row
 
     def _sort_out(self, samples: Samples, stamps: Stamps) -> list[Piece]:
         pieces: list[Piece] = []
@@ -134,7 +159,7 @@ class Timeline:
             elif abs(step) > self._rules.jump_s:
                 end_run()
                 pieces.append(Piece("jump", samples[:0], stamps[:0], step))
-            elif step > self._rules.gap_factor * self._period:
+            elif step > self._longest:
                 end_run()
                 pieces.append(self._hole(last, stamp, last_row, samples[i]))
             rows.append(i)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from emag_rt.core.alignment import Placement
 from emag_rt.core.labels import match_labels
 from emag_rt.core.montage import Montage
 from emag_rt.engine.montages import left_out_nmse, placed_montage, resolve_montage
+from emag_rt.engine.quick import QuickStep
 from emag_rt.errors import MontageError, SettingsError
 from emag_rt.frontend import FrontEnd
 from emag_rt.render import Renderer, RenderPlan, make_renderer
+from emag_rt.render.native import NativeRenderer
 
 Float32 = NDArray[np.float32]
 Stamps = NDArray[np.float64]
@@ -34,7 +36,7 @@ class Upsampler:
         bundle's LD channels.
     units : str or sequence of str
         Unit of the input, or of each column.
-    engine : {"auto", "onnx", "packed", "direct"}
+    engine : {"auto", "native", "onnx", "packed", "direct"}
         Render engine.
     reference : str
         Reference of the output: ``input`` (the amplifier's), ``average`` (of the output
@@ -63,6 +65,8 @@ class Upsampler:
     expected_nmse : tuple of (float or None)
         Cross-validated error of each output channel; of virtual ones, that of nearby electrodes
         when left out of calibration. None for measured channels, and where it is not known.
+    on_filtered : callable or None
+        Called between front end and rendering of chunks for which they are two steps.
 
     Examples
     --------
@@ -97,6 +101,7 @@ class Upsampler:
         self.expected_nmse = _expected_nmse(bundle, self.placement, self.plan)
         self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
         self.engine = self._renderer.name
+        self.on_filtered: Callable[[], None] | None = None
         self.reference = reference
         self._reference_rows = _reference_rows(reference, self.labels)
         self.attach(channels, units)
@@ -117,6 +122,9 @@ class Upsampler:
             If an LD channel is missing, or a unit is not known.
         """
         self._frontend = FrontEnd(self.bundle.frontend_settings, channels, units)
+        self._quick = None
+        if isinstance(self._renderer, NativeRenderer) and not self.hop:
+            self._quick = QuickStep(self._frontend, self._renderer.field)
         self.reset()
 
     @classmethod
@@ -206,10 +214,27 @@ class Upsampler:
         """
         chunk = np.asarray(ld_chunk)
         stamps = self._stamps(len(chunk), timestamps)
+        if self._quick is not None and not skip:
+            hd = self._quick.push(chunk)
+            if hd is not None:
+                hd = self._finish(hd)
+                if not self.look_ahead:
+                    return hd, stamps
+                return self._release(hd, stamps, self._frontend.newest)
         ld = self._frontend.process(chunk)
+        if self.on_filtered is not None:
+            self.on_filtered()
         if self.hop:
             ld, stamps = self._whole_hops(ld, stamps)
         return self._render(ld, stamps, skip)
+
+    def prepare(self) -> None:
+        """Do now what the next chunk would else wait for.
+
+        Live, call it once a chunk's rows are on their way; it changes no number.
+        """
+        self._frontend.settle()
+        self._renderer.prepare()
 
     def flush(self) -> tuple[Float32, Stamps]:
         """Render what is still owed at the end of a stream.
@@ -278,9 +303,15 @@ class Upsampler:
             hd = np.full((len(ld), len(self.labels)), np.nan, dtype=np.float32)
         else:
             hd = self._finish(self._renderer.push(ld))
+        return self._release(hd, stamps, ld[-1:])
+
+    def _release(
+        self, hd: Float32, stamps: Stamps, newest_ld: NDArray[np.float64]
+    ) -> tuple[Float32, Stamps]:
+        """Rows with the stamps that they belong to: with a look-ahead, earlier ones."""
         if not self.look_ahead:
             return hd, stamps
-        self._last_ld = ld[-1:]
+        self._last_ld = newest_ld.copy()
         owed = np.concatenate([self._owed, stamps])
         ready = max(0, len(owed) - self.look_ahead)
         self._owed = owed[ready:]

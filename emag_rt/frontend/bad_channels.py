@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+_KEPT_PRECISIONS = 16
 
 
 @dataclass(frozen=True)
@@ -91,23 +92,30 @@ class BadChannelMonitor:
         self._covariance = covariance
         n = len(covariance)
         self.n_block = max(2, round(rules.block_s * sfreq))
-        self._raw = np.empty((self.n_block, n))
-        self._filtered = np.empty((self.n_block, n))
+        # The present block; compiled code may write into them.
+        self.raw = np.empty((self.n_block, n))
+        self.filtered = np.empty((self.n_block, n))
+        self._precisions: dict[bytes, FloatArray] = {}
         self.reset()
 
     def reset(self) -> None:
         """Start a new block; all channels good."""
         n = len(self._covariance)
-        self._filled = 0
+        self.filled = 0
         self._broken = np.zeros(n, dtype=bool)
         self._strikes = np.zeros(n, dtype=int)
         self._clean = np.zeros(n, dtype=int)
         self.bad = np.zeros(n, dtype=bool)
 
     @property
+    def rail_uv(self) -> float:
+        """Samples beyond this are not EEG."""
+        return self._rules.rail_uv
+
+    @property
     def room(self) -> int:
         """Samples until the present block ends."""
-        return self.n_block - self._filled
+        return self.n_block - self.filled
 
     def break_now(self, broken: BoolArray) -> bool:
         """Mark channels that hold non-finite or railed samples; True when ``bad`` changed."""
@@ -116,24 +124,25 @@ class BadChannelMonitor:
         self.bad = self.bad | broken
         return news
 
-    def add(self, raw: FloatArray, filtered: FloatArray) -> bool:
+    def add(self, raw: FloatArray, filtered: FloatArray) -> None:
         """Take in samples, at most :attr:`room` of them.
 
         Parameters
         ----------
         raw, filtered : ndarray, shape (n_times, n_ld)
             Samples before and after the filter, µV; ``raw`` may hold NaN.
-
-        Returns
-        -------
-        bool
-            True when ``bad`` changed: a block ended with another verdict.
         """
-        stop = self._filled + len(raw)
-        self._raw[self._filled : stop] = raw
-        self._filtered[self._filled : stop] = filtered
-        self._filled = stop
-        if stop < self.n_block:
+        stop = self.filled + len(raw)
+        self.raw[self.filled : stop] = raw
+        self.filtered[self.filled : stop] = filtered
+        self.filled = stop
+
+    def judge(self) -> bool:
+        """Judge the block if it is full; True when ``bad`` changed.
+
+        A verdict counts from the next sample on, so there is time for it until that comes.
+        """
+        if self.filled < self.n_block:
             return False
         before = self.bad
         self._judge()
@@ -141,7 +150,7 @@ class BadChannelMonitor:
 
     def _judge(self) -> None:
         rules = self._rules
-        flat = np.ptp(self._raw, axis=0) < rules.flat_uv
+        flat = np.ptp(self.raw, axis=0) < rules.flat_uv
         if flat.all():
             flat[:] = False  # the whole stream is silent: no channel to blame, nothing to fill from
         at_once = self._broken | flat
@@ -151,10 +160,10 @@ class BadChannelMonitor:
         self._clean = np.where(at_once | striking, 0, self._clean + 1)
         self.bad = faulty | (self.bad & (self._clean < rules.blocks_to_good))
         self._broken = np.zeros_like(self._broken)
-        self._filled = 0
+        self.filled = 0
 
     def _dead(self) -> BoolArray:
-        rms = np.sqrt((self._filtered**2).mean(axis=0))
+        rms = np.sqrt((self.filtered**2).mean(axis=0))
         return np.asarray(rms < self._rules.dead_ratio * np.median(rms))
 
     def _wild(self, known_bad: BoolArray) -> BoolArray:
@@ -172,14 +181,24 @@ class BadChannelMonitor:
 
     def _disagreement(self, good: BoolArray) -> FloatArray:
         """Rms of each good channel's error of prediction, in units of the calibration's."""
-        x = self._filtered[:, good]
+        x = self.filtered[:, good]
         x = x - x.mean(axis=1, keepdims=True)
-        n = int(good.sum())
-        centre = np.eye(n) - 1.0 / n
-        covariance = centre @ self._covariance[np.ix_(good, good)] @ centre
-        # The common direction carries no signal; give it unit weight so the inverse exists.
-        scale = float(np.trace(covariance)) / n
-        precision = np.linalg.inv(covariance + scale * (np.ones((n, n)) / n + 1e-6 * np.eye(n)))
+        precision = self._precision(good)
         diagonal = np.diag(precision)
         error = (x @ precision) / diagonal
         return np.asarray(np.sqrt((error**2).mean(axis=0) * diagonal))
+
+    def _precision(self, good: BoolArray) -> FloatArray:
+        """Inverse covariance of the good channels relative to their mean; the newest are kept."""
+        key = good.tobytes()
+        if key not in self._precisions:
+            if len(self._precisions) >= _KEPT_PRECISIONS:
+                self._precisions.clear()
+            n = int(good.sum())
+            centre = np.eye(n) - 1.0 / n
+            covariance = centre @ self._covariance[np.ix_(good, good)] @ centre
+            # The common direction carries no signal; give it unit weight so the inverse exists.
+            scale = float(np.trace(covariance)) / n
+            weighed = covariance + scale * (np.ones((n, n)) / n + 1e-6 * np.eye(n))
+            self._precisions[key] = np.asarray(np.linalg.inv(weighed), dtype=np.float64)
+        return self._precisions[key]

@@ -66,6 +66,15 @@ class CausalFilter:
     n_channels : int
         Number of channels.
 
+    Attributes
+    ----------
+    state : ndarray, shape (2 * n_sections, n_channels), float64
+        Both states of each section in transposed direct form II.
+    offset, last : ndarray, shape (n_channels,), float64
+        First finite sample, which is taken off, and the newest one.
+    all_started : bool
+        Whether every channel has had a finite sample.
+
     Raises
     ------
     SettingsError
@@ -77,7 +86,11 @@ class CausalFilter:
         dc_gain = np.prod(self.sos[:, :3].sum(axis=1) / self.sos[:, 3:].sum(axis=1))
         if not abs(dc_gain) < 1e-6:
             raise SettingsError(f"sos must block DC (a high-pass), got a DC gain of {dc_gain:g}.")
-        self._n_channels = n_channels
+        # Changed in place only: compiled code may hold their addresses.
+        self.state = np.zeros((2 * len(self.sos), n_channels))
+        self.offset = np.zeros(n_channels)
+        self.last = np.zeros(n_channels)
+        self._started = np.zeros(n_channels, dtype=bool)
         self._build_blocks()
         self.reset()
 
@@ -97,11 +110,9 @@ class CausalFilter:
 
     def reset(self) -> None:
         """Forget everything: the next sample starts a new steady state."""
-        self._state = np.zeros((2 * len(self.sos), self._n_channels))
-        self._offset = np.zeros(self._n_channels)
-        self._last = np.zeros(self._n_channels)
-        self._started = np.zeros(self._n_channels, dtype=bool)
-        self._all_started = False
+        for values in (self.state, self.offset, self.last, self._started):
+            values[...] = 0
+        self.all_started = False
 
     def process(self, samples: FloatArray) -> FloatArray:
         """Filter a chunk.
@@ -118,16 +129,16 @@ class CausalFilter:
         """
         if len(samples) == 0:
             return samples
-        if not self._all_started or not np.isfinite(samples.sum()):
+        if not self.all_started or not np.isfinite(samples.sum()):
             samples = self._repair(samples)
-        self._last = samples[-1].copy()
-        centred = samples - self._offset
+        self.last[...] = samples[-1]
+        centred = samples - self.offset
         out = np.empty_like(centred)
         for start in range(0, len(centred), _BLOCK):
             u = centred[start : start + _BLOCK]
             n = len(u)
-            out[start : start + n] = self._through[:n, :n] @ u + self._observe[:n] @ self._state
-            self._state = self._powers[n] @ self._state + self._reach[:, _BLOCK - n :] @ u
+            out[start : start + n] = self._through[:n, :n] @ u + self._observe[:n] @ self.state
+            self.state[...] = self._powers[n] @ self.state + self._reach[:, _BLOCK - n :] @ u
         return out
 
     def _repair(self, samples: FloatArray) -> FloatArray:
@@ -135,13 +146,13 @@ class CausalFilter:
         samples = np.where(finite, samples, 0.0)
         for c in np.flatnonzero(~self._started & finite.any(axis=0)):
             first = samples[int(np.argmax(finite[:, c])), c]
-            self._offset[c] = self._last[c] = first
+            self.offset[c] = self.last[c] = first
             self._started[c] = True
-        self._all_started = bool(self._started.all())
+        self.all_started = bool(self._started.all())
         for c in np.flatnonzero(~finite.all(axis=0)):
             # Index of the newest finite sample at or before each row, -1 for none.
             seen = np.maximum.accumulate(np.where(finite[:, c], np.arange(len(samples)), -1))
-            samples[:, c] = np.where(seen >= 0, samples[seen, c], self._last[c])
+            samples[:, c] = np.where(seen >= 0, samples[seen, c], self.last[c])
         return samples
 
 

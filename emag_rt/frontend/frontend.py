@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from emag_rt.core.labels import match_labels
 from emag_rt.errors import SettingsError
 from emag_rt.frontend.bad_channels import BadChannelMonitor, BadChannelRules, fill_matrix
+from emag_rt.frontend.compiled import NativeFilter, make_native
 from emag_rt.frontend.filters import CausalFilter
 from emag_rt.frontend.units import unit_to_uv
 
@@ -86,10 +88,12 @@ class FrontEnd:
         self._gains = None if (gains == 1.0).all() else gains
         self._filter = CausalFilter(settings.sos, len(columns))
         self._monitor = None
+        self._native: NativeFilter | None = None
         if settings.covariance is not None:
             self._monitor = BadChannelMonitor(
                 settings.covariance, settings.sfreq, settings.bad_rules
             )
+            self._native = make_native(self._filter, self._monitor, self.n_inputs, columns, gains)
         self.reset()
 
     def reset(self) -> None:
@@ -102,9 +106,37 @@ class FrontEnd:
     @property
     def bad(self) -> tuple[str, ...]:
         """LD channels that are bad now, and filled from the others."""
-        if self._monitor is None:
+        self.settle()
+        if self._monitor is None or not self._monitor.bad.any():
             return ()
         return tuple(self.settings.labels[i] for i in np.flatnonzero(self._monitor.bad))
+
+    def settle(self) -> None:
+        """Judge the channels if it is time to, instead of when the next sample comes."""
+        if self._monitor is not None and self._monitor.judge():
+            self._refill(self._monitor)
+
+    def plain(self, n_times: int) -> NativeFilter | None:
+        """The compiled filter, if that is all that so many samples need if they are good.
+
+        For engines that filter and render in one call, with :meth:`took` after it.
+        """
+        monitor = self._monitor
+        if monitor is None or self._fill is not None or not self._filter.all_started:
+            return None
+        self.settle()
+        return self._native if n_times <= monitor.room and self._fill is None else None
+
+    def took(self, n_times: int) -> None:
+        """Samples went through the compiled filter."""
+        assert self._monitor is not None
+        self._monitor.filled += n_times
+
+    @property
+    def newest(self) -> FloatArray:
+        """The newest filtered sample since the last verdict, shape (1, n_ld)."""
+        assert self._monitor is not None
+        return self._monitor.filtered[self._monitor.filled - 1 : self._monitor.filled]
 
     def process(self, chunk: ArrayLike) -> FloatArray:
         """Take in a chunk.
@@ -124,29 +156,39 @@ class FrontEnd:
         SettingsError
             If the chunk does not have one column for each input channel.
         """
-        raw = np.asarray(chunk, dtype=np.float64)
+        raw = np.asarray(chunk)
         if raw.ndim != 2 or raw.shape[1] != self.n_inputs:
             raise SettingsError(
                 f"chunk must have shape (n_times, {self.n_inputs}), got {raw.shape}."
             )
-        if self._columns is not None:
-            raw = raw[:, self._columns]
-        if self._gains is not None:
-            raw = raw * self._gains
         monitor = self._monitor
         if monitor is None or not len(raw):
-            return self._filter.process(raw)
+            return self._filter.process(self._select(raw))
+        self.settle()
         if len(raw) <= monitor.room:
             return self._piece(raw, monitor)
         # Verdicts fall at the ends of blocks counted in samples, so chunks are cut there.
         pieces, start = [], 0
         while start < len(raw):
+            self.settle()
             stop = start + monitor.room
             pieces.append(self._piece(raw[start:stop], monitor))
             start = stop
         return np.concatenate(pieces)
 
-    def _piece(self, raw: FloatArray, monitor: BadChannelMonitor) -> FloatArray:
+    def _select(self, chunk: NDArray[Any]) -> FloatArray:
+        """LD channels in µV."""
+        raw = chunk.astype(np.float64, copy=False)
+        if self._columns is not None:
+            raw = raw[:, self._columns]
+        return raw if self._gains is None else raw * self._gains
+
+    def _piece(self, chunk: NDArray[Any], monitor: BadChannelMonitor) -> FloatArray:
+        if self._native is not None and self._filter.all_started:
+            filtered = self._native.process(chunk)
+            if filtered is not None:
+                return self._filled(filtered, monitor)
+        raw = self._select(chunk)
         rail_uv = self.settings.bad_rules.rail_uv
         # One pass finds NaN, infinity and rails alike.
         if np.abs(raw).max() <= rail_uv:
@@ -166,13 +208,15 @@ class FrontEnd:
     def _run(self, raw: FloatArray, monitor: BadChannelMonitor) -> FloatArray:
         """Samples with one set of bad channels throughout."""
         filtered = self._filter.process(raw)
-        out = filtered
-        if self._fill is not None:
-            bad = monitor.bad
-            out = filtered.copy()
-            out[:, bad] = filtered[:, ~bad] @ self._fill.T
-        if monitor.add(raw, filtered):
-            self._refill(monitor)
+        monitor.add(raw, filtered)
+        return self._filled(filtered, monitor)
+
+    def _filled(self, filtered: FloatArray, monitor: BadChannelMonitor) -> FloatArray:
+        if self._fill is None:
+            return filtered
+        bad = monitor.bad
+        out = filtered.copy()
+        out[:, bad] = filtered[:, ~bad] @ self._fill.T
         return out
 
     def _refill(self, monitor: BadChannelMonitor) -> None:

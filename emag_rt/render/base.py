@@ -70,6 +70,10 @@ class Renderer(Protocol):
         """Forget the context: the next sample starts from silence."""
         ...
 
+    def prepare(self) -> None:
+        """Do now what the next sample would else wait for; numbers stay the same."""
+        ...
+
 
 class History:
     """The newest rows of a stream behind each other in memory, with context in front.

@@ -58,6 +58,9 @@ class DirectRenderer:
             self._units(x / self._plan.model.scale_uv, len(ld))
         self._position += len(ld)
 
+    def prepare(self) -> None:
+        """There is nothing to do ahead."""
+
     def push(self, ld: FloatArray) -> NDArray[np.float32]:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
         if len(ld) == 0:

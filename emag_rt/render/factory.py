@@ -11,7 +11,7 @@ from emag_rt.errors import EngineError
 from emag_rt.render.base import Renderer, RenderPlan
 
 log = logging.getLogger(__name__)
-ENGINES = ("onnx", "packed", "direct")
+ENGINES = ("native", "onnx", "packed", "direct")
 CHOICES = ("auto", *ENGINES)
 _TRIALS = 30
 _TRIAL_S = 0.2
@@ -22,8 +22,8 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
 
     Parameters
     ----------
-    engine : {"auto", "onnx", "packed", "direct"}
-        Which engine; ``auto`` times one sample on ``onnx`` and ``packed``, and takes the quicker.
+    engine : {"auto", "native", "onnx", "packed", "direct"}
+        Which engine; ``auto`` times one sample on those that start, and takes the quickest.
     plan : RenderPlan
         What to render.
     require_gpu : bool
@@ -47,6 +47,10 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
         return OnnxRenderer(plan, require_gpu)
     if require_gpu:
         raise EngineError(f"--require-gpu needs --engine onnx or auto, got {engine!r}.")
+    if engine == "native":
+        from emag_rt.render.native import NativeRenderer
+
+        return NativeRenderer(plan)
     if engine == "packed":
         from emag_rt.render.packed import PackedRenderer
 
@@ -59,15 +63,15 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
 
 
 def _quickest(plan: RenderPlan) -> Renderer:
-    """The quicker engine for live work, where a chunk is a sample or a few."""
+    """The quickest engine for live work, where a chunk is a sample or a few."""
     took: dict[str, float] = {}
     ready: dict[str, Renderer] = {}
-    for name in ("packed", "onnx"):
+    for name in ("native", "packed", "onnx"):
         try:
             ready[name] = make_renderer(name, plan)
             took[name] = _seconds_a_sample(ready[name], plan.operator.n_ld)
         except (EngineError, ImportError) as error:
-            log.warning("engine %s cannot be used here: %s", name, error)
+            log.info("engine %s cannot be used here: %s", name, error)
     if not took:
         raise EngineError("engine auto: no engine could start; the log says why.")
     best = min(took, key=lambda name: took[name])

@@ -155,6 +155,9 @@ class OnnxRenderer:
         self._history.append(ld)
         self._position += len(ld)
 
+    def prepare(self) -> None:
+        """There is nothing to do ahead."""
+
     def push(self, ld: FloatArray) -> NDArray[np.float32]:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
         if len(ld) <= _BLOCK:

@@ -62,6 +62,9 @@ class PackedRenderer:
             self._units(x, len(ld))
         self._position += len(ld)
 
+    def prepare(self) -> None:
+        """There is nothing to do ahead."""
+
     def push(self, ld: FloatArray) -> Float32:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
         if len(ld) <= _BLOCK:

@@ -1,6 +1,8 @@
 """The serving loop on scripted streams and a clock that moves only when told: no waiting."""
 
+import gc
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -332,3 +334,39 @@ def test_a_lookup_that_goes_unanswered_does_not_end_the_run(monkeypatch):
     assert bench.counters.recovered == 1
     assert bench.events("unverified")
     np.testing.assert_allclose(bench.sink.timestamps, stamps_of(700), atol=1e-9)
+
+
+def test_no_step_leaves_anything_behind():
+    """The collector is off while serving: what a step allocates must be gone after it."""
+    bench = Bench([])
+    ld = ld_signal(1).astype(np.float32)
+    stamps = np.zeros(1)
+
+    class Endless:
+        format = AMP
+        n = 0
+
+        def pull(self, _timeout_s):
+            self.n += 1
+            stamps[0] = 1000.0 + self.n / SFREQ
+            bench.clock.advance_to(stamps[0])
+            return ld, stamps
+
+    class Nowhere:
+        def push(self, samples, timestamps):
+            assert samples.shape == (1, len(bench.upsampler.labels))
+
+    server = Server(bench.upsampler, Endless(), Nowhere(), bench.clock)
+    for _ in range(500):
+        server.step(0.0)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sys.getallocatedblocks()
+        for _ in range(4000):
+            server.step(0.0)
+        grown = sys.getallocatedblocks() - before
+    finally:
+        gc.enable()
+    assert server.counters.samples_out == 4500
+    assert grown < 400, "blocks left by 4000 steps"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from emag_rt.core.folding import fold
 from emag_rt.errors import EngineError
+from emag_rt.native import why_not
 from emag_rt.render import ENGINES, RenderPlan, factory, make_renderer
 from emag_rt.render.base import History
 from tests.factories import ld_signal, on_sphere, prop, random_cuts, random_model, relative
@@ -35,6 +36,24 @@ def plan_for(model, seed=0, n_out=7, measured=((1, 4), (5, 0))):
     return RenderPlan(model, fold(model, positions), positions, tuple(measured))
 
 
+def start(engine, plan):
+    """A renderer; skips what ``native`` says it leaves to ``packed``, and where it is absent."""
+    if engine == "native" and not native_takes(plan.model):
+        with pytest.raises(EngineError, match="--engine packed"):
+            make_renderer(engine, plan)
+        pytest.skip("left to packed")
+    return make_renderer(engine, plan)
+
+
+def native_takes(model):
+    hidden = model.drive.hidden
+    return not why_not() and model.anchor == "stream" and (hidden is None or bool(hidden.blocks))
+
+
+def engines(plan):
+    return [name for name in ENGINES if name != "native" or native_takes(plan.model)]
+
+
 def push_all(renderer, ld, cuts=None):
     cuts = [slice(None)] if cuts is None else cuts
     return np.concatenate([renderer.push(ld[cut]).copy() for cut in cuts])
@@ -48,7 +67,7 @@ def test_engines_agree_in_any_chunks(options, n_cuts):
     ld = ld_signal(90, seed=options["seed"])
     oracle = push_all(make_renderer("direct", plan), ld)
     assert oracle.dtype == np.float32
-    for engine in ENGINES:
+    for engine in engines(plan):
         found = push_all(make_renderer(engine, plan), ld, random_cuts(rng, 90, n_cuts))
         assert found.dtype == np.float32
         assert found.shape == (90, 7)
@@ -60,7 +79,7 @@ def test_sample_by_sample_equals_whole(options):
     plan = plan_for(random_model(3, **options))
     ld = ld_signal(40)
     oracle = push_all(make_renderer("direct", plan), ld)
-    for engine in ENGINES:
+    for engine in engines(plan):
         one_by_one = [slice(i, i + 1) for i in range(40)]
         found = push_all(make_renderer(engine, plan), ld, one_by_one)
         assert relative(found, oracle) < 1e-5, engine
@@ -71,26 +90,28 @@ def test_sample_by_sample_equals_whole(options):
 def test_measured_rows_are_the_input_delayed(engine, look_ahead):
     plan = plan_for(random_model(4, look_ahead=look_ahead))
     ld = ld_signal(50)
-    found = push_all(make_renderer(engine, plan), ld)
+    found = push_all(start(engine, plan), ld)
     delayed = np.vstack([np.zeros((look_ahead, 8)), ld])[:50].astype(np.float32)
     np.testing.assert_array_equal(found[:, 1], delayed[:, 4])
     np.testing.assert_array_equal(found[:, 5], delayed[:, 0])
     unmeasured = plan_for(random_model(4, look_ahead=look_ahead), measured=())
-    rendered = push_all(make_renderer(engine, unmeasured), ld)
+    rendered = push_all(start(engine, unmeasured), ld)
     others = [0, 2, 3, 4, 6]
     np.testing.assert_allclose(rendered[:, others], found[:, others], rtol=1e-6, atol=1e-5)
     assert np.abs(rendered[:, 1] - found[:, 1]).max() > 1.0
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("anchor", ["stream", "window"])
-def test_common_signal_passes_through(engine, anchor):
+@pytest.mark.parametrize(
+    ("anchor", "hidden"), [("stream", "gelu"), ("stream", "dilated"), ("window", "gelu")]
+)
+def test_common_signal_passes_through(engine, anchor, hidden):
     """The reference of the input is that of the output."""
-    plan = plan_for(random_model(5, anchor=anchor, hidden="gelu"))
+    plan = plan_for(random_model(5, anchor=anchor, hidden=hidden))
     ld = ld_signal(30)
     common = 40.0 * np.random.default_rng(1).normal(size=(30, 1))
-    plain = push_all(make_renderer(engine, plan), ld)
-    shifted = push_all(make_renderer(engine, plan), ld + common)
+    plain = push_all(start(engine, plan), ld)
+    shifted = push_all(start(engine, plan), ld + common)
     np.testing.assert_allclose(shifted - plain, np.tile(common, (1, 7)), atol=1e-3)
 
 
@@ -102,8 +123,8 @@ def test_advance_keeps_the_state_in_step(engine, anchor, look_ahead, hidden):
     model = random_model(6, anchor=anchor, look_ahead=look_ahead, hidden=hidden)
     plan = plan_for(model)
     ld = ld_signal(60)
-    whole = push_all(make_renderer(engine, plan), ld)
-    renderer = make_renderer(engine, plan)
+    whole = push_all(start(engine, plan), ld)
+    renderer = start(engine, plan)
     renderer.push(ld[:20])
     renderer.advance(ld[20:33])
     np.testing.assert_allclose(renderer.push(ld[33:]), whole[33:], rtol=1e-5, atol=1e-3)
@@ -114,7 +135,7 @@ def test_advance_keeps_the_state_in_step(engine, anchor, look_ahead, hidden):
 def test_reset_starts_anew_and_empty_chunks_are_harmless(engine, anchor, hidden):
     plan = plan_for(random_model(7, anchor=anchor, hidden=hidden, look_ahead=2))
     ld = ld_signal(40)
-    renderer = make_renderer(engine, plan)
+    renderer = start(engine, plan)
     first = renderer.push(ld).copy()
     empty = renderer.push(ld[:0])
     assert empty.shape == (0, 7)
@@ -148,33 +169,32 @@ def test_history_keeps_its_context_through_growth_and_wrap():
 
 def test_unknown_engines_are_refused():
     plan = plan_for(random_model())
-    with pytest.raises(EngineError, match="onnx, packed, direct"):
+    with pytest.raises(EngineError, match="native, onnx, packed, direct"):
         make_renderer("torch", plan)
     with pytest.raises(EngineError, match="--engine onnx"):
         make_renderer("packed", plan, require_gpu=True)
 
 
-def test_auto_takes_the_engine_that_is_quicker_here(monkeypatch):
+def test_auto_takes_the_engine_that_is_quickest_here(monkeypatch):
     plan = plan_for(random_model(8, hidden="dilated"))
     ld = ld_signal(40)
     wanted = push_all(make_renderer("packed", plan), ld)
-    slow = {"packed": 0.0, "onnx-cpu": 1.0}
-    for favoured in ("packed", "onnx-cpu"):
+    names = ["packed", "onnx-cpu", *(["native"] if native_takes(plan.model) else [])]
+    for favoured in names:
         with monkeypatch.context() as patch:
-            seconds = {
-                name: slow[name] if favoured == "packed" else 1 - slow[name] for name in slow
-            }
-            patch.setattr(factory, "_seconds_a_sample", lambda r, _, s=seconds: s[r.name])
+            patch.setattr(factory, "_seconds_a_sample", lambda r, _, f=favoured: r.name != f)
             assert make_renderer("auto", plan).name == favoured
     found = make_renderer("auto", plan)
-    assert found.name in ("packed", "onnx-cpu", "onnx-cuda")
+    assert found.name in (*names, "onnx-cuda")
     assert relative(push_all(found, ld), wanted) < 1e-5  # timing left no trace
 
 
-def test_auto_goes_on_without_an_engine_that_cannot_start(monkeypatch, caplog):
-    def broken(plan, require_gpu=False):
+def test_auto_goes_on_without_engines_that_cannot_start(monkeypatch, caplog):
+    def broken(*_):
         raise EngineError("no runtime")
 
     monkeypatch.setattr("emag_rt.render.onnx_engine.OnnxRenderer", broken)
-    assert make_renderer("auto", plan_for(random_model(8))).name == "packed"
-    assert "no runtime" in caplog.text
+    monkeypatch.setattr("emag_rt.render.native.NativeField", broken)
+    with caplog.at_level("INFO"):
+        assert make_renderer("auto", plan_for(random_model(8))).name == "packed"
+    assert caplog.text.count("no runtime") == 2

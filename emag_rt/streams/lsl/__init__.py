@@ -4,7 +4,7 @@ Only :mod:`emag_rt.streams.lsl.library` imports pylsl, and translates its errors
 """
 
 from emag_rt.streams.lsl.discovery import FoundStream, find_stream, list_streams
-from emag_rt.streams.lsl.library import configure, library_versions, local_clock
+from emag_rt.streams.lsl.library import configure, library_versions, local_clock, quick_clock
 from emag_rt.streams.lsl.sink import LslMarkerSink, LslSink
 from emag_rt.streams.lsl.source import LslSource
 from emag_rt.streams.metadata import OutletSpec
@@ -22,4 +22,5 @@ __all__ = [
     "library_versions",
     "list_streams",
     "local_clock",
+    "quick_clock",
 ]

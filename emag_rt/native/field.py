@@ -1,0 +1,247 @@
+"""A folded field for the compiled library."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.core.activation import activate
+from emag_rt.core.dilated import DilatedBlock
+from emag_rt.core.drive import dense
+from emag_rt.core.folding import PackedHidden, PackedOperator
+from emag_rt.core.lag_levels import LagLevels, lag_levels
+from emag_rt.errors import EngineError
+from emag_rt.native.library import (
+    BLOCK,
+    Dilated,
+    FieldStruct,
+    Memory,
+    Ring,
+    Segment,
+    load,
+    padded,
+)
+
+Float32 = NDArray[np.float32]
+FloatArray = NDArray[np.float64]
+_WIDEST = 4096  # channels of the buffer on the library's stack
+# Rings take times from here on, so that looking back never reaches a negative one.
+_FIRST_TIME = 1 << 32
+
+
+class NativeField:
+    """Renders a folded ``stream`` field, with the state in arrays that the library writes to.
+
+    Parameters
+    ----------
+    operator : PackedOperator
+        The folded field.
+    measured : sequence of (int, int)
+        Output rows that are passed through, with their LD column.
+
+    Attributes
+    ----------
+    n_out : int
+        Rendered channels.
+    address : int
+        Of the structure that the library works on.
+    alone : bool
+        Whether the last sample came alone, so that the next one is worth preparing for.
+
+    Raises
+    ------
+    EngineError
+        If the library is not there, or does not know fields of this kind.
+    """
+
+    def __init__(self, operator: PackedOperator, measured: Sequence[tuple[int, int]]) -> None:
+        lib = load()
+        if isinstance(lib, str):
+            raise EngineError(f"engine native: {lib}; or use --engine packed.")
+        _check(operator)
+        self._lib = lib
+        self._operator = operator
+        self.n_out = operator.n_out
+        self._memory = Memory()
+        self._rings: list[tuple[NDArray[np.float32], NDArray[np.floating]]] = []
+        self._struct = FieldStruct()
+        self._describe(operator, measured)
+        by_tap = operator.weights[0].reshape(operator.n_out, len(operator.taps), operator.n_ld)
+        self._linear(operator, lag_levels(operator.taps, np.linalg.norm(by_tap, axis=(0, 2))))
+        if operator.hidden is not None:
+            self._hidden(operator.hidden)
+        self._scratch()
+        self.address = ctypes.addressof(self._struct)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the context: the next sample starts from silence."""
+        for rows, silence in self._rings:
+            rows[...] = silence
+        self._delay[...] = 0.0
+        self.alone = False
+        self._struct.time = _FIRST_TIME
+        self._struct.is_prepared = 0
+
+    def render(self, ld: FloatArray) -> Float32:
+        """Render: filtered LD (n_times, n_ld) in µV to (n_times, n_out) float32, µV."""
+        ld = np.ascontiguousarray(ld, dtype=np.float64)
+        hd = np.empty((len(ld), self._operator.n_out), dtype=np.float32)
+        self._lib.emag_render(self.address, ld.ctypes.data, len(ld), hd.ctypes.data)
+        self.alone = len(ld) == 1
+        return hd
+
+    def advance(self, ld: FloatArray) -> None:
+        """Take samples into the context without rendering them."""
+        ld = np.ascontiguousarray(ld, dtype=np.float64)
+        self._lib.emag_render(self.address, ld.ctypes.data, len(ld), None)
+
+    def prepare(self) -> None:
+        """Do now all of the next sample's work that does not need it.
+
+        Only where the last one came alone: blocks of samples have no use for it.
+        """
+        if self.alone:
+            self._lib.emag_prepare(self.address)
+
+    def _describe(self, op: PackedOperator, measured: Sequence[tuple[int, int]]) -> None:
+        f, memory = self._struct, self._memory
+        f.n_ld, f.n_in = op.n_ld, padded(op.n_ld)
+        f.n_out, f.width_out = op.n_out, padded(op.n_out)
+        f.look_ahead = op.look_ahead
+        f.n_measured = len(measured)
+        f.rows = _at(memory.array([row for row, _ in measured], np.int64))
+        f.columns = _at(memory.array([column for _, column in measured], np.int64))
+        self._delay = memory.zeros((op.look_ahead + BLOCK, op.n_ld + 1), np.float64)
+        f.delay = _at(self._delay)
+
+    def _linear(self, op: PackedOperator, lags: LagLevels) -> None:
+        f, memory = self._struct, self._memory
+        f.n_taps, f.n_levels, f.n_smooth = len(op.taps), lags.n_levels, len(lags.smooth)
+        f.smooth = _at(memory.array(lags.smooth, np.float32))
+        depths = [lags.depth(level) for level in range(lags.n_levels)]
+        if op.hidden is not None:  # the networks' encoder looks at the stream itself
+            depths[0] = max(depths[0], op.hidden.taps.shape[1])
+        f.levels = memory.structures([self._ring(depth, f.n_in) for depth in depths])
+        f.n_segments = len(lags.segments)
+        f.segments = memory.structures(
+            [
+                Segment(
+                    part.first,
+                    part.stride,
+                    part.taps.shape[1],
+                    _at(memory.array(part.taps, np.float32)),
+                    f.levels + part.level * ctypes.sizeof(Ring),
+                )
+                for part in lags.segments
+            ]
+        )
+        weights = memory.zeros((f.n_taps, f.n_in, f.width_out))
+        by_tap = op.weights[0].T.reshape(f.n_taps, op.n_ld, op.n_out)
+        weights[:, : op.n_ld, : op.n_out] = by_tap
+        now = memory.zeros((f.n_in, f.width_out))
+        now[: op.n_ld, : op.n_out] = np.tensordot(lags.segments[0].taps[:, 0], by_tap, axes=(0, 0))
+        bias = memory.zeros((f.width_out,))
+        bias[: op.n_out] = op.bias[0]
+        f.weights, f.now, f.bias = _at(weights), _at(now), _at(bias)
+
+    def _hidden(self, hidden: PackedHidden) -> None:
+        f, memory = self._struct, self._memory
+        n_nets, n_units, _ = hidden.blocks[0].weight.shape
+        f.n_nets, f.n_units, f.relu = n_nets, padded(n_units), hidden.activation == "relu"
+        f.width, f.n_blocks = f.n_nets * f.n_units, len(hidden.blocks)
+        f.n_encoder, f.n_encoder_lags = hidden.taps.shape
+        f.encoder = _at(memory.array(hidden.taps, np.float32))
+        weight, bias = hidden.layers[0]
+        n_ld = self._operator.n_ld
+        first = memory.zeros((f.n_encoder, f.n_in, f.n_nets, f.n_units))
+        by_tap = weight.T.reshape(f.n_encoder, n_ld, n_nets, n_units)
+        first[:, :n_ld, :, :n_units] = by_tap
+        f.first, f.first_bias = _at(first), _at(self._by_net(bias, n_nets))
+        units = dense(np.zeros((1, weight.shape[1])), weight, bias)
+        parts = []
+        for block in hidden.blocks:
+            parts.append(self._block(block, units[0]))
+            context = np.repeat(units, block.dilation + 1, axis=0)
+            units = block.run(context, hidden.activation)
+        f.blocks = memory.structures(parts)
+        self._readout(hidden, activate(hidden.activation, units)[0])
+
+    def _readout(self, hidden: PackedHidden, silence: FloatArray) -> None:
+        f, memory = self._struct, self._memory
+        n_nets, n_units, _ = hidden.blocks[0].weight.shape
+        taps, weights = hidden.out_taps, hidden.weights[0]
+        if taps.shape == (1, 1):
+            weights = weights * taps[0, 0]
+        else:
+            f.n_read, f.n_read_lags = taps.shape
+            f.read_taps = _at(memory.array(taps, np.float32))
+            f.units = self._ring(f.n_read_lags, f.width, self._by_net(silence, n_nets))
+        n_taps = max(f.n_read, 1)
+        readout = memory.zeros((n_taps, n_nets, f.n_units, f.width_out))
+        by_unit = weights.T.reshape(n_taps, n_nets, n_units, len(weights))
+        readout[:, :, :n_units, : len(weights)] = by_unit
+        f.readout = _at(readout)
+
+    def _block(self, block: DilatedBlock, silence: FloatArray) -> Dilated:
+        n_nets, n_units, _ = block.weight.shape
+        size = (n_nets, padded(n_units), padded(n_units))
+        old, now, mix = (self._memory.zeros(size) for _ in range(3))
+        old[:, :n_units, :n_units] = block.weight[:, :, :n_units].swapaxes(1, 2)
+        now[:, :n_units, :n_units] = block.weight[:, :, n_units:].swapaxes(1, 2)
+        mix[:, :n_units, :n_units] = block.mix.swapaxes(1, 2)
+        prepared = self._memory.zeros((self._struct.width,))
+        rows = self._ring(block.dilation + 1, self._struct.width, self._by_net(silence, n_nets))
+        return Dilated(
+            block.dilation,
+            _at(old),
+            _at(now),
+            _at(self._by_net(block.bias, n_nets)),
+            _at(mix),
+            _at(self._by_net(block.mix_bias, n_nets)),
+            _at(prepared),
+            rows,
+        )
+
+    def _by_net(self, values: NDArray[np.floating], n_nets: int) -> Float32:
+        """Units of every network padded to whole vectors, shape (width,)."""
+        wide = self._memory.zeros((n_nets, self._struct.n_units))
+        wide[:, : len(values) // n_nets] = values.reshape(n_nets, -1)
+        return wide.reshape(-1)
+
+    def _ring(self, n_context: int, width: int, silence: Float32 | None = None) -> Ring:
+        size = n_context + BLOCK
+        rows = self._memory.zeros((2 * size, width))
+        self._rings.append((rows, np.zeros(width) if silence is None else silence))
+        return Ring(_at(rows), size, width)
+
+    def _scratch(self) -> None:
+        f = self._struct
+        sizes = {
+            "x": BLOCK * f.n_in,
+            "z": BLOCK * max(f.n_taps * f.n_in, f.n_encoder * f.n_in, f.n_read * f.width),
+            "h": BLOCK * f.width,
+            "inner": BLOCK * f.width,
+            "out": BLOCK * f.width_out,
+            "prepared": f.width_out,
+        }
+        for name, size in sizes.items():
+            setattr(f, name, _at(self._memory.zeros((size,))))
+
+
+def _at(values: NDArray[np.generic]) -> int:
+    return int(values.ctypes.data)
+
+
+def _check(op: PackedOperator) -> None:
+    """Only what serving meets: the ``stream`` anchor, and networks with memory."""
+    hidden = op.hidden
+    known = op.n_positions == 1 and (hidden is None or bool(hidden.blocks))
+    if not known or op.n_ld > _WIDEST:
+        raise EngineError(
+            "engine native: renders stream fields whose networks have dilated blocks or none, "
+            f"up to {_WIDEST} LD channels; this one is another. Use --engine packed."
+        )

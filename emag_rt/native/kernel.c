@@ -1,0 +1,418 @@
+/* The hot path of serving: front end and folded field, one sample or a block at a time.
+ *
+ * NumPy costs about a microsecond a call when its code is in the caches, and several times that
+ * after the sleep between two samples of a live stream. These functions do the same sums as
+ * emag_rt.frontend.filters, emag_rt.render.packed and emag_rt.render.hidden, which stay the
+ * reference and the fallback. All memory belongs to NumPy arrays of the caller; nothing is
+ * allocated here. Structures are mirrored in emag_rt/native/library.py.
+ *
+ * Rows of channels or units are float32, padded with zeros to whole vectors.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES 16
+#define BLOCK 32 /* samples that are worked on together */
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
+
+#define INLINE static inline __attribute__((always_inline))
+/* The widest x86-64 level that this machine has: 4 (AVX-512), 3 (AVX2, FMA) or 1. */
+int64_t emag_cpu_level(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+        return 4;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 3;
+#endif
+    return 1;
+}
+
+INLINE vec load(const float *p) {
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+INLINE void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
+
+INLINE vec spread(float x) { return x - (vec){0}; }
+
+/* ---- matrix product ------------------------------------------------------------------- */
+
+/* c (m, v vectors) += a (m, k) b (k, v vectors); strides in floats, m and v small constants. */
+INLINE void tile(int m, int v, int64_t k, const float *a, int64_t lda, const float *b,
+                 int64_t ldb, float *c, int64_t ldc) {
+    vec sum[8][4];
+#pragma GCC unroll 8
+    for (int i = 0; i < m; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < v; j++) sum[i][j] = load(c + i * ldc + j * LANES);
+    for (int64_t l = 0; l < k; l++) {
+        vec row[4];
+#pragma GCC unroll 4
+        for (int j = 0; j < v; j++) row[j] = load(b + l * ldb + j * LANES);
+#pragma GCC unroll 8
+        for (int i = 0; i < m; i++) {
+            vec x = spread(a[i * lda + l]);
+#pragma GCC unroll 4
+            for (int j = 0; j < v; j++) sum[i][j] += x * row[j];
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < m; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < v; j++) store(c + i * ldc + j * LANES, sum[i][j]);
+}
+
+INLINE void columns_of_tiles(int m, int64_t k, int64_t n, const float *a, int64_t lda,
+                             const float *b, int64_t ldb, float *c, int64_t ldc) {
+    int64_t j = 0;
+    if (m == 1)
+        for (; j + 4 * LANES <= n; j += 4 * LANES)
+            tile(m, 4, k, a, lda, b + j, ldb, c + j, ldc);
+    for (; j + 2 * LANES <= n; j += 2 * LANES) tile(m, 2, k, a, lda, b + j, ldb, c + j, ldc);
+    for (; j < n; j += LANES) tile(m, 1, k, a, lda, b + j, ldb, c + j, ldc);
+}
+
+/* c (m, n) += a (m, k) b (k, n); n whole vectors; ldb may be negative: rows back in time.
+ * Not inlined: its code should be in the cache once. */
+static __attribute__((noinline)) void add_product(int64_t m, int64_t k, int64_t n, const float *a, int64_t lda,
+                        const float *b, int64_t ldb, float *c, int64_t ldc) {
+    int64_t i = 0;
+    for (; i + 8 <= m; i += 8)
+        columns_of_tiles(8, k, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+    for (; i + 4 <= m; i += 4)
+        columns_of_tiles(4, k, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+    for (; i + 2 <= m; i += 2)
+        columns_of_tiles(2, k, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+    for (; i < m; i++) columns_of_tiles(1, k, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+}
+
+/* ---- activations ---------------------------------------------------------------------- */
+
+/* erf(u) = u P(u^2) / Q(u^2) on |u| <= 4, where float32 reaches 1: least squares reweighted
+ * towards equal relative errors, 2.5e-8 at most before rounding. */
+INLINE vec gelu(vec x) {
+    const vec top = spread(4.0f), root = spread(0.70710678f);
+    vec u = x * root;
+    u = (vec)(((ivec)u & (ivec)(u < top)) | ((ivec)top & (ivec)(u >= top)));
+    u = (vec)(((ivec)u & (ivec)(u > -top)) | ((ivec)(-top) & (ivec)(u <= -top)));
+    vec s = u * u;
+    vec p = spread(1.986779619e-06f);
+    p = p * s + 2.845674239e-04f;
+    p = p * s + 3.883392535e-03f;
+    p = p * s + 5.310189681e-02f;
+    p = p * s + 1.935461297e-01f;
+    p = p * s + 1.128379139e+00f;
+    vec q = spread(3.742022687e-05f);
+    q = q * s + 1.185583728e-03f;
+    q = q * s + 1.520734794e-02f;
+    q = q * s + 1.153504501e-01f;
+    q = q * s + 5.048583469e-01f;
+    q = q * s + 1.0f;
+    return 0.5f * x * (1.0f + u * p / q);
+}
+
+INLINE void activate(int64_t relu, float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec v = load(x + i);
+        if (relu)
+            v = (vec)((ivec)v & (ivec)(v > spread(0.0f)));
+        else
+            v = gelu(v);
+        store(x + i, v);
+    }
+}
+
+/* ---- rings ---------------------------------------------------------------------------- */
+
+/* Rows of a stream, each written twice, `size` rows apart: any `size` newest ones are
+ * contiguous, and nothing is ever moved. */
+typedef struct {
+    float *rows;
+    int64_t size, width;
+} ring;
+
+INLINE float *row_at(const ring *r, int64_t time) {
+    return r->rows + (time % r->size + r->size) * r->width;
+}
+
+INLINE void put(const ring *r, int64_t time, const float *row) {
+    float *at = r->rows + (time % r->size) * r->width;
+    memcpy(at, row, sizeof(float) * r->width);
+    memcpy(at + r->size * r->width, row, sizeof(float) * r->width);
+}
+
+/* ---- front end ------------------------------------------------------------------------ */
+
+typedef struct {
+    int64_t n_inputs, n_ld, n_sections;
+    const int64_t *columns; /* n_ld: input column of each LD channel */
+    const double *gains;    /* n_ld: to microvolts */
+    const double *sections; /* n_sections x 5: b0 b1 b2 a1 a2 */
+    double *state;          /* 2 n_sections x n_ld, transposed direct form II */
+    const double *offset;   /* n_ld: first sample, taken off */
+    double *last;           /* n_ld: newest raw value */
+    double rail;
+} front_end;
+
+/* Filter a chunk. Returns 0, with nothing changed, if a value is not finite or beyond the rail. */
+int64_t emag_filter(const front_end *f, const void *samples, int64_t is_float, int64_t n,
+                           double *raw, double *filtered, double *out) {
+    const int64_t n_ld = f->n_ld;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < n_ld; c++) {
+            int64_t at = i * f->n_inputs + f->columns[c];
+            double v = is_float ? ((const float *)samples)[at] : ((const double *)samples)[at];
+            v *= f->gains[c];
+            if (!(fabs(v) <= f->rail)) return 0;
+            raw[i * n_ld + c] = v;
+        }
+    for (int64_t i = 0; i < n; i++) {
+        double *y = out + i * n_ld;
+        for (int64_t c = 0; c < n_ld; c++) y[c] = raw[i * n_ld + c] - f->offset[c];
+        for (int64_t s = 0; s < f->n_sections; s++) {
+            const double *b = f->sections + 5 * s;
+            double *first = f->state + 2 * s * n_ld, *second = first + n_ld;
+            for (int64_t c = 0; c < n_ld; c++) {
+                double x = y[c], o = b[0] * x + first[c];
+                first[c] = b[1] * x - b[3] * o + second[c];
+                second[c] = b[2] * x - b[4] * o;
+                y[c] = o;
+            }
+        }
+    }
+    if (out != filtered) memcpy(filtered, out, sizeof(double) * n * n_ld);
+    if (n) memcpy(f->last, raw + (n - 1) * n_ld, sizeof(double) * n_ld);
+    return 1;
+}
+
+/* ---- the folded field ----------------------------------------------------------------- */
+
+/* Lags first, first + stride, ... of the LD channels, smoothed to that stride. */
+typedef struct {
+    int64_t first, stride, n_lags;
+    const float *taps; /* n_taps x n_lags */
+    const ring *rows;  /* of the level with that stride */
+} segment;
+
+typedef struct {
+    int64_t dilation;
+    const float *old, *now; /* n_nets x n_units x n_units: inputs by outputs */
+    const float *bias;      /* width */
+    const float *mix;       /* n_nets x n_units x n_units: inputs by outputs */
+    const float *mix_bias;  /* width */
+    float *prepared;        /* width: bias and what `dilation` samples ago adds, for the next one */
+    ring rows;
+} dilated;
+
+typedef struct {
+    int64_t n_ld, n_in, n_out, width_out, n_taps; /* n_in, width_out: padded */
+    int64_t n_segments, n_levels, n_smooth;
+    const segment *segments; /* the first holds lag 0, no other does */
+    const ring *levels;      /* LD channels, smoothed once more from level to level */
+    const float *smooth;     /* n_smooth: from a level to the next, at the finer one's stride */
+    const float *weights; /* n_taps n_in x width_out */
+    const float *now;     /* n_in x width_out: what lag 0 adds */
+    const float *bias;    /* width_out */
+    int64_t n_measured;
+    const int64_t *rows, *columns; /* n_measured: outputs passed through, and their LD channel */
+    int64_t look_ahead;
+    double *delay; /* (look_ahead + BLOCK) x (n_ld + 1): LD channels and their mean */
+    int64_t n_blocks, n_nets, n_units, relu, width;
+    int64_t n_encoder, n_encoder_lags;
+    const float *encoder;    /* n_encoder x n_encoder_lags */
+    const float *first;      /* n_encoder n_in x width */
+    const float *first_bias; /* width */
+    const dilated *blocks;
+    int64_t n_read, n_read_lags; /* n_read 0: the readout takes the units as they are */
+    const float *read_taps;      /* n_read x n_read_lags */
+    ring units;
+    const float *readout; /* max(n_read, 1) width x width_out */
+    float *x;        /* BLOCK x n_in: scratch from here on */
+    float *z;        /* BLOCK x the largest of n_taps n_in, n_encoder n_in and n_read width */
+    float *h, *inner; /* BLOCK x width */
+    float *out;      /* BLOCK x width_out */
+    float *prepared; /* width_out: all but lag 0, for the next sample */
+    int64_t time, is_prepared;
+} field;
+
+/* z (n_taps, n_in) = what the lags see `ahead` samples (0 or 1) after the newest row. */
+INLINE void see_lags(const field *f, int64_t time, int64_t ahead, float *z) {
+    memset(z, 0, sizeof(float) * f->n_taps * f->n_in);
+    for (int64_t j = 0; j < f->n_segments; j++) {
+        const segment *s = f->segments + j;
+        int64_t skip = ahead && j == 0; /* lag 0 has not come yet */
+        const float *newest = row_at(s->rows, time);
+        const float *begin = newest + (ahead - s->first - skip * s->stride) * f->n_in;
+        add_product(f->n_taps, s->n_lags - skip, f->n_in, s->taps + skip, s->n_lags, begin,
+                    -s->stride * f->n_in, z, f->n_in);
+    }
+}
+
+/* Append a row to every level: each smooths the one before it. */
+INLINE void put_levels(const field *f, int64_t time, const float *x) {
+    float smoothed[4096];
+    put(f->levels, time, x);
+    int64_t step = 1;
+    for (int64_t j = 1; j < f->n_levels; j++, step *= 2) {
+        const float *newest = row_at(f->levels + j - 1, time);
+        memset(smoothed, 0, sizeof(float) * f->n_in);
+        add_product(1, f->n_smooth, f->n_in, f->smooth, f->n_smooth, newest, -step * f->n_in,
+                    smoothed, f->n_in);
+        put(f->levels + j, time, smoothed);
+    }
+}
+
+/* One matrix a network: c (m, width) += a (m, width) w, block by block. */
+INLINE void add_by_net(const field *f, int64_t m, const float *a, const float *w, float *c) {
+    const int64_t u = f->n_units;
+    for (int64_t k = 0; k < f->n_nets; k++)
+        add_product(m, u, u, a + k * u, f->width, w + k * u * u, u, c + k * u, f->width);
+}
+
+INLINE void fill_rows(float *rows, int64_t m, const float *row, int64_t width) {
+    for (int64_t i = 0; i < m; i++) memcpy(rows + i * width, row, sizeof(float) * width);
+}
+
+/* Hidden units of m samples, the newest at f->time + m - 1, into f->h. */
+INLINE void run_blocks(const field *f, int64_t m) {
+    const int64_t w = f->width;
+    float *h = f->h, *inner = f->inner;
+    for (int64_t b = 0; b < f->n_blocks; b++) {
+        const dilated *d = f->blocks + b;
+        for (int64_t i = 0; i < m; i++) put(&d->rows, f->time + i, h + i * w);
+        if (m == 1 && f->is_prepared)
+            memcpy(inner, d->prepared, sizeof(float) * w);
+        else {
+            fill_rows(inner, m, d->bias, w);
+            const float *newest = row_at(&d->rows, f->time + m - 1);
+            add_by_net(f, m, newest - (m - 1 + d->dilation) * w, d->old, inner);
+        }
+        add_by_net(f, m, h, d->now, inner);
+        activate(f->relu, inner, m * w);
+        for (int64_t i = 0; i < m; i++)
+            for (int64_t k = 0; k < w; k += LANES)
+                store(h + i * w + k, load(h + i * w + k) + load(d->mix_bias + k));
+        add_by_net(f, m, inner, d->mix, h);
+    }
+    activate(f->relu, h, m * w);
+    if (f->n_read)
+        for (int64_t i = 0; i < m; i++) put(&f->units, f->time + i, h + i * w);
+}
+
+INLINE void run_hidden(const field *f, int64_t m) {
+    fill_rows(f->h, m, f->first_bias, f->width);
+    const int64_t n_z = f->n_encoder * f->n_in;
+    for (int64_t i = 0; i < m; i++) {
+        memset(f->z, 0, sizeof(float) * n_z);
+        add_product(f->n_encoder, f->n_encoder_lags, f->n_in, f->encoder, f->n_encoder_lags,
+                    row_at(f->levels, f->time + i), -f->n_in, f->z, f->n_in);
+        add_product(1, n_z, f->width, f->z, n_z, f->first, f->width, f->h + i * f->width,
+                    f->width);
+    }
+    run_blocks(f, m);
+}
+
+/* Add to f->out what m samples' units in f->h are read out as. */
+INLINE void read_out(const field *f, int64_t m) {
+    const float *units = f->h;
+    int64_t n = f->width;
+    if (f->n_read) {
+        n *= f->n_read;
+        memset(f->z, 0, sizeof(float) * m * n);
+        for (int64_t i = 0; i < m; i++) {
+            add_product(f->n_read, f->n_read_lags, f->width, f->read_taps, f->n_read_lags,
+                        row_at(&f->units, f->time + i), -f->width, f->z + i * n, f->width);
+        }
+        units = f->z;
+    }
+    add_product(m, n, f->width_out, units, n, f->readout, f->width_out, f->out, f->width_out);
+}
+
+INLINE void prepare(field *f) {
+    const int64_t newest = f->time - 1;
+    see_lags(f, newest, 1, f->z);
+    memcpy(f->prepared, f->bias, sizeof(float) * f->width_out);
+    const int64_t n_z = f->n_taps * f->n_in;
+    add_product(1, n_z, f->width_out, f->z, n_z, f->weights, f->width_out, f->prepared,
+                f->width_out);
+    for (int64_t b = 0; b < f->n_blocks; b++) {
+        const dilated *d = f->blocks + b;
+        memcpy(d->prepared, d->bias, sizeof(float) * f->width);
+        add_by_net(f, 1, row_at(&d->rows, newest) + (1 - d->dilation) * f->width, d->old,
+                   d->prepared);
+    }
+    f->is_prepared = 1;
+}
+
+/* Do now what the next sample, come alone, would otherwise wait for. */
+void emag_prepare(field *f) {
+    if (!f->is_prepared) prepare(f);
+}
+
+INLINE void linear(const field *f, int64_t m) {
+    if (m == 1) {
+        memcpy(f->out, f->prepared, sizeof(float) * f->width_out);
+        add_product(1, f->n_in, f->width_out, f->x, f->n_in, f->now, f->width_out, f->out,
+                    f->width_out);
+        return;
+    }
+    fill_rows(f->out, m, f->bias, f->width_out);
+    const int64_t n_z = f->n_taps * f->n_in;
+    for (int64_t i = 0; i < m; i++) see_lags(f, f->time + i, 0, f->z + i * n_z);
+    add_product(m, n_z, f->width_out, f->z, n_z, f->weights, f->width_out, f->out, f->width_out);
+}
+
+/* Keep a sample for its own output, and centre it. */
+INLINE void take(const field *f, const double *ld, int64_t time, float *x) {
+    double mean = 0.0;
+    for (int64_t c = 0; c < f->n_ld; c++) mean += ld[c];
+    mean /= (double)f->n_ld;
+    for (int64_t c = 0; c < f->n_ld; c++) x[c] = (float)(ld[c] - mean);
+    double *row = f->delay + time % (f->look_ahead + BLOCK) * (f->n_ld + 1);
+    memcpy(row, ld, sizeof(double) * f->n_ld);
+    row[f->n_ld] = mean;
+}
+
+/* Add the mean of the sample that an output row belongs to, and pass measured channels on. */
+INLINE void finish(const field *f, const float *out, int64_t time, float *hd) {
+    const double *then =
+        f->delay + (time - f->look_ahead) % (f->look_ahead + BLOCK) * (f->n_ld + 1);
+    const float mean = (float)then[f->n_ld];
+    for (int64_t k = 0; k < f->n_out; k++) hd[k] = out[k] + mean;
+    for (int64_t k = 0; k < f->n_measured; k++) hd[f->rows[k]] = (float)then[f->columns[k]];
+}
+
+/* Render n samples of filtered LD channels (n, n_ld) to hd (n, n_out); hd NULL: only move on. */
+void emag_render(field *f, const double *ld, int64_t n, float *hd) {
+    for (int64_t start = 0; start < n; start += BLOCK) {
+        const int64_t m = n - start < BLOCK ? n - start : BLOCK;
+        if (m == 1 && hd && !f->is_prepared) prepare(f);
+        for (int64_t i = 0; i < m; i++) {
+            take(f, ld + (start + i) * f->n_ld, f->time + i, f->x + i * f->n_in);
+            put_levels(f, f->time + i, f->x + i * f->n_in);
+        }
+        if (hd) linear(f, m);
+        if (f->n_blocks) run_hidden(f, m);
+        if (hd) {
+            if (f->n_blocks) read_out(f, m);
+            for (int64_t i = 0; i < m; i++)
+                finish(f, f->out + i * f->width_out, f->time + i, hd + (start + i) * f->n_out);
+        }
+        f->time += m;
+        f->is_prepared = 0;
+    }
+}
+
+/* Front end and field in one call; returns 0, with nothing changed, as emag_filter does. */
+int64_t emag_step(const front_end *e, field *f, const double *samples, int64_t n, double *raw,
+                  double *filtered, float *hd) {
+    if (!emag_filter(e, samples, 0, n, raw, filtered, filtered)) return 0;
+    emag_render(f, filtered, n, hd);
+    return 1;
+}

@@ -1,0 +1,147 @@
+"""The compiled field gives the numbers of ``packed``, in any size, in any chunks."""
+
+import numpy as np
+import pytest
+
+from emag_rt.core.dilated import DilatedBlock
+from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
+from emag_rt.errors import EngineError
+from emag_rt.native import NativeField, why_not
+from emag_rt.native.library import BLOCK, library_path, load
+from emag_rt.render.base import RenderPlan
+from emag_rt.render.packed import PackedRenderer
+from tests.factories import random_cuts, random_model, relative
+
+needs_library = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+
+def random_operator(seed, n_ld, n_out, n_taps, n_lags, *, look_ahead=0, hidden=True):
+    rng = np.random.default_rng(seed)
+    branch = None
+    if hidden:
+        n_nets, n_units = 3, 20
+        width = n_nets * n_units
+
+        def block(dilation):
+            return DilatedBlock(
+                dilation,
+                rng.normal(scale=0.2, size=(n_nets, n_units, 2 * n_units)),
+                rng.normal(scale=0.2, size=width),
+                rng.normal(scale=0.2, size=(n_nets, n_units, n_units)),
+                rng.normal(scale=0.2, size=width),
+            )
+
+        first = (rng.normal(scale=0.02, size=(width, 2 * n_ld)), rng.normal(size=width))
+        branch = PackedHidden(
+            rng.normal(size=(2, 4)),
+            (first,),
+            "gelu",
+            rng.normal(size=(2, 3)) if seed % 2 else np.ones((1, 1)),
+            rng.normal(size=(1, n_out, width * (2 if seed % 2 else 1))),
+            tuple(block(dilation) for dilation in (1, 3, 40)),
+        )
+    lags = np.arange(n_lags)
+    centres = np.geomspace(1, n_lags / 2, n_taps)[:, None]
+    taps = np.exp(-0.5 * ((lags - centres) / (0.3 * centres)) ** 2)
+    return PackedOperator(
+        "stream",
+        n_ld,
+        n_out,
+        look_ahead,
+        context_of(taps, branch, look_ahead),
+        taps,
+        rng.normal(scale=0.1, size=(1, n_out, n_taps * n_ld)),
+        rng.normal(size=(1, n_out)),
+        branch,
+    )
+
+
+def packed(operator, measured):
+    return PackedRenderer(RenderPlan(random_model(), operator, np.zeros((1, 3)), measured))
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("seed", "n_ld", "n_out", "n_taps", "n_lags", "look_ahead"),
+    [
+        (0, 1, 1, 1, 1, 0),
+        (1, 5, 7, 2, 30, 2),
+        (2, 16, 64, 9, 141, 0),
+        (3, 17, 65, 12, 700, 5),
+        (4, 64, 256, 14, 3000, 0),
+    ],
+)
+def test_equals_packed(seed, n_ld, n_out, n_taps, n_lags, look_ahead):
+    operator = random_operator(seed, n_ld, n_out, n_taps, n_lags, look_ahead=look_ahead)
+    measured = ((0, n_ld - 1),)
+    rng = np.random.default_rng(seed)
+    n_times = n_lags + 200
+    ld = 20.0 * rng.normal(size=(n_times, n_ld))
+    expected = packed(operator, measured).push(ld)
+    field = NativeField(operator, measured)
+    assert relative(field.render(ld), expected) < 3e-6
+    for ahead in (False, True):
+        field.reset()
+        parts = []
+        for cut in random_cuts(rng, n_times, 12):
+            parts.append(field.render(ld[cut]))
+            if ahead:
+                field.prepare()
+        assert relative(np.concatenate(parts), expected) < 3e-6
+    field.reset()
+    singles = [field.render(ld[i : i + 1]) for i in range(BLOCK + 5)]
+    assert relative(np.concatenate(singles), expected[: BLOCK + 5]) < 3e-6
+
+
+@needs_library
+def test_rings_turn_many_times_without_a_seam():
+    operator = random_operator(1, 3, 4, 3, 20)
+    ld = np.random.default_rng(0).normal(size=(5000, 3))
+    expected = packed(operator, ()).push(ld)
+    field = NativeField(operator, ())
+    found = np.concatenate([field.render(ld[i : i + 7]) for i in range(0, 5000, 7)])
+    assert relative(found, expected) < 3e-6
+
+
+@needs_library
+def test_gelu_is_exact_to_float32():
+    """Through a field that is nothing but one hidden unit."""
+    from scipy.special import erf
+
+    x = np.linspace(-12.0, 12.0, 4001)
+    block = DilatedBlock(1, np.zeros((1, 1, 2)), np.zeros(1), np.zeros((1, 1, 1)), np.zeros(1))
+    one = np.ones((1, 1))
+    # Two LD channels of opposite sign have no mean; the first one's weight makes the unit.
+    layer = (np.array([[1.0, 0.0]]), np.zeros(1))
+    hidden = PackedHidden(one, (layer,), "gelu", one, np.ones((1, 1, 1)), (block,))
+    operator = PackedOperator(
+        "stream", 2, 1, 0, 1, one, np.zeros((1, 1, 2)), np.zeros((1, 1)), hidden
+    )
+    found = NativeField(operator, ()).render(np.column_stack([x, -x]))[:, 0]
+    exact = 0.5 * x * (1.0 + erf(x * np.sqrt(0.5)))
+    assert np.abs(found - exact).max() < 2e-6
+    assert (found[x < -8] == 0).all()
+
+
+@needs_library
+def test_fields_of_other_kinds_are_left_to_packed():
+    from emag_rt.core.folding import fold
+
+    for options in ({"anchor": "window"}, {"hidden": "gelu"}):
+        operator = fold(random_model(**options), np.eye(3) * 90.0)
+        with pytest.raises(EngineError, match="--engine packed"):
+            NativeField(operator, ())
+
+
+def test_without_the_library_the_engine_says_why(monkeypatch):
+    load.cache_clear()
+    monkeypatch.setenv("EMAG_RT_NATIVE", "0")
+    try:
+        with pytest.raises(EngineError, match="EMAG_RT_NATIVE=0"):
+            NativeField(random_operator(0, 2, 3, 1, 1), ())
+        monkeypatch.delenv("EMAG_RT_NATIVE")
+        load.cache_clear()
+        monkeypatch.setattr("emag_rt.native.library._FOLDER", library_path(1).parent / "nowhere")
+        assert "no C compiler" in why_not()
+    finally:
+        load.cache_clear()
