@@ -42,6 +42,8 @@ class LawPoint:
         To what.
     case : str
         The case.
+    engine : str
+        That rendered.
     n_lags, n_taps, n_context : int
         Lags of the linear part, its taps after folding, samples of context.
     hop_us : float
@@ -55,6 +57,7 @@ class LawPoint:
     axis: str
     value: float
     case: str
+    engine: str
     n_lags: int
     n_taps: int
     n_context: int
@@ -64,7 +67,7 @@ class LawPoint:
 
 
 def run_law(
-    engine: str = "packed",
+    engine: str = "auto",
     base: Case = BASE,
     axes: Mapping[str, tuple[float, ...]] | None = None,
     budget_s: float = 0.5,
@@ -120,6 +123,7 @@ def _law_point(axis: str, value: float, case: Case, engine: str, budget_s: float
         axis,
         value,
         str(case),
+        upsampler.engine,
         taps.shape[1],
         taps.shape[0],
         bundle.operator.n_context,

@@ -166,11 +166,26 @@ def show_law(
     """Cost of a sample as one property grows at a time."""
     table = _table(
         "front end and rendering of one sample, one process, one thread",
-        *("grows", "to", "lags x taps", "context", "hop µs", "front end µs", "% of a core"),
+        *(
+            "grows",
+            "to",
+            "engine",
+            "lags x taps",
+            "context",
+            "hop µs",
+            "front end µs",
+            "% of a core",
+        ),
     )
     for one in points:
         table.add_row(
-            *(one.axis, f"{one.value:g}", f"{one.n_lags} x {one.n_taps}", str(one.n_context)),
+            *(
+                one.axis,
+                f"{one.value:g}",
+                one.engine,
+                f"{one.n_lags} x {one.n_taps}",
+                str(one.n_context),
+            ),
             *(f"{one.hop_us:.1f}", f"{one.front_end_us:.1f}", f"{one.core_percent:.2f}"),
         )
     console.print(table)

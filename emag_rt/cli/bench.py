@@ -297,10 +297,9 @@ def scale(
     if law:
         from emag_rt.bench.law import AXES, BASE, fit_law, run_law
 
-        name = "packed" if engine == "auto" else engine
         base = replace(BASE, residual=residual)
         axes = {key: values for key, values in AXES.items() if residual or key != "residual"}
-        points = run_law(name, base, axes, budget_s=budget, tell=_tell)
+        points = run_law(engine, base, axes, budget_s=budget, tell=_tell)
         lines = fit_law(points)
         listed = [asdict(point) for point in points]
         _write_json(json_path, {**about, "points": listed, "law": lines})

@@ -92,7 +92,7 @@ def test_law():
     points = run_law(base=Case(4, 8, 100.0), axes={"look_ahead": (0, 5)}, budget_s=0.02)
     assert [one.value for one in points] == [0, 5]
     assert points[1].n_lags > points[0].n_lags
-    made_up = [LawPoint("n_hd", x, "", 1, 1, 1, 10.0 + 0.5 * x, 0.0, 0.0) for x in (10, 20, 40)]
+    made_up = [LawPoint("n_hd", x, "", "", 1, 1, 1, 10.0 + 0.5 * x, 0.0, 0.0) for x in (10, 20, 40)]
     line = fit_law(made_up)["n_hd"]
     assert line["start_us"] == pytest.approx(10.0)
     assert line["slope_us"] == pytest.approx(0.5)
