@@ -193,6 +193,11 @@ def render(
     if grids:
         small = DirectSettings(window=window, n_ld=16, n_hd=64)
         sweep = sweep_gaussians(small, grids, settings, _tell)
+        # The field that serving takes, with tens of Gaussians a point: too many for direct.
+        folded = tuple(name for name in settings.engines if name != "direct")
+        served = _cases(None, ("16:64@250",), (), 0, residual, None)
+        only = replace(settings, engines=folded)
+        sweep += run_render(served, only, resolutions=grids, tell=_tell)
     if direct:
         found = compare_direct(sizes, settings.engines, _tell)
     everything = [*figures, *sweep]

@@ -101,7 +101,7 @@ def test_law():
 
 def test_render_on_the_command_line(tmp_path):
     arguments = ["bench", "render", "--case", "4:8@100", "--no-residual", "--budget", "0.01"]
-    arguments += ["--engine", "packed", "--engine", "nonesuch", "--gaussians", "4,5"]
+    arguments += ["--engine", "packed", "--engine", "nonesuch", "--gaussians", "8,9"]
     arguments += ["--window", "5", "--no-direct", "--csv", tmp_path / "r.csv"]
     arguments += ["--json", tmp_path / "r.json", "--plot", tmp_path / "r.png"]
     done = CliRunner().invoke(cli, [str(a) for a in arguments])
@@ -110,7 +110,8 @@ def test_render_on_the_command_line(tmp_path):
     engines = {one["engine"]: one for one in content["engines"]}
     assert engines["packed"]["hop_p50_us"] > 0
     assert engines["nonesuch"]["reason"]
-    assert [one["resolution"] for one in content["by_gaussians"] if not one["reason"]] == [4, 5]
+    grids = [one["resolution"] for one in content["by_gaussians"] if not one["reason"]]
+    assert grids == [8, 9, 8, 9]  # a window field, then a stream field
     assert content["environment"]["versions"]["numpy"]
     assert (tmp_path / "r.png").stat().st_size > 1000
 
