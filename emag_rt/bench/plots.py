@@ -16,7 +16,7 @@ _COLOURS = {"relay": "0.5", "daemon": "C0"}
 _MOST = 4000
 
 
-def _figure(n_panels: int, width: float = 4.2) -> tuple[Any, Any]:
+def _figure(n_panels: int, width: float = 4.2, sharey: bool = False) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -24,10 +24,20 @@ def _figure(n_panels: int, width: float = 4.2) -> tuple[Any, Any]:
     n_rows = -(-max(1, n_panels) // n_columns)
     figure = Figure(figsize=(width * n_columns, 3.4 * n_rows), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=sharey).ravel()
     for spare in axes[n_panels:]:
         spare.set_visible(False)
     return figure, axes
+
+
+def _log_ticks(ax: Any) -> None:
+    """1, 2, 5 and so on, as people write them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(10.0, (1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _save(figure: Any, path: str) -> None:
@@ -61,7 +71,7 @@ def plot_latency(
     SettingsError
         If it cannot be written.
     """
-    figure, axes = _figure(len(reports))
+    figure, axes = _figure(len(reports), sharey=True)
     for ax, report, values in zip(axes, reports, latencies_ms, strict=False):
         for kind, found in values.items():
             found = np.sort(found[found > 0])
@@ -71,7 +81,8 @@ def plot_latency(
             # As many points as can be seen: all of the tail, a share of the rest.
             kept = np.unique(np.round(len(found) - np.geomspace(1, len(found), _MOST)).astype(int))
             ax.plot(found[kept], beyond[kept], color=_COLOURS[kind], label=kind)
-        ax.set(xscale="log", yscale="log", title=report["title"])
+        _log_ticks(ax)
+        ax.set(yscale="log", title=report["title"])
         ax.set(xlabel="receipt minus stamp (ms)", ylabel="share of samples that came later")
         ax.grid(which="both", alpha=0.2)
         ax.legend()
@@ -81,7 +92,7 @@ def plot_latency(
 def plot_render(figures: Sequence[RenderFigure], path: str) -> None:
     """Draw time a sample over the number of Gaussians, a panel a case; raises as above."""
     cases = list(dict.fromkeys(one.case for one in figures))
-    figure, axes = _figure(len(cases))
+    figure, axes = _figure(len(cases), sharey=True)
     for ax, case in zip(axes, cases, strict=False):
         mine = [one for one in figures if one.case == case and one.hop_p50_us is not None]
         for engine in dict.fromkeys(one.engine for one in mine):
