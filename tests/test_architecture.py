@@ -25,6 +25,7 @@ LAYERS = (
     {"bundle"},
     {"render", "streams", "recordings"},
     {"engine"},
+    {"bench"},
     {"cli"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -36,7 +37,8 @@ HOMES = {
     "onnxruntime": ("emag_rt/render/onnx_engine.py", "emag_rt/cli/checks.py", "tools/"),
     "mne": ("emag_rt/recordings/", "calibration/", "tools/"),
     "mne_lsl": ("tools/",),
-    "matplotlib": ("calibration/", "tools/"),
+    "matplotlib": ("emag_rt/bench/plots.py", "calibration/", "tools/"),
+    "psutil": ("emag_rt/bench/", "tools/"),
     "yaml": ("emag_rt/engine/settings.py", "tools/"),
     "click": ("emag_rt/cli/", "calibration/cli/", "tools/"),
 }
@@ -112,6 +114,9 @@ def test_imports_go_one_way(path):
 @pytest.mark.parametrize(
     ("path", "dotted"),
     [
+        ("emag_rt/engine/server.py", "emag_rt.bench.accounting"),
+        ("emag_rt/bench/subject.py", "calibration.profiles"),
+        ("emag_rt/bench/soak.py", "emag_rt.cli.options"),
         ("emag_rt/core/field.py", "emag_rt.frontend.filters"),
         ("emag_rt/frontend/units.py", "emag_rt.bundle.Bundle"),
         ("emag_rt/render/base.py", "emag_rt.streams.base.Clock"),
@@ -177,6 +182,7 @@ def test_serving_needs_neither_torch_nor_mne(tmp_path):
     loaded = set(done.stdout.split())
     assert {"onnxruntime", "pylsl", "emag_rt.engine.daemon"} <= loaded
     heavy = {"torch", "mne", "scipy.signal", "matplotlib", "onnx", "calibration", "mne_lsl"}
+    heavy |= {"psutil", "emag_rt.bench"}
     assert loaded & heavy == set()
 
 

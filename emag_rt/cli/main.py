@@ -20,6 +20,7 @@ _OWN = {
     "upsample": ("emag_rt.cli.upsample:upsample", "Render HD channels for a recording."),
     "inspect": ("emag_rt.cli.inspect:inspect", "Show what a bundle holds."),
     "doctor": ("emag_rt.cli.doctor:doctor", "Check this machine."),
+    "bench": ("emag_rt.cli.bench:bench", "Measure latency, engines, long runs, many daemons."),
 }
 _PLUGIN_HELP = {
     "calibrate": "Fit a subject's field from HD recordings.",

@@ -1,0 +1,1 @@
+"""Measurements: latency against a floor in the same run, engines, long runs, many daemons."""

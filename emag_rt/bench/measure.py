@@ -1,0 +1,281 @@
+"""One measurement: amplifier → daemon or relay → consumer, each a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.bench.accounting import (
+    Losses,
+    account,
+    growth,
+    percentiles,
+    sample_numbers,
+    send_times,
+)
+from emag_rt.bench.consumer import GRACE_S
+from emag_rt.bench.material import Material
+from emag_rt.bench.processes import Child, all_of
+from emag_rt.engine.settings import StatusSettings
+
+FloatArray = NDArray[np.float64]
+Kind = Literal["relay", "daemon"]
+START_S = 60.0
+_LAST_LOOK_S = 0.2
+
+
+@dataclass(frozen=True)
+class LatencySettings:
+    """How latencies are measured.
+
+    Attributes
+    ----------
+    rounds : int
+        Times that relay and daemon are measured, in turns.
+    seconds : float
+        Signal recorded in each measurement.
+    warm_up_s : float
+        Seconds of it left out of latencies and CPU time; losses count from its first sample.
+    engine : str
+        The daemon's.
+    stages : bool
+        Whether a further round is traced, for where the time goes.
+    serve_options : tuple of str
+        Further options for ``emag-rt serve``.
+    """
+
+    rounds: int = 5
+    seconds: float = 10.0
+    warm_up_s: float = 1.0
+    engine: str = "auto"
+    stages: bool = True
+    serve_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What came out of one measurement.
+
+    Attributes
+    ----------
+    kind : {"relay", "daemon"}
+        What was between amplifier and consumer.
+    stamps, receipts : ndarray, shape (n_received,)
+        In order of receipt, in s on the LSL clock, warm-up included.
+    empty : ndarray of bool, shape (n_received,)
+        Rows of NaN.
+    n_due : int
+        Samples due from the first on.
+    ready_s, first_s : float
+        From the start of the process to its word that it is ready, and to the consumer's first
+        sample; the consumer needs about a second to connect to the new stream.
+    cpu_percent, consumer_cpu_percent, amplifier_cpu_percent : float
+        Of one core, after the warm-up.
+    rss_mb, rss_growth_mb : float
+        Resident memory at the end, and how much it grew after the warm-up.
+    trace : dict of ndarray
+        Times of each chunk, empty unless traced.
+    """
+
+    kind: Kind
+    stamps: FloatArray
+    receipts: FloatArray
+    empty: NDArray[np.bool_]
+    n_due: int
+    ready_s: float
+    first_s: float
+    cpu_percent: float
+    consumer_cpu_percent: float
+    amplifier_cpu_percent: float
+    rss_mb: float
+    rss_growth_mb: float
+    trace: dict[str, FloatArray]
+
+    def losses(self, sfreq: float) -> Losses:
+        """What was lost, from the first sample received on."""
+        if not len(self.stamps):
+            return Losses(self.n_due, 0, self.n_due)
+        start = float(self.stamps[0])
+        return account(self.stamps, start, sfreq, self.n_due, empty=self.empty)
+
+    def after(self, warm_up_s: float) -> tuple[FloatArray, FloatArray]:
+        """Stamps and receipts without the warm-up."""
+        kept = self.stamps >= self.stamps[:1].sum() + warm_up_s
+        return self.stamps[kept], self.receipts[kept]
+
+
+def can_trace() -> bool:
+    """Whether the daemon of this version writes the times of its chunks (``serve --trace``)."""
+    return "trace_path" in StatusSettings.model_fields
+
+
+def amplifier(
+    material: Material, session: str, source_id: str, seconds: float, log: Path | None
+) -> Child:
+    """Start an amplifier; say ``wait_for("playing", ...)`` before going on."""
+    arguments = ["-m", "emag_rt.bench.amplifier", "--session-id", session]
+    arguments += ["--signal", str(material.signal), "--source-id", source_id]
+    arguments += ["--chunk", str(material.case.chunk), "--seconds", f"{seconds:g}"]
+    return Child("the amplifier", *arguments, *(["--log", str(log)] if log else []))
+
+
+def daemon(
+    material: Material,
+    session: str,
+    source_id: str,
+    name: str,
+    engine: str = "auto",
+    options: Sequence[str] = (),
+) -> Child:
+    """Start a daemon as a user would."""
+    arguments = ["-m", "emag_rt", "serve", str(material.bundle), "--source-id", source_id]
+    arguments += ["--name", name, "--quiet", "--engine", engine, "--timeout", "20"]
+    arguments += ["--scope", "machine", "--session-id", session, *options]
+    return Child("the daemon", *arguments)
+
+
+def measure(
+    kind: Kind,
+    material: Material,
+    session: str,
+    source_id: str,
+    played: Child,
+    settings: LatencySettings,
+    folder: Path,
+    traced: bool = False,
+) -> Measurement:
+    """Measure once while the amplifier plays.
+
+    The consumer starts first and looks for the stream, so that the start-up of what is measured
+    shares the machine with nothing new. Between the warm-up and the end this process sleeps.
+
+    Parameters
+    ----------
+    kind : {"relay", "daemon"}
+        What to put between.
+    material : Material
+        Bundle and signal.
+    session, source_id : str
+        LSL session, and the amplifier's id.
+    played : Child
+        The amplifier.
+    settings : LatencySettings
+        How long.
+    folder : Path
+        For the files of the children.
+    traced : bool
+        Whether times of chunks are kept, which costs a little.
+
+    Returns
+    -------
+    Measurement
+        With everything from the first sample on.
+
+    Raises
+    ------
+    StreamError
+        If a child fails.
+    """
+    name = f"{kind}-{time.monotonic_ns()}"
+    out, trace = folder / f"{name}.npz", folder / f"{name}-trace.npz"
+    common = ["--session-id", session, "--name", name]
+    arguments = ["-m", "emag_rt.bench.consumer", *common, "--out", str(out)]
+    consumer = Child("the consumer", *arguments, "--seconds", f"{settings.seconds:g}")
+    with all_of(consumer):
+        consumer.wait_for("looking", START_S)
+        if kind == "relay":
+            arguments = ["-m", "emag_rt.bench.relay", *common, "--source-id", source_id]
+            arguments += ["--channels", str(material.case.n_hd)]
+            if traced:
+                length = settings.seconds + GRACE_S + 10.0
+                arguments += ["--trace", str(trace), "--seconds", f"{length:g}"]
+            middle = Child("the relay", *arguments)
+        else:
+            options = [*settings.serve_options, *(["--trace", str(trace)] if traced else [])]
+            middle = daemon(material, session, source_id, name, settings.engine, options)
+        with all_of(middle):
+            ready, _ = middle.wait_for("ready", START_S)
+            first, _ = consumer.wait_for("first", START_S)
+            everyone = (middle, consumer, played)
+            time.sleep(settings.warm_up_s)
+            begun, before = time.monotonic(), [child.cpu_s() for child in everyone]
+            rss_before = middle.rss_mb()
+            end = first + settings.seconds - _LAST_LOOK_S
+            time.sleep(max(0.05, end - time.monotonic()))
+            took = time.monotonic() - begun
+            cpu = [100 * (c.cpu_s() - b) / took for c, b in zip(everyone, before, strict=True)]
+            rss = middle.rss_mb()
+            consumer.wait_for("done", settings.seconds + GRACE_S + START_S)
+    times = _load(out)
+    return Measurement(
+        kind=kind,
+        stamps=times["stamps"],
+        receipts=times["receipts"],
+        empty=times["empty"] > 0,
+        n_due=int(settings.seconds * material.case.sfreq),
+        ready_s=ready - middle.started,
+        first_s=first - middle.started,
+        cpu_percent=cpu[0],
+        consumer_cpu_percent=cpu[1],
+        amplifier_cpu_percent=cpu[2],
+        rss_mb=rss,
+        rss_growth_mb=rss - rss_before,
+        trace=_load(trace) if trace.is_file() else {},
+    )
+
+
+def summary(
+    measurement: Measurement, log: dict[str, Any], sfreq: float, warm_up_s: float
+) -> dict[str, Any]:
+    """Figures of one measurement, for JSON.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        What was measured.
+    log : dict
+        Of the amplifier.
+    sfreq : float
+        Rate in Hz.
+    warm_up_s : float
+        Left out of the latencies.
+
+    Returns
+    -------
+    dict
+        ``latency_ms`` (receipt minus stamp), ``since_send_ms`` (receipt minus departure of the
+        chunk), ``growth_ms_per_s`` (clear of 0 where the rate cannot be kept up), losses, CPU,
+        memory, start-up.
+    """
+    stamps, receipts = measurement.after(warm_up_s)
+    numbers = sample_numbers(stamps, float(log["start"]), sfreq)
+    departed = send_times(numbers, np.asarray(log["sent"]), int(log["chunk"]))
+    return {
+        "latency_ms": percentiles((receipts - stamps) * 1e3),
+        "since_send_ms": percentiles((receipts - departed) * 1e3),
+        "growth_ms_per_s": growth((receipts - stamps) * 1e3, receipts),
+        "losses": measurement.losses(sfreq).as_dict(),
+        "cpu_percent": round(measurement.cpu_percent, 2),
+        "consumer_cpu_percent": round(measurement.consumer_cpu_percent, 2),
+        "amplifier_cpu_percent": round(measurement.amplifier_cpu_percent, 2),
+        "rss_mb": round(measurement.rss_mb, 1),
+        "rss_growth_mb": round(measurement.rss_growth_mb, 2),
+        "ready_s": round(measurement.ready_s, 3),
+        "first_s": round(measurement.first_s, 3),
+    }
+
+
+def _load(path: Path) -> dict[str, FloatArray]:
+    with np.load(path, allow_pickle=False) as content:
+        return {key: np.asarray(content[key], dtype=np.float64) for key in content.files}
+
+
+def load_log(path: Path) -> dict[str, Any]:
+    """What the amplifier wrote at its end."""
+    return dict(_load(path))
