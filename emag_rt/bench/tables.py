@@ -160,6 +160,24 @@ def show_scale(report: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
+def show_bound(reports: Sequence[dict[str, Any]], console: Console) -> None:
+    """Daemons that were stopped and starved."""
+    columns = ("usual ms", "during p99 ms", "over budget", "back after s", "NaN rows", "uncounted")
+    table = _table("the bound on latency", "fault", "budget s", *columns)
+    for one in reports:
+        table.add_row(
+            one["fault"],
+            f"{one['budget_s']:g}",
+            _ms(one["usual_ms"]),
+            _ms(one["during_ms"]["p99"]),
+            str(one["n_over"]),
+            f"{one['back_s']:.3f}",
+            str(one["n_empty"]),
+            str(one["uncounted"]),
+        )
+    console.print(table)
+
+
 def show_law(
     points: Sequence[LawPoint], law: dict[str, dict[str, float]], console: Console
 ) -> None:

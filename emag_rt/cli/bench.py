@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from emag_rt.cli.options import ENGINE, FiniteFloat, check_output
+from emag_rt.cli.bench_common import (
+    SECONDS,
+    about_here,
+    cases_of,
+    check_outputs,
+    console,
+    numbers,
+    outputs,
+    subject,
+    tell,
+    write_json,
+)
+from emag_rt.cli.bench_long import bound, scale, soak
+from emag_rt.cli.options import FiniteFloat, check_output
 from emag_rt.errors import SettingsError
-
-if TYPE_CHECKING:
-    from emag_rt.bench.cases import Case
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-_SECONDS = FiniteFloat(min=0.5, max=1e6)
-_PICTURES = (".png", ".pdf", ".svg")
 
 
 @click.group()
@@ -35,46 +38,19 @@ def bench() -> None:
         os.environ.setdefault(name, "1")
 
 
-def _outputs(command: _F) -> _F:
-    plot = click.option("--plot", type=click.Path(dir_okay=False), help="Draw a picture here.")
-    made = click.option(
-        "--json",
-        "json_path",
-        type=click.Path(dir_okay=False, allow_dash=True),
-        help="Write all figures here (- for standard output, in the place of tables).",
-    )
-    return made(plot(command))
-
-
-def _subject(command: _F) -> _F:
-    """Options that say whom to serve."""
-    options = (
-        click.option("--case", "texts", multiple=True, help="N_LD:N_HD@RATE, or with /CHUNK."),
-        click.option("--chunk", "chunks", multiple=True, type=click.IntRange(1, 10_000)),
-        click.option(
-            "--look-ahead", type=click.IntRange(0, 10_000), default=0, help="Samples (stand-ins)."
-        ),
-        click.option("--residual/--no-residual", default=True, help="Of stand-ins."),
-        click.option(
-            "--bundle", type=click.Path(dir_okay=False), help="A real bundle, not stand-ins."
-        ),
-        click.option("--recording", type=click.Path(), help="What the amplifier plays."),
-        click.option("--engine", type=ENGINE, default="auto", show_default=True),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+for _command in (soak, bound, scale):
+    bench.add_command(_command)
 
 
 @bench.command()
-@_subject
+@subject
 @click.option("--cases", "named", help="A list of cases: quick, hop1, all.")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Relay and daemon in turns (5).")
-@click.option("--seconds", type=_SECONDS, help="Signal in each measurement (10).")
+@click.option("--seconds", type=SECONDS, help="Signal in each measurement (10).")
 @click.option("--warm-up", type=FiniteFloat(min=0), default=1.0, show_default=True)
 @click.option("--stages/--no-stages", default=True, help="A further, traced round.")
 @click.option("--quick", is_flag=True, help="Two rounds of three seconds.")
-@_outputs
+@outputs
 def latency(
     texts: tuple[str, ...],
     chunks: tuple[int, ...],
@@ -102,7 +78,7 @@ def latency(
     from emag_rt.bench.measure import LatencySettings
     from emag_rt.bench.tables import show_latency
 
-    _check_outputs(json_path, plot, bundle)
+    check_outputs(json_path, plot, bundle)
     settings = LatencySettings(
         rounds=rounds or (2 if quick else 5),
         seconds=seconds or (3.0 if quick else 10.0),
@@ -115,14 +91,14 @@ def latency(
             f"--warm-up must be less than --seconds by 0.4 s, got {warm_up:g} and "
             f"{settings.seconds:g}. Measure for longer."
         )
-    cases = _cases(named, texts, chunks, look_ahead, residual, bundle)
-    about = _about()
+    cases = cases_of(named, texts, chunks, look_ahead, residual, bundle)
+    about = about_here()
     with tempfile.TemporaryDirectory(prefix="emag_rt-bench-") as folder:
         workshop = Workshop(Path(folder), bundle, recording)
-        reports, values = run_latency(cases, settings, workshop, Path(folder), _tell)
-    _write_json(json_path, {**about, "settings": asdict(settings), "cases": reports})
+        reports, values = run_latency(cases, settings, workshop, Path(folder), tell)
+    write_json(json_path, {**about, "settings": asdict(settings), "cases": reports})
     if json_path != "-":
-        show_latency(reports, _console())
+        show_latency(reports, console())
     if plot:
         from emag_rt.bench.plots import plot_latency
 
@@ -149,7 +125,7 @@ def latency(
 @click.option("--direct/--no-direct", default=True, help="Folded against direct, 40 s or so.")
 @click.option("--direct-rows", type=click.IntRange(1, 10_000), help="Samples of it (the window).")
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write a table here.")
-@_outputs
+@outputs
 def render(
     texts: tuple[str, ...],
     residual: bool,
@@ -175,33 +151,33 @@ def render(
     from emag_rt.bundle import load_bundle
     from emag_rt.render import ENGINES
 
-    _check_outputs(json_path, plot, bundle)
+    check_outputs(json_path, plot, bundle)
     if csv_path:
         check_output("--csv", csv_path, [bundle] if bundle else [], ".csv")
     settings = RenderSettings(
         engines=engines or ENGINES, window=window, budget_s=budget, most_direct_mb=most_direct_mb
     )
-    grids = _numbers("--gaussians", gaussians)
-    about = _about()
+    grids = numbers("--gaussians", gaussians)
+    about = about_here()
     if bundle:
         figures = time_bundle(load_bundle(bundle), Path(bundle).name, settings)
     else:
         given = texts or ("16:64@250", "32:128@500", "32:256@1000")
-        figures = run_render(_cases(None, given, (), 0, residual, None), settings, tell=_tell)
+        figures = run_render(cases_of(None, given, (), 0, residual, None), settings, tell=tell)
     sweep, found = [], None
     sizes = DirectSettings(window=window, n_rows=direct_rows or window)
     if grids:
         small = DirectSettings(window=window, n_ld=16, n_hd=64)
-        sweep = sweep_gaussians(small, grids, settings, _tell)
+        sweep = sweep_gaussians(small, grids, settings, tell)
         # The field that serving takes, with tens of Gaussians a point: too many for direct.
         folded = tuple(name for name in settings.engines if name != "direct")
-        served = _cases(None, ("16:64@250",), (), 0, residual, None)
+        served = cases_of(None, ("16:64@250",), (), 0, residual, None)
         only = replace(settings, engines=folded)
-        sweep += run_render(served, only, resolutions=grids, tell=_tell)
+        sweep += run_render(served, only, resolutions=grids, tell=tell)
     if direct:
-        found = compare_direct(sizes, settings.engines, _tell)
+        found = compare_direct(sizes, settings.engines, tell)
     everything = [*figures, *sweep]
-    _write_json(
+    write_json(
         json_path,
         {
             **about,
@@ -212,185 +188,12 @@ def render(
         },
     )
     if json_path != "-":
-        show_render(everything, _console())
+        show_render(everything, console())
         if found:
-            show_direct(found, _console())
+            show_direct(found, console())
     if csv_path:
         write_csv(everything, csv_path)
     if plot:
         from emag_rt.bench.plots import plot_render
 
         plot_render(sweep or figures, plot)
-
-
-@bench.command()
-@_subject
-@click.option("--hours", type=FiniteFloat(min=0, min_open=True), help="Length of the run (1).")
-@click.option("--seconds", type=_SECONDS, help="Length in seconds, in the place of --hours.")
-@click.option("--interval", type=FiniteFloat(min=0.5), default=60.0, show_default=True)
-@_outputs
-def soak(
-    texts: tuple[str, ...],
-    chunks: tuple[int, ...],
-    look_ahead: int,
-    residual: bool,
-    bundle: str | None,
-    recording: str | None,
-    engine: str,
-    hours: float | None,
-    seconds: float | None,
-    interval: float,
-    json_path: str | None,
-    plot: str | None,
-) -> None:
-    """Hours of serving: growth of latency and memory, fitted. Exit 1 when samples were lost."""
-    from emag_rt.bench.accounting import Losses
-    from emag_rt.bench.material import Workshop
-    from emag_rt.bench.soak import SoakSettings, run_soak
-    from emag_rt.bench.tables import show_soak
-
-    _check_outputs(json_path, plot, bundle)
-    if hours and seconds:
-        raise SettingsError("--hours and --seconds exclude each other, got both. Drop one of them.")
-    settings = SoakSettings(seconds or 3600.0 * (hours or 1.0), interval, engine)
-    case = _one_case(_cases(None, texts, chunks, look_ahead, residual, bundle))
-    about = _about()
-    with tempfile.TemporaryDirectory(prefix="emag_rt-bench-") as folder:
-        material = Workshop(Path(folder), bundle, recording).make(case)
-        report = run_soak(material, settings, _tell)
-    _write_json(json_path, {**about, "settings": asdict(settings), **report})
-    if json_path != "-":
-        show_soak(report, _console())
-    if plot:
-        from emag_rt.bench.plots import plot_soak
-
-        plot_soak(report, plot)
-    if not Losses(**report["losses"]).clean:
-        click.echo("samples were lost, repeated, reordered or left empty", err=True)
-        sys.exit(1)
-
-
-@bench.command()
-@_subject
-@click.option("--daemons", type=click.IntRange(1, 64), default=8, show_default=True)
-@click.option("--seconds", type=_SECONDS, default=30.0, show_default=True)
-@click.option("--law", is_flag=True, help="Cost of a sample as one property grows at a time.")
-@click.option("--budget", type=FiniteFloat(min=0.001), default=0.5, show_default=True)
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True))
-def scale(
-    texts: tuple[str, ...],
-    chunks: tuple[int, ...],
-    look_ahead: int,
-    residual: bool,
-    bundle: str | None,
-    recording: str | None,
-    engine: str,
-    daemons: int,
-    seconds: float,
-    law: bool,
-    budget: float,
-    json_path: str | None,
-) -> None:
-    """Several subjects served at once on one machine, or (--law) what a sample costs."""
-    from emag_rt.bench.accounting import Losses
-    from emag_rt.bench.material import Workshop
-    from emag_rt.bench.scale import ScaleSettings, run_scale
-    from emag_rt.bench.tables import show_law, show_scale
-
-    _check_outputs(json_path, None, bundle)
-    about = _about()
-    if law:
-        from emag_rt.bench.law import AXES, BASE, fit_law, run_law
-
-        base = replace(BASE, residual=residual)
-        axes = {key: values for key, values in AXES.items() if residual or key != "residual"}
-        points = run_law(engine, base, axes, budget_s=budget, tell=_tell)
-        lines = fit_law(points)
-        listed = [asdict(point) for point in points]
-        _write_json(json_path, {**about, "points": listed, "law": lines})
-        if json_path != "-":
-            show_law(points, lines, _console())
-        return
-    case = _one_case(_cases(None, texts, chunks, look_ahead, residual, bundle))
-    settings = ScaleSettings(daemons, seconds, min(2.0, seconds / 3), engine)
-    with tempfile.TemporaryDirectory(prefix="emag_rt-bench-") as folder:
-        material = Workshop(Path(folder), bundle, recording).make(case)
-        report = run_scale(material, settings, Path(folder), _tell)
-    _write_json(json_path, {**about, "settings": asdict(settings), **report})
-    if json_path != "-":
-        show_scale(report, _console())
-    if not Losses(**report["together"]["losses"]).clean:
-        click.echo("samples were lost, repeated, reordered or left empty", err=True)
-        sys.exit(1)
-
-
-def _cases(
-    named: str | None,
-    texts: tuple[str, ...],
-    chunks: tuple[int, ...],
-    look_ahead: int,
-    residual: bool,
-    bundle: str | None,
-) -> list[Case]:
-    from emag_rt.bench.cases import choose_cases
-    from emag_rt.bench.material import case_of_bundle
-
-    if bundle is None:
-        return choose_cases(named, texts, chunks=chunks, look_ahead=look_ahead, residual=residual)
-    if texts or named:
-        raise SettingsError(
-            "--bundle has channels and rate of its own, got --case or --cases too. Drop them; "
-            "--chunk is allowed."
-        )
-    return [case_of_bundle(bundle, chunk) for chunk in chunks or (1,)]
-
-
-def _one_case(cases: list[Case]) -> Case:
-    if len(cases) != 1:
-        raise SettingsError(f"one --case is measured at a time here, got {len(cases)}. Name one.")
-    return cases[0]
-
-
-def _numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.split(",") if word.strip()]
-    except ValueError as error:
-        raise SettingsError(
-            f"{option} must be whole numbers with commas, got {text!r}. Write 8,12,16."
-        ) from error
-
-
-def _check_outputs(json_path: str | None, plot: str | None, bundle: str | None) -> None:
-    inputs = [bundle] if bundle else []
-    if json_path:
-        check_output("--json", json_path, inputs)
-    if plot:
-        check_output("--plot", plot, inputs)
-        if Path(plot).suffix.lower() not in _PICTURES:
-            raise SettingsError(f"--plot must end with {', '.join(_PICTURES)}, got {plot}.")
-
-
-def _about() -> dict[str, Any]:
-    from emag_rt.bench.environment import describe
-
-    return {"environment": describe()}
-
-
-def _write_json(path: str | None, content: dict[str, Any]) -> None:
-    if path is None:
-        return
-    text = json.dumps(content, indent=1)
-    if path == "-":
-        click.echo(text)
-    else:
-        Path(path).write_text(text + "\n", encoding="utf-8")
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console()
-
-
-def _tell(line: str) -> None:
-    click.echo(line, err=True)

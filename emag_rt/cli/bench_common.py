@@ -1,0 +1,138 @@
+"""What the subcommands of ``emag-rt bench`` share: options, cases, outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from emag_rt.cli.options import ENGINE, FiniteFloat, check_output
+from emag_rt.errors import SettingsError
+
+if TYPE_CHECKING:
+    from emag_rt.bench.cases import Case
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+SECONDS = FiniteFloat(min=0.5, max=1e6)
+_PICTURES = (".png", ".pdf", ".svg")
+
+
+def outputs(command: _F) -> _F:
+    """Options that say where figures go."""
+    plot = click.option("--plot", type=click.Path(dir_okay=False), help="Draw a picture here.")
+    made = click.option(
+        "--json",
+        "json_path",
+        type=click.Path(dir_okay=False, allow_dash=True),
+        help="Write all figures here (- for standard output, in the place of tables).",
+    )
+    return made(plot(command))
+
+
+def subject(command: _F) -> _F:
+    """Options that say whom to serve."""
+    options = (
+        click.option("--case", "texts", multiple=True, help="N_LD:N_HD@RATE, or with /CHUNK."),
+        click.option("--chunk", "chunks", multiple=True, type=click.IntRange(1, 10_000)),
+        click.option(
+            "--look-ahead", type=click.IntRange(0, 10_000), default=0, help="Samples (stand-ins)."
+        ),
+        click.option("--residual/--no-residual", default=True, help="Of stand-ins."),
+        click.option(
+            "--bundle", type=click.Path(dir_okay=False), help="A real bundle, not stand-ins."
+        ),
+        click.option("--recording", type=click.Path(), help="What the amplifier plays."),
+        click.option("--engine", type=ENGINE, default="auto", show_default=True),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def cases_of(
+    named: str | None,
+    texts: tuple[str, ...],
+    chunks: tuple[int, ...],
+    look_ahead: int,
+    residual: bool,
+    bundle: str | None,
+) -> list[Case]:
+    """Cases from the options of :func:`subject`."""
+    from emag_rt.bench.cases import choose_cases
+    from emag_rt.bench.material import case_of_bundle
+
+    if bundle is None:
+        return choose_cases(named, texts, chunks=chunks, look_ahead=look_ahead, residual=residual)
+    if texts or named:
+        raise SettingsError(
+            "--bundle has channels and rate of its own, got --case or --cases too. Drop them; "
+            "--chunk is allowed."
+        )
+    return [case_of_bundle(bundle, chunk) for chunk in chunks or (1,)]
+
+
+def one_case(cases: list[Case]) -> Case:
+    """The only one.
+
+    Raises
+    ------
+    SettingsError
+        If there are others.
+    """
+    if len(cases) != 1:
+        raise SettingsError(f"one --case is measured at a time here, got {len(cases)}. Name one.")
+    return cases[0]
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """Whole numbers from an option's text."""
+    try:
+        return [int(word) for word in text.split(",") if word.strip()]
+    except ValueError as error:
+        raise SettingsError(
+            f"{option} must be whole numbers with commas, got {text!r}. Write 8,12,16."
+        ) from error
+
+
+def check_outputs(json_path: str | None, plot: str | None, bundle: str | None) -> None:
+    """Refuse files that cannot be written, or are inputs."""
+    inputs = [bundle] if bundle else []
+    if json_path:
+        check_output("--json", json_path, inputs)
+    if plot:
+        check_output("--plot", plot, inputs)
+        if Path(plot).suffix.lower() not in _PICTURES:
+            raise SettingsError(f"--plot must end with {', '.join(_PICTURES)}, got {plot}.")
+
+
+def about_here() -> dict[str, Any]:
+    """What figures are worth little without."""
+    from emag_rt.bench.environment import describe
+
+    return {"environment": describe()}
+
+
+def write_json(path: str | None, content: dict[str, Any]) -> None:
+    """Write figures; nowhere when there is no path."""
+    if path is None:
+        return
+    text = json.dumps(content, indent=1)
+    if path == "-":
+        click.echo(text)
+    else:
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def console() -> Any:
+    """Where tables go."""
+    from rich.console import Console
+
+    return Console()
+
+
+def tell(line: str) -> None:
+    """Say what goes on, on stderr."""
+    click.echo(line, err=True)
