@@ -34,7 +34,7 @@ class Upsampler:
         bundle's LD channels.
     units : str or sequence of str
         Unit of the input, or of each column.
-    engine : {"auto", "onnx", "packed", "direct"}
+    engine : {"auto", "onnx", "packed", "torch", "direct"}
         Render engine.
     reference : str
         Reference of the output: ``input`` (the amplifier's), ``average`` (of the output

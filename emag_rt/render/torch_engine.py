@@ -101,7 +101,7 @@ class _Hop:
         self._work: Callable[[], None] = self._compute
         self._wait: Callable[[], None] = _nothing
         if device.type == "cuda":
-            self._on_cuda()
+            self._on_cuda(torch.cuda)
 
     def push(self, ld: FloatArray) -> Float32:
         self._ld[:] = ld
@@ -116,9 +116,8 @@ class _Hop:
         with _exact(self._torch):
             self._out.copy_(self._field.render(self._in))
 
-    def _on_cuda(self) -> None:
+    def _on_cuda(self, cuda: Any) -> None:
         """Capture the work in a graph; the same stream as for longer chunks keeps them in order."""
-        cuda = self._torch.cuda
         self._wait = cuda.current_stream().synchronize
         try:
             self._work = _captured(cuda, self._compute)
