@@ -6,7 +6,7 @@ Only this module of the package imports torch, and only once the engine is asked
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ _WARM_UP = 3
 class TorchRenderer:
     """Folded rendering in torch, float32; its state stays on the device.
 
-    One sample goes through pinned buffers and a captured graph; longer chunks are computed
+    One sample goes through pinned buffers and a captured graph; other chunks are computed
     operation by operation and leave the same state.
 
     Parameters
@@ -37,6 +37,8 @@ class TorchRenderer:
         Fail unless it runs on CUDA.
     device : {"cuda", "cpu"}, optional
         Where to run; by default on CUDA where that works, else on the CPU.
+    sizes : sequence of int
+        Samples of the chunks that get a graph of their own.
 
     Raises
     ------
@@ -45,16 +47,23 @@ class TorchRenderer:
     """
 
     def __init__(
-        self, plan: RenderPlan, require_gpu: bool = False, device: str | None = None
+        self,
+        plan: RenderPlan,
+        require_gpu: bool = False,
+        device: str | None = None,
+        sizes: Sequence[int] = (1,),
     ) -> None:
         torch = self._torch = _import_torch()
         self._device = _choose(torch, "cuda" if require_gpu else device)
         self.name = f"torch-{self._device.type}"
-        self._n_out = plan.operator.n_out
+        n_ld, self._n_out = plan.operator.n_ld, plan.operator.n_out
         try:
             with _exact(torch):
                 self._field = TorchField(torch, plan.operator, plan.measured, self._device)
-                self._hop = _Hop(torch, self._device, self._field, plan.operator.n_ld, self._n_out)
+                self._hops = {
+                    n: _Hop(torch, self._device, self._field, (n, n_ld), (n, self._n_out))
+                    for n in sizes
+                }
                 self._field.reset()
         except RuntimeError as error:  # out of memory, a library that does not load
             raise EngineError(f"engine torch: cannot start on {self._device}: {error}") from error
@@ -72,8 +81,9 @@ class TorchRenderer:
 
     def push(self, ld: FloatArray) -> Float32:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
-        if len(ld) == 1:
-            return self._hop.push(ld)
+        hop = self._hops.get(len(ld))
+        if hop is not None:
+            return hop.push(ld)
         out = np.zeros((len(ld), self._n_out), dtype=np.float32)
         done = 0
         with _exact(self._torch):
@@ -88,13 +98,20 @@ class TorchRenderer:
 
 
 class _Hop:
-    """One sample from host to host through buffers that never move."""
+    """Chunks of one size, from host to host through buffers that never move."""
 
-    def __init__(self, torch: Any, device: Any, field: TorchField, n_ld: int, n_out: int) -> None:
+    def __init__(
+        self,
+        torch: Any,
+        device: Any,
+        field: TorchField,
+        size_in: tuple[int, int],
+        size_out: tuple[int, int],
+    ) -> None:
         self._torch, self._field = torch, field
         pinned = device.type == "cuda"
-        self._in_host = torch.zeros((1, n_ld), dtype=torch.float64, pin_memory=pinned)
-        self._out_host = torch.zeros((1, n_out), dtype=torch.float32, pin_memory=pinned)
+        self._in_host = torch.zeros(size_in, dtype=torch.float64, pin_memory=pinned)
+        self._out_host = torch.zeros(size_out, dtype=torch.float32, pin_memory=pinned)
         self._in, self._out = self._in_host.to(device), self._out_host.to(device)
         # On the CPU nothing was copied: the buffers are the host's own.
         self._ld, self._hd = self._in_host.numpy(), self._out_host.numpy()

@@ -118,15 +118,18 @@ class TorchField:
         torch, n_positions = self._torch, self._op.n_positions
         if n_positions == 1:
             return torch.addmm(self._bias, z, self._weights[0].T)
-        if len(z) == 1:
-            # On the device: a graph must not wait to hear the position.
-            weights = self._weights.index_select(0, self._position)[0]
-            return torch.addmm(self._bias.index_select(0, self._position), z, weights.T)
-        first = int(self._position)
-        out = torch.empty((len(z), self._op.n_out), dtype=torch.float32, device=z.device)
-        for i in range(min(len(z), n_positions)):
-            place = (first + i) % n_positions
-            out[i::n_positions] = torch.addmm(
-                self._bias[place], z[i::n_positions], self._weights[place].T
-            )
-        return out
+        # Found on the device: a graph must not wait to hear the position.
+        places = (self._position + torch.arange(len(z), device=z.device)) % n_positions
+        whole = len(z) - len(z) % n_positions
+        parts = []
+        for rows in (z[:whole], z[whole:]):
+            if not len(rows):
+                continue
+            # Rows of one place in the window side by side: a product for each place.
+            n = min(len(rows), n_positions)
+            by_place = rows.reshape(-1, n, z.shape[1]).transpose(0, 1)
+            weights = self._weights.index_select(0, places[:n]).transpose(1, 2)
+            bias = self._bias.index_select(0, places[:n])[:, None]
+            out = torch.baddbmm(bias, by_place, weights)
+            parts.append(out.transpose(0, 1).reshape(len(rows), -1))
+        return torch.cat(parts)

@@ -39,12 +39,22 @@ def test_state_is_the_same_by_either_road(hidden, anchor, look_ahead):
 
 def _addresses(renderer):
     field = renderer._field
-    tensors = [field._centred._rows, field._delay._rows, field._position, renderer._hop._in]
+    tensors = [field._centred._rows, field._delay._rows, field._position, renderer._hops[1]._in]
     if field._hidden is not None:
         tensors.append(field._hidden._out._rows)
         if field._hidden._bag is not None:
             tensors.append(field._hidden._bag._rows)
     return [t.data_ptr() for t in tensors]
+
+
+@pytest.mark.parametrize("anchor", ["stream", "window"])
+def test_chunks_of_other_sizes_may_have_their_own_buffers(anchor):
+    plan = plan_for(random_model(17, anchor=anchor, hidden="dilated", look_ahead=1))
+    ld = ld_signal(90)
+    renderer = TorchRenderer(plan, device="cpu", sizes=(1, 12))
+    cuts = [slice(0, 12), slice(12, 13), slice(13, 25), slice(25, 30), slice(30, 42), slice(42, 90)]
+    oracle = push_all(make_renderer("direct", plan), ld)
+    assert relative(push_all(renderer, ld, cuts), oracle) < 1e-5
 
 
 def test_what_was_returned_is_the_callers_own():
@@ -168,7 +178,7 @@ def test_a_graph_that_cannot_be_captured_is_said_and_done_without(caplog):
     ld = ld_signal(20)
     renderer = TorchRenderer(plan, device="cpu")
     fake = _FakeCuda(fails=True)
-    renderer._hop._on_cuda(fake)
+    renderer._hops[1]._on_cuda(fake)
     assert "no CUDA graph" in caplog.text
     renderer.reset()
     found = push_all(renderer, ld, [slice(i, i + 1) for i in range(20)])
