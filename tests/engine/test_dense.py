@@ -5,8 +5,9 @@ import pytest
 
 from emag_rt import Upsampler
 from emag_rt.core.alignment import Placement
+from emag_rt.core.grid import scalp_points
 from emag_rt.core.montage import Montage
-from emag_rt.engine.dense import DenseMap, scalp_points
+from emag_rt.engine.dense import DenseMap
 from emag_rt.errors import SettingsError
 from tests.factories import ld_signal, make_bundle, relative
 
