@@ -237,7 +237,7 @@ def cross_subject(
         LD channels by label; a number is spread evenly over the first subject's good channels.
     settings : CalibrationSettings, optional
         For every fit.
-    engine : {"auto", "onnx", "packed", "direct"}
+    engine : {"auto", "onnx", "packed", "torch", "direct"}
         Render engine.
     tell : callable, optional
         Called with what is being done.

@@ -90,7 +90,7 @@ def evaluate_bundle(bundle: Bundle, path: str | Path, engine: str = "auto") -> E
         The calibrated subject.
     path : path-like
         HD recording at the bundle's rate.
-    engine : {"auto", "onnx", "packed", "direct"}
+    engine : {"auto", "onnx", "packed", "torch", "direct"}
         Render engine.
 
     Returns
@@ -125,7 +125,7 @@ def evaluate_recording(
         The calibrated subject.
     recording : Recording
         HD recording.
-    engine : {"auto", "onnx", "packed", "direct"}
+    engine : {"auto", "onnx", "packed", "torch", "direct"}
         Render engine.
     only : collection of str, optional
         Score no other channels than these.

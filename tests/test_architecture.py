@@ -32,9 +32,14 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Who may import what from outside: path prefixes for each top-level package.
 HOMES = {
     "pylsl": ("emag_rt/streams/lsl/library.py",),
-    "torch": ("calibration/", "tools/"),
+    "torch": ("emag_rt/render/torch_engine.py", "calibration/", "tools/"),
     "onnx": ("emag_rt/render/graph.py", "emag_rt/cli/checks.py", "tools/"),
-    "onnxruntime": ("emag_rt/render/onnx_engine.py", "emag_rt/cli/checks.py", "tools/"),
+    "onnxruntime": (
+        "emag_rt/render/onnx_engine.py",
+        "emag_rt/render/onnx_binding.py",
+        "emag_rt/cli/checks.py",
+        "tools/",
+    ),
     "mne": ("emag_rt/recordings/", "calibration/", "tools/"),
     "mne_lsl": ("tools/",),
     "matplotlib": ("emag_rt/bench/plots.py", "calibration/", "tools/"),

@@ -208,7 +208,10 @@ def _captured_output() -> Iterator[IO[bytes]]:
 
 
 def check_torch_cuda() -> dict[str, Any]:
-    """Whether torch could use a GPU; torch is imported only where that seems likely."""
+    """Whether the torch engine, or calibration, could use a GPU: makes a product on it.
+
+    Torch is imported (in a process of its own) only where that seems likely.
+    """
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return {"available": False, "reason": "torch is not installed"}
@@ -218,7 +221,10 @@ def check_torch_cuda() -> dict[str, Any]:
     n_devices = _cuda_devices()
     if n_devices == 0:
         return {"available": False, "reason": "no CUDA device or driver"}
-    code = "import torch; print(torch.cuda.is_available())"
+    code = (
+        "import torch; ones = torch.ones((2, 2), device='cuda'); "
+        "print(float((ones @ ones).sum()) == 8.0)"
+    )
     try:
         done = subprocess.run(  # noqa: S603 (our own interpreter, fixed code)
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
@@ -226,7 +232,8 @@ def check_torch_cuda() -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"available": False, "reason": "torch did not start in 120 s"}
     works = done.stdout.strip().endswith("True")
-    reason = f"{n_devices} device(s)" if works else "torch cannot use the device"
+    said = (done.stderr.strip().splitlines() or ["a product came out wrong"])[-1][:200]
+    reason = f"{n_devices} device(s)" if works else f"torch cannot use the device: {said}"
     return {"available": works, "reason": reason}
 
 

@@ -26,7 +26,7 @@ class FiniteFloat(click.FloatRange):
         return number
 
 
-ENGINE = click.Choice(["auto", "native", "onnx", "packed", "direct"])
+ENGINE = click.Choice(["auto", "native", "onnx", "packed", "torch", "direct"])
 """Render engines; not taken from emag_rt.render, whose import would slow every --help."""
 
 RATE_HZ = FiniteFloat(16, 100_000)

@@ -20,7 +20,7 @@ from emag_rt.cli.options import ENGINE, lsl_options
 @click.option("--unit", help="Unit of the input, over what the stream declares.")
 @click.option("--name", help="Name of the HD outlet (emag_rt).")
 @click.option("--config", type=click.Path(dir_okay=False), help="YAML settings; options win.")
-@click.option("--engine", type=ENGINE, help="Render engine.")
+@click.option("--engine", type=ENGINE, help="Render engine (auto: the quickest here).")
 @click.option("--require-gpu", is_flag=True, default=None, help="Fail unless a GPU renders.")
 @click.option("--hop", type=int, help="Render in steps of N samples (0: every chunk).")
 @click.option(

@@ -79,3 +79,32 @@ def resolution_for(n_electrodes: int, per_electrode: float = 3.0) -> int:
         if len(lattice(resolution, "sphere")) >= per_electrode * n_electrodes:
             return resolution
     raise SettingsError(f"n_electrodes must be at most tens of thousands, got {n_electrodes}.")
+
+
+def scalp_points(n_points: int, radius_mm: float) -> NDArray[np.float64]:
+    """Evenly spread points on the upper half of the head sphere (a Fibonacci lattice).
+
+    Parameters
+    ----------
+    n_points : int
+        How many, at least 1.
+    radius_mm : float
+        Radius of the head sphere in mm.
+
+    Returns
+    -------
+    ndarray, shape (n_points, 3), float64
+        Points in mm, from the vertex down to the equator.
+
+    Raises
+    ------
+    SettingsError
+        If there would be no point.
+    """
+    if n_points < 1:
+        raise SettingsError(f"n_points must be at least 1, got {n_points}.")
+    i = np.arange(n_points)
+    height = 1.0 - (i + 0.5) / n_points
+    angle = i * np.pi * (3.0 - np.sqrt(5.0))
+    ring = np.sqrt(1.0 - height**2)
+    return radius_mm * np.column_stack([ring * np.cos(angle), ring * np.sin(angle), height])

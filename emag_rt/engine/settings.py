@@ -48,7 +48,7 @@ class OutputSettings(_Section):
 class EngineSettings(_Section):
     """How to render; ``hop`` is in samples, 0 renders every chunk as it comes."""
 
-    name: Literal["auto", "native", "onnx", "packed", "direct"] = "auto"
+    name: Literal["auto", "native", "onnx", "packed", "torch", "direct"] = "auto"
     hop: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     require_gpu: bool = False
 

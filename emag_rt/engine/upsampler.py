@@ -36,7 +36,7 @@ class Upsampler:
         bundle's LD channels.
     units : str or sequence of str
         Unit of the input, or of each column.
-    engine : {"auto", "native", "onnx", "packed", "direct"}
+    engine : {"auto", "native", "onnx", "packed", "torch", "direct"}
         Render engine.
     reference : str
         Reference of the output: ``input`` (the amplifier's), ``average`` (of the output

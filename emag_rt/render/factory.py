@@ -9,10 +9,14 @@ import numpy as np
 
 from emag_rt.errors import EngineError
 from emag_rt.render.base import Renderer, RenderPlan
+from emag_rt.render.gpu import why_not_torch
 
 log = logging.getLogger(__name__)
-ENGINES = ("native", "onnx", "packed", "direct")
+ENGINES = ("native", "onnx", "packed", "torch", "direct")
 CHOICES = ("auto", *ENGINES)
+_LIVE = ("native", "packed", "onnx", "torch")
+"""Engines that ``auto`` tries, in this order; ``direct`` is too slow to be worth it."""
+_ON_GPU = ("onnx", "torch")
 _TRIALS = 30
 _TRIAL_S = 0.2
 
@@ -22,8 +26,9 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
 
     Parameters
     ----------
-    engine : {"auto", "native", "onnx", "packed", "direct"}
-        Which engine; ``auto`` times one sample on those that start, and takes the quickest.
+    engine : {"auto", "native", "onnx", "packed", "torch", "direct"}
+        Which engine; ``auto`` times one sample on each that starts and takes the quickest.
+        ``torch`` is among them only where an NVIDIA device is.
     plan : RenderPlan
         What to render.
     require_gpu : bool
@@ -39,44 +44,61 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
     EngineError
         If the engine is unknown or cannot start as asked.
     """
+    if engine not in CHOICES:
+        raise EngineError(f"engine must be one of {', '.join(CHOICES)}, got {engine!r}.")
     if engine == "auto":
-        return make_renderer("onnx", plan, True) if require_gpu else _quickest(plan)
+        return _quickest(plan, require_gpu)
+    if require_gpu and engine not in _ON_GPU:
+        raise EngineError(
+            f"--require-gpu needs --engine {', '.join(_ON_GPU)} or auto, got {engine!r}, which "
+            "runs on the CPU."
+        )
     if engine == "onnx":
         from emag_rt.render.onnx_engine import OnnxRenderer
 
         return OnnxRenderer(plan, require_gpu)
-    if require_gpu:
-        raise EngineError(f"--require-gpu needs --engine onnx or auto, got {engine!r}.")
     if engine == "native":
         from emag_rt.render.native import NativeRenderer
 
         return NativeRenderer(plan)
+    if engine == "torch":
+        from emag_rt.render.torch_engine import TorchRenderer
+
+        return TorchRenderer(plan, require_gpu)
     if engine == "packed":
         from emag_rt.render.packed import PackedRenderer
 
         return PackedRenderer(plan)
-    if engine == "direct":
-        from emag_rt.render.direct import DirectRenderer
+    from emag_rt.render.direct import DirectRenderer
 
-        return DirectRenderer(plan)
-    raise EngineError(f"engine must be one of {', '.join(CHOICES)}, got {engine!r}.")
+    return DirectRenderer(plan)
 
 
-def _quickest(plan: RenderPlan) -> Renderer:
+def _quickest(plan: RenderPlan, require_gpu: bool) -> Renderer:
     """The quickest engine for live work, where a chunk is a sample or a few."""
     took: dict[str, float] = {}
     ready: dict[str, Renderer] = {}
-    for name in ("native", "packed", "onnx"):
+    failed: dict[str, str] = {}
+    for name in _ON_GPU if require_gpu else _LIVE:
+        # Importing torch takes seconds and hundreds of MB: not without a device for it.
+        if name == "torch" and (why := why_not_torch()):
+            failed[name] = why
+            continue
         try:
-            ready[name] = make_renderer(name, plan)
+            ready[name] = make_renderer(name, plan, require_gpu)
             took[name] = _seconds_a_sample(ready[name], plan.operator.n_ld)
-        except (EngineError, ImportError) as error:
-            log.info("engine %s cannot be used here: %s", name, error)
+        except (EngineError, ImportError, RuntimeError) as error:
+            failed[name] = str(error)
+            # A machine without a compiler is nothing to worry whoever serves on it.
+            level = logging.INFO if name == "native" else logging.WARNING
+            log.log(level, "engine %s cannot be used here: %s", name, error)
     if not took:
-        raise EngineError("engine auto: no engine could start; the log says why.")
+        what = "--require-gpu: no engine runs on a GPU" if require_gpu else "no engine could start"
+        reasons = "; ".join(f"{name}: {why}" for name, why in failed.items())
+        raise EngineError(f"engine auto: {what}. {reasons}")
     best = min(took, key=lambda name: took[name])
-    shown = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in took.items())
-    log.info("engine auto: %s takes one sample fastest (%s)", best, shown)
+    shown = ", ".join(f"{ready[name].name} {1e3 * took[name]:.2f} ms" for name in took)
+    log.info("engine auto: %s takes one sample fastest (%s)", ready[best].name, shown)
     return ready[best]
 
 

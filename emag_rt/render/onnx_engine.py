@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,8 @@ from numpy.typing import NDArray
 
 from emag_rt.errors import EngineError
 from emag_rt.render.base import FloatArray, History, RenderPlan
+from emag_rt.render.gpu import has_nvidia_device
+from emag_rt.render.onnx_binding import BoundSample
 
 log = logging.getLogger(__name__)
 _BLOCK = 4096
@@ -21,7 +21,7 @@ _FOREIGN = "The bundle's render.onnx does not belong to its manifest."
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
-def make_session(graph: bytes, provider: str) -> ort.InferenceSession:
+def make_session(graph: bytes, provider: str, captured: bool = False) -> ort.InferenceSession:
     """Start a session on one provider.
 
     Parameters
@@ -30,6 +30,8 @@ def make_session(graph: bytes, provider: str) -> ort.InferenceSession:
         A serialised model.
     provider : str
         ``CPUExecutionProvider`` or ``CUDAExecutionProvider``.
+    captured : bool
+        Capture the first run in a CUDA graph and replay it ever after: for bound tensors alone.
 
     Returns
     -------
@@ -47,8 +49,11 @@ def make_session(graph: bytes, provider: str) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Failed providers are reported by the check below, in one line instead of a screenful.
     options.log_severity_level = 4
+    # TF32 keeps three digits of a product.
+    cuda = {"use_tf32": "0", "enable_cuda_graph": "1" if captured else "0"}
+    providers = [(provider, cuda if provider == CUDA else {})]
     try:
-        session = ort.InferenceSession(graph, options, providers=[provider])
+        session = ort.InferenceSession(graph, options, providers=providers)
     except Exception as error:  # ONNX Runtime raises its own unrelated classes
         raise EngineError(f"engine onnx: the graph cannot be loaded: {error}") from error
     running = session.get_providers()[0]
@@ -60,10 +65,6 @@ def make_session(graph: bytes, provider: str) -> ort.InferenceSession:
     return session
 
 
-def _has_nvidia_device() -> bool:
-    return os.name == "nt" or Path("/dev/nvidiactl").exists()
-
-
 class OnnxRenderer:
     """Folded rendering in ONNX Runtime.
 
@@ -73,9 +74,11 @@ class OnnxRenderer:
         What to render; without ``plan.onnx`` the graph is written first.
     require_gpu : bool
         Fail unless the graph runs on CUDA.
+    bound : bool
+        Bind single samples where the graph runs on the CPU, too; on CUDA they always are.
     """
 
-    def __init__(self, plan: RenderPlan, require_gpu: bool = False) -> None:
+    def __init__(self, plan: RenderPlan, require_gpu: bool = False, bound: bool = False) -> None:
         graph = plan.onnx
         if graph is None:
             from emag_rt.render.graph import build_graph  # imports onnx: only when needed
@@ -84,31 +87,59 @@ class OnnxRenderer:
                 graph = build_graph(plan.operator, plan.measured)
             except Exception as error:  # onnx raises its own; a graph over 2 GB cannot be written
                 raise EngineError(f"engine onnx: the graph cannot be written: {error}") from error
-        op = plan.operator
+        op = self._op = plan.operator
         self._n_out = op.n_out
         self._n_positions = op.n_positions
         self._look_ahead = op.look_ahead
         self._n_context = op.n_context
+        self._bound: BoundSample | None = None
         self._session = self._start(graph, op.n_ld, require_gpu)
         self.name = "onnx-cuda" if self._session.get_providers()[0] == CUDA else "onnx-cpu"
+        if bound and self._bound is None:
+            self._bound = self._bind(self._session, "cpu")
         self._history = History(op.n_context, op.n_ld, np.float32)
         self.reset()
 
     def _start(self, graph: bytes, n_ld: int, require_gpu: bool) -> ort.InferenceSession:
         """On CUDA where it must, or really starts and is quicker; else on the CPU."""
         if require_gpu:
-            return self._checked(make_session(graph, CUDA), n_ld)
+            session = self._checked(make_session(graph, CUDA), n_ld)
+            self._bound = self._bound_on_cuda(graph, session)
+            return session
         cpu = self._checked(make_session(graph, CPU), n_ld)
-        if not (CUDA in ort.get_available_providers() and _has_nvidia_device()):
+        if not (CUDA in ort.get_available_providers() and has_nvidia_device()):
             return cpu
         try:
             cuda = self._checked(make_session(graph, CUDA), n_ld)
         except EngineError as error:
             log.warning("a GPU is there, but ONNX Runtime cannot use it: %s", error)
             return cpu
-        seconds = [self._time(session, n_ld) for session in (cpu, cuda)]
+        bound = self._bound_on_cuda(graph, cuda)
+        seconds = [self._time(cpu, None, n_ld), self._time(cuda, bound, n_ld)]
         log.info("one sample takes %.1e s on the CPU, %.1e s on CUDA", *seconds)
-        return cuda if seconds[1] < seconds[0] else cpu
+        if seconds[0] <= seconds[1]:
+            return cpu
+        self._bound = bound
+        return cuda
+
+    def _bound_on_cuda(self, graph: bytes, plain: ort.InferenceSession) -> BoundSample | None:
+        """One sample from device memory, as a CUDA graph if it can be captured."""
+        for captured in (True, False):
+            try:
+                # A session that captures runs one shape alone: longer chunks need the plain one.
+                session = make_session(graph, CUDA, captured=True) if captured else plain
+                return self._bind(session, "cuda", plain)
+            except Exception as error:  # ONNX Runtime raises its own unrelated classes
+                how = "a CUDA graph of it" if captured else "tensors bound on the GPU"
+                log.warning("engine onnx: one sample must do without %s: %s", how, error)
+        return None
+
+    def _bind(
+        self, session: ort.InferenceSession, device: str, plain: ort.InferenceSession | None = None
+    ) -> BoundSample:
+        bound = BoundSample(session, self._op, device)
+        bound.check(plain or session, self._op)
+        return bound
 
     def _one_sample(self, n_ld: int) -> dict[str, Any]:
         feeds: dict[str, Any] = {"ld": np.zeros((self._n_context + 1, n_ld), dtype=np.float32)}
@@ -116,12 +147,15 @@ class OnnxRenderer:
             feeds["position"] = np.zeros(1, dtype=np.int64)
         return feeds
 
-    def _time(self, session: ort.InferenceSession, n_ld: int) -> float:
+    def _time(self, session: ort.InferenceSession, bound: BoundSample | None, n_ld: int) -> float:
         feeds = self._one_sample(n_ld)
         took = []
         for _ in range(30):
             start = time.perf_counter()
-            session.run(None, feeds)
+            if bound is not None:
+                bound.run(feeds)
+            else:
+                session.run(None, feeds)
             took.append(time.perf_counter() - start)
         return float(np.median(took))
 
@@ -173,5 +207,7 @@ class OnnxRenderer:
             place = self._position + np.arange(len(ld), dtype=np.int64)
             feeds["position"] = place % self._n_positions
         self._position += len(ld)
+        if self._bound is not None and len(ld) == 1:
+            return self._bound.run(feeds)
         (hd,) = self._session.run(None, feeds)
         return np.asarray(hd, dtype=np.float32)

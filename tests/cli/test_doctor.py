@@ -71,3 +71,18 @@ def test_broken_lsl_is_an_answer_not_a_crash(monkeypatch):
     report = checks.run_checks()
     assert report["ok"] is False
     assert "LSL" in report["advice"]
+
+
+def test_torch_counts_when_a_product_comes_out_of_the_gpu(monkeypatch):
+    monkeypatch.setattr(checks.importlib.util, "find_spec", lambda _name: None)
+    assert checks.check_torch_cuda()["reason"] == "torch is not installed"
+    monkeypatch.undo()
+    pytest.importorskip("torch")
+    monkeypatch.setattr(checks, "_cuda_devices", lambda: 1)
+    monkeypatch.setattr(checks.Path, "read_text", lambda *_args, **_options: "cuda = '13.0'")
+    for out, error, works in (("True\n", "", True), ("", "Trace\nRuntimeError: no kernel", False)):
+        done = checks.subprocess.CompletedProcess([], 0, out, error)
+        monkeypatch.setattr(checks.subprocess, "run", lambda *_args, d=done, **_options: d)
+        found = checks.check_torch_cuda()
+        assert found["available"] is works
+        assert works or "no kernel" in found["reason"]

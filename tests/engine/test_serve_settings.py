@@ -65,7 +65,7 @@ def test_values_and_overrides(load):
         ("engine: {hop: many}", r"engine\.hop: .*integer.*'many'"),
         ("engine: {hop: -1}", r"engine\.hop"),
         ("engine: {hop: 1.5}", r"engine\.hop"),
-        ("engine: {name: numpy}", r"engine\.name: .*'onnx', 'packed' or 'direct'"),
+        ("engine: {name: abacus}", r"engine\.name: .*'auto', .*'torch' or 'direct'"),
         ("gaps: {policy: zero}", r"gaps\.policy"),
         ("gaps: {stale_s: .nan}", r"gaps\.stale_s"),
         ("source: {name: ''}", r"source\.name"),

@@ -1,4 +1,4 @@
-"""Engines agree: direct is the equation, packed and onnx must give its numbers in any chunks."""
+"""Engines agree: direct is the equation, the others must give its numbers in any chunks."""
 
 import numpy as np
 import pytest
@@ -144,12 +144,12 @@ def test_reset_starts_anew_and_empty_chunks_are_harmless(engine, anchor, hidden)
     np.testing.assert_array_equal(renderer.push(ld), first)
 
 
-@pytest.mark.parametrize("engine", ["packed", "onnx"])
+@pytest.mark.parametrize("engine", ["packed", "onnx", "torch"])
 def test_long_recordings_are_rendered_in_blocks(engine, monkeypatch):
     plan = plan_for(random_model(8, hidden="gelu"))
     ld = ld_signal(500)
     whole = push_all(make_renderer(engine, plan), ld)
-    module = "packed" if engine == "packed" else "onnx_engine"
+    module = "packed" if engine == "packed" else f"{engine}_engine"
     monkeypatch.setattr(f"emag_rt.render.{module}._BLOCK", 64)
     assert relative(push_all(make_renderer(engine, plan), ld), whole) < 1e-6
 
@@ -169,10 +169,12 @@ def test_history_keeps_its_context_through_growth_and_wrap():
 
 def test_unknown_engines_are_refused():
     plan = plan_for(random_model())
-    with pytest.raises(EngineError, match="native, onnx, packed, direct"):
-        make_renderer("torch", plan)
-    with pytest.raises(EngineError, match="--engine onnx"):
-        make_renderer("packed", plan, require_gpu=True)
+    for require_gpu in (False, True):
+        with pytest.raises(EngineError, match=r"one of auto, .*direct, got 'abacus'"):
+            make_renderer("abacus", plan, require_gpu)
+    for engine in ("native", "packed", "direct"):
+        with pytest.raises(EngineError, match="--require-gpu needs --engine onnx, torch or auto"):
+            make_renderer(engine, plan, require_gpu=True)
 
 
 def test_auto_takes_the_engine_that_is_quickest_here(monkeypatch):
@@ -185,7 +187,7 @@ def test_auto_takes_the_engine_that_is_quickest_here(monkeypatch):
             patch.setattr(factory, "_seconds_a_sample", lambda r, _, f=favoured: r.name != f)
             assert make_renderer("auto", plan).name == favoured
     found = make_renderer("auto", plan)
-    assert found.name in (*names, "onnx-cuda")
+    assert found.name in (*names, "onnx-cuda", "torch-cuda")
     assert relative(push_all(found, ld), wanted) < 1e-5  # timing left no trace
 
 

@@ -1,7 +1,5 @@
 """The folded graph as others see it, and the session around it."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -11,10 +9,11 @@ from onnx import TensorProto, helper
 from emag_rt.core.folding import fold
 from emag_rt.errors import EngineError
 from emag_rt.render import RenderPlan, make_renderer
+from emag_rt.render.gpu import has_nvidia_device
 from emag_rt.render.graph import build_graph
 from tests.factories import ld_signal, make_bundle, on_sphere, random_model, relative
 
-HAS_GPU = Path("/dev/nvidiactl").exists()
+HAS_GPU = has_nvidia_device()
 
 
 @pytest.mark.parametrize("anchor", ["stream", "window"])
