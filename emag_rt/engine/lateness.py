@@ -24,7 +24,8 @@ class Lateness:
     """
 
     def __init__(self, settings: LatencySettings) -> None:
-        self._settings = settings
+        self._never = settings.policy == "catch_up"
+        self._budget_s = settings.budget_s
         self.reset()
 
     def reset(self) -> None:
@@ -47,9 +48,9 @@ class Lateness:
 
     def count(self, now: float, stamps: NDArray[np.float64]) -> int:
         """Number of samples, from the oldest on, that are beyond the budget."""
-        if self._settings.policy == "catch_up":
+        if self._never:
             return 0
-        deadline = now - self.usual_s - self._settings.budget_s
+        deadline = now - self.usual_s - self._budget_s
         if stamps.item(0) >= deadline:
             return 0
         return int(np.searchsorted(stamps, deadline))

@@ -32,9 +32,11 @@ class QuickStep:
         self._step = lib.emag_step
         self._frontend, self._field = frontend, field
         self._memory = Memory()
-        self._shape = (BLOCK, frontend.n_inputs)
-        self._samples = self._memory.zeros(self._shape, np.float64)
+        self._n_inputs = frontend.n_inputs
+        self._samples = self._memory.zeros((BLOCK, frontend.n_inputs), np.float64)
         self._hd = self._memory.zeros((BLOCK, field.n_out))
+        # Views of every length, so that none is made for a sample.
+        self._parts = [(self._samples[:n], self._hd[:n]) for n in range(BLOCK + 1)]
         self._addresses = (self._samples.ctypes.data, self._hd.ctypes.data)
 
     def push(self, chunk: NDArray[Any]) -> Float32 | None:
@@ -51,17 +53,18 @@ class QuickStep:
             µV. None, and nothing has changed, for a chunk that is not plain: too long, of
             another shape, with samples that are not good, or while channels are bad.
         """
-        n = len(chunk)
-        if not 0 < n <= BLOCK or chunk.shape != (n, self._shape[1]):
+        n, n_inputs = chunk.shape if chunk.ndim == 2 else (0, 0)
+        if not 0 < n <= BLOCK or n_inputs != self._n_inputs:
             return None
         native = self._frontend.plain(n)
         if native is None:
             return None
-        self._samples[:n] = chunk
+        here, hd_here = self._parts[n]
+        here[...] = chunk
         samples, hd = self._addresses
         raw, filtered = native.places()
         if not self._step(native.address, self._field.address, samples, n, raw, filtered, hd):
             return None
         self._frontend.took(n)
         self._field.alone = n == 1
-        return self._hd[:n].copy()
+        return hd_here.copy()

@@ -87,14 +87,13 @@ class Timeline:
         """
         if self._last_stamp is None:
             return False
-        first, newest = stamps.item(0), stamps.item(-1)
-        if not 0.0 < first - self._last_stamp <= self._longest:
+        if not 0.0 < stamps.item(0) - self._last_stamp <= self._longest:
             return False
         if len(stamps) > 1:
             steps = stamps[1:] - stamps[:-1]
             if not (steps.min() > 0.0 and steps.max() <= self._longest):
                 return False
-        self._last_stamp = newest
+        self._last_stamp = stamps.item(-1)
         self._keep(samples[-1])
         return True
 

@@ -122,10 +122,11 @@ class FrontEnd:
         For engines that filter and render in one call, with :meth:`took` after it.
         """
         monitor = self._monitor
-        if monitor is None or self._fill is not None or not self._filter.all_started:
+        if monitor is None or not self._filter.all_started:
             return None
-        self.settle()
-        return self._native if n_times <= monitor.room and self._fill is None else None
+        if not monitor.room:
+            self.settle()
+        return self._native if self._fill is None and n_times <= monitor.room else None
 
     def took(self, n_times: int) -> None:
         """Samples went through the compiled filter."""
