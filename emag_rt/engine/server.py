@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 Float32 = NDArray[np.float32]
 Stamps = NDArray[np.float64]
 POLL_S = 0.2
+_yield_core: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 _LOOKUP_S = 2.0
 # A source that was restarted leaves a gap and is silent for about a second before liblsl has
 # it back, which may be too short to count as stale.
@@ -137,6 +139,8 @@ class Server:
             self._render_s = self._clock() - now
             if self._trace is not None:
                 self._trace.end()
+            # LSL's own thread may be waiting for this core to send the rows on.
+            _yield_core()
             self.upsampler.prepare()
             self._watch_channels()
         elif self.state == "running" and now - self._last_arrival > self.settings.gaps.stale_s:
