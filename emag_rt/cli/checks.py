@@ -32,8 +32,8 @@ def run_checks() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``ok``, ``advice``, ``versions``, ``lsl``, ``providers``, ``torch_cuda``, ``threads``;
-        made of what JSON can hold.
+        ``ok``, ``advice``, ``versions``, ``lsl``, ``providers``, ``native``, ``torch_cuda``,
+        ``threads``; made of what JSON can hold.
     """
     lsl = check_lsl()
     providers = check_providers()
@@ -53,12 +53,18 @@ def run_checks() -> dict[str, Any]:
     idle = [p["name"] for p in providers if not p["starts"]]
     if idle:
         advice.append(f"Listed, but does not start here: {', '.join(idle)}.")
+    native = check_native()
+    if not native["available"]:
+        advice.append(
+            f"Serving runs in NumPy, some times slower: engine native {native['reason']}."
+        )
     return {
         "ok": bool(lsl["ok"] and cpu),
         "advice": " ".join(advice) or "nothing to mend",
         "versions": found,
         "lsl": lsl,
         "providers": providers,
+        "native": native,
         "torch_cuda": check_torch_cuda(),
         "threads": check_threads(),
     }
@@ -84,6 +90,14 @@ def versions() -> dict[str, str | None]:
     elif found["onnxruntime-gpu"] is None:
         del found["onnxruntime-gpu"]
     return found
+
+
+def check_native() -> dict[str, Any]:
+    """Whether the compiled engine is there: ``available`` and ``reason``."""
+    from emag_rt.native import why_not
+
+    reason = why_not()
+    return {"available": not reason, "reason": reason}
 
 
 def check_lsl(timeout_s: float = 5.0) -> dict[str, Any]:

@@ -54,6 +54,9 @@ def _print(report: dict[str, Any]) -> None:
     for provider in report["providers"]:
         state = "[green]starts[/green]" if provider["starts"] else "[yellow]does not start[/yellow]"
         table.add_row("ONNX Runtime", f"{provider['name']}: {state}", provider["reason"])
+    native = report["native"]
+    state = "[green]yes[/green]" if native["available"] else "[yellow]no[/yellow]"
+    table.add_row("native", f"compiled engine: {state}", native["reason"])
     cuda = report["torch_cuda"]
     table.add_row("torch", "CUDA " + ("yes" if cuda["available"] else "no"), cuda["reason"])
     threads = report["threads"]

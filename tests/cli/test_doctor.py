@@ -23,6 +23,7 @@ def test_json_for_programs(cli):
     for name in ("python", "emag_rt", "numpy", "pylsl", "liblsl", "mne", "onnx"):
         assert report["versions"][name]
     assert report["threads"]["cpus"] >= 1
+    assert report["native"]["available"] == (not report["native"]["reason"])
     assert set(report["torch_cuda"]) == {"available", "reason"}
 
 
@@ -30,7 +31,7 @@ def test_json_for_programs(cli):
 def test_table_for_people(cli):
     child = cli("doctor")
     assert child.finish(60.0) == 0
-    for text in ("LSL", "CPUExecutionProvider: starts", "verdict", "ready"):
+    for text in ("LSL", "CPUExecutionProvider: starts", "compiled engine", "verdict", "ready"):
         assert text in child.output
 
 
