@@ -49,8 +49,11 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
     Raises
     ------
     BundleError
-        If the file cannot be written.
+        If the file cannot be written, or could not be read again.
     """
+    check_state(bundle.model, bundle.operator)
+    check_gain(bundle.operator)
+    _check_graph(bundle)
     target = Path(path)
     content = {
         **arrays.model_tensors(bundle.model),

@@ -20,7 +20,8 @@ _INT, _INTS = 2, 7  # AttributeProto.AttributeType
 _LARGEST = 2**31 - 1
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A whole number, seven bits a byte."""
     value &= (1 << 64) - 1  # negative numbers are written as their two's complement
     out = bytearray()
     while value > 0x7F:
@@ -31,12 +32,13 @@ def _varint(value: int) -> bytes:
 
 
 def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
+    return varint(field << 3) + varint(value)
 
 
-def _data(field: int, value: bytes | str) -> bytes:
+def framed(field: int, value: bytes | str) -> bytes:
+    """A field that holds bytes, text or another message."""
     blob = value.encode() if isinstance(value, str) else value
-    return b"".join((_varint(field << 3 | 2), _varint(len(blob)), blob))
+    return b"".join((varint(field << 3 | 2), varint(len(blob)), blob))
 
 
 def node(
@@ -47,13 +49,13 @@ def node(
     attributes: Mapping[str, int | Sequence[int]],
 ) -> bytes:
     """A ``NodeProto`` of the default domain, whose attributes are whole numbers or lists."""
-    parts = [*(_data(1, one) for one in inputs), _data(2, output), _data(3, name), _data(4, op)]
+    parts = [*(framed(1, one) for one in inputs), framed(2, output), framed(3, name), framed(4, op)]
     for key, value in sorted(attributes.items()):
         if isinstance(value, int):
             content = _number(3, value) + _number(20, _INT)
         else:
             content = b"".join(_number(8, one) for one in value) + _number(20, _INTS)
-        parts.append(_data(5, _data(1, key) + content))
+        parts.append(framed(5, framed(1, key) + content))
     return b"".join(parts)
 
 
@@ -61,14 +63,14 @@ def tensor(name: str, values: NDArray[np.generic]) -> bytes:
     """A ``TensorProto`` that holds float32 or int64 values in itself; at least one-dimensional."""
     little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
     dims = b"".join(_number(1, n) for n in little.shape)
-    return dims + _number(2, _TYPES[values.dtype]) + _data(8, name) + _data(9, little.tobytes())
+    return dims + _number(2, _TYPES[values.dtype]) + framed(8, name) + framed(9, little.tobytes())
 
 
 def value_info(name: str, kind: int, shape: Sequence[int | str]) -> bytes:
     """A ``ValueInfoProto``: a tensor whose lengths are numbers, or names of free ones."""
-    dims = [_data(2, n) if isinstance(n, str) else _number(1, n) for n in shape]
-    described = _number(1, kind) + _data(2, b"".join(_data(1, dim) for dim in dims))
-    return _data(1, name) + _data(2, _data(1, described))
+    dims = [framed(2, n) if isinstance(n, str) else _number(1, n) for n in shape]
+    described = _number(1, kind) + framed(2, b"".join(framed(1, dim) for dim in dims))
+    return framed(1, name) + framed(2, framed(1, described))
 
 
 def model(
@@ -94,13 +96,13 @@ def model(
         raise BundleError(f"render.onnx must stay below 2 GiB, got {size >> 20} MiB of weights.")
     graph = b"".join(
         (
-            *(_data(1, part) for part in nodes),
-            _data(2, name),
-            *(_data(5, part) for part in constants),
-            *(_data(11, part) for part in inputs),
-            *(_data(12, part) for part in outputs),
+            *(framed(1, part) for part in nodes),
+            framed(2, name),
+            *(framed(5, part) for part in constants),
+            *(framed(11, part) for part in inputs),
+            *(framed(12, part) for part in outputs),
         )
     )
-    metadata = (_data(14, _data(1, key) + _data(2, text)) for key, text in notes.items())
-    opsets = _data(8, _data(1, "") + _number(2, opset))
-    return b"".join((_number(1, ir_version), _data(2, name), _data(7, graph), opsets, *metadata))
+    metadata = (framed(14, framed(1, key) + framed(2, text)) for key, text in notes.items())
+    opsets = framed(8, framed(1, "") + _number(2, opset))
+    return b"".join((_number(1, ir_version), framed(2, name), framed(7, graph), opsets, *metadata))
