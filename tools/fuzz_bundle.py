@@ -274,7 +274,7 @@ def coherent(rng: Rng, members: Members) -> Members:
         hd = [canonical(e.label) for e in manifest.hd]
         measured = [(row, rows[label]) for row, label in enumerate(hd) if label in rows]
         out[GRAPH] = build_graph(operator, measured)
-    except (EmagError, ValueError, RecursionError, IndexError):
+    except (EmagError, ArithmeticError, ValueError, LookupError, RecursionError):
         pass  # refused before it comes to the graph
     return out
 
