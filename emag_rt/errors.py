@@ -19,7 +19,16 @@ Each class carries the process exit code that the command line returns for it.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import reprlib
+from typing import Any, ClassVar
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxlong = 2, 80, 80, 40
+
+
+def short(value: Any) -> str:
+    """A value as error messages show it: in one line, whatever its size and content."""
+    return " ".join(_REPR.repr(value).split())
 
 
 class EmagError(Exception):

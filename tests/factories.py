@@ -18,6 +18,7 @@ from emag_rt.bundle import (
     Manifest,
     RenderedElectrode,
 )
+from emag_rt.bundle.graph import build_graph
 from emag_rt.core.activation import Activation
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import Drive, HiddenBranch
@@ -27,7 +28,6 @@ from emag_rt.core.grid import lattice
 from emag_rt.core.model import Anchor, FieldModel
 from emag_rt.core.montage import Montage
 from emag_rt.frontend import design_band
-from emag_rt.render.graph import build_graph
 
 FloatArray = NDArray[np.float64]
 RADIUS_MM = 95.0

@@ -33,7 +33,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 HOMES = {
     "pylsl": ("emag_rt/streams/lsl/library.py",),
     "torch": ("emag_rt/render/torch_engine.py", "calibration/", "tools/"),
-    "onnx": ("emag_rt/render/graph.py", "emag_rt/cli/checks.py", "tools/"),
+    "onnx": ("tools/",),
     "onnxruntime": (
         "emag_rt/render/onnx_engine.py",
         "emag_rt/render/onnx_binding.py",

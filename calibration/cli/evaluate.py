@@ -51,9 +51,9 @@ def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) ->
         click.echo(json.dumps(result.as_dict(), indent=1))
         return
     _print(result)
-    left_out = loaded.manifest.scores.get("left_out", {})
-    if "nmse" in left_out:
-        click.echo(f"at electrodes nobody wore: NMSE {left_out['nmse']:.4f} expected (--montage)")
+    left_out = loaded.manifest.left_out_nmse
+    if left_out is not None:
+        click.echo(f"at electrodes nobody wore: NMSE {left_out:.4f} expected (--montage)")
     if json_path:
         try:
             Path(json_path).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")

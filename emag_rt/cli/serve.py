@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from emag_rt.cli.options import ENGINE, lsl_options
+from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options
 
 
 @click.command()
@@ -16,13 +16,19 @@ from emag_rt.cli.options import ENGINE, lsl_options
 @click.option("--source-name", help="Read the stream with this name.")
 @click.option("--source-type", help="Read the stream of this type (default: EEG).")
 @click.option("--wait", is_flag=True, default=None, help="Wait for the source as long as it takes.")
-@click.option("--timeout", type=float, help="Give up looking for the source after S seconds (10).")
+@click.option(
+    "--timeout",
+    type=FiniteFloat(0, 86_400),
+    help="Give up looking for the source after S seconds (10).",
+)
 @click.option("--unit", help="Unit of the input, over what the stream declares.")
 @click.option("--name", help="Name of the HD outlet (emag_rt).")
 @click.option("--config", type=click.Path(dir_okay=False), help="YAML settings; options win.")
 @click.option("--engine", type=ENGINE, help="Render engine (auto: the quickest here).")
 @click.option("--require-gpu", is_flag=True, default=None, help="Fail unless a GPU renders.")
-@click.option("--hop", type=int, help="Render in steps of N samples (0: every chunk).")
+@click.option(
+    "--hop", type=Whole(0, 1_000_000), help="Render in steps of N samples (0: every chunk)."
+)
 @click.option(
     "--montage",
     help="Render these electrodes instead: a standard montage (standard_1005, biosemi256), a file "
@@ -40,8 +46,12 @@ from emag_rt.cli.options import ENGINE, lsl_options
     type=click.Choice(["skip_to_newest", "catch_up"]),
     help="What to do with samples beyond the latency budget.",
 )
-@click.option("--latency-budget", type=float, help="Latency budget in S seconds (1).")
-@click.option("--duration", type=float, help="Stop after S seconds.")
+@click.option(
+    "--latency-budget",
+    type=FiniteFloat(0, 3600, min_open=True),
+    help="Latency budget in S seconds (1).",
+)
+@click.option("--duration", type=DURATION_S, help="Stop after S seconds.")
 @click.option(
     "--status-json",
     type=click.Path(dir_okay=False, allow_dash=True),

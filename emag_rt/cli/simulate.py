@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emag_rt.cli.options import RATE_HZ, FiniteFloat, lsl_options
+from emag_rt.cli.options import DURATION_S, RATE_HZ, SEED, FiniteFloat, Whole, lsl_options
 from emag_rt.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -73,25 +73,23 @@ class Signal:
 @click.option("--loop", is_flag=True, help="Start a recording again at its end; stamps go on.")
 @click.option(
     "--speed",
-    type=FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(0, 1000, min_open=True),
     default=1.0,
     show_default=True,
     help="Play X times as fast. Stamps stay 1/rate apart, so they run ahead of the clock.",
 )
-@click.option("--chunk", type=click.IntRange(min=1), help="Samples in a chunk (default: 20 ms).")
+@click.option("--chunk", type=Whole(1, 1_000_000), help="Samples in a chunk (default: 20 ms).")
 @click.option(
     "--sfreq", type=RATE_HZ, help="Rate in Hz: of the synthetic head (250), or resampled."
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**31 - 1),
+    type=SEED,
     default=0,
     show_default=True,
     help="Seed of the synthetic head.",
 )
-@click.option(
-    "--duration", type=FiniteFloat(min=0, min_open=True), help="Stop after S seconds of signal."
-)
+@click.option("--duration", type=DURATION_S, help="Stop after S seconds of signal.")
 @click.option(
     "--wait/--no-wait",
     default=True,

@@ -247,8 +247,8 @@ def test_compressed_members_are_refused(good, reload, method):
 
 
 def test_huge_files_are_refused_before_they_are_read(good, reload, monkeypatch):
-    monkeypatch.setattr("emag_rt.bundle.archive.MAX_BYTES", 1 << 20)
-    monkeypatch.setattr("emag_rt.bundle.archive.MAX_MANIFEST_BYTES", 1 << 18)
+    monkeypatch.setattr("emag_rt.bundle.container.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("emag_rt.bundle.container.MAX_MANIFEST_BYTES", 1 << 18)
     assert reload(good).sha256
     members = unpack(good)
     padded = members["manifest.json"] + b" " * (1 << 18)

@@ -97,7 +97,7 @@ def test_unknown_positions_are_told_or_refused(tmp_path):
     assert len(recording.montage()) == 7
     assert any("LOOSE" in note for note in recording.warnings)
     nowhere = save(tmp_path / "n_raw.fif", eeg(), [f"ch{i}" for i in range(8)])
-    with pytest.raises(RecordingError, match="positions must be known"):
+    with pytest.raises(RecordingError, match="must have a known position"):
         read_recording(nowhere)
     free = read_recording(nowhere, need_positions=False)
     assert free.positions_mm is None
