@@ -56,7 +56,7 @@ def run_checks() -> dict[str, Any]:
     native = check_native()
     if not native["available"]:
         advice.append(
-            f"Serving runs in NumPy, some times slower: engine native {native['reason']}."
+            f"A sample takes several times longer than it could: engine native {native['reason']}."
         )
     return {
         "ok": bool(lsl["ok"] and cpu),

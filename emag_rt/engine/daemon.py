@@ -107,7 +107,7 @@ def run_daemon(
             on_status=report_all,
             trace=trace,
         )
-        _quiet_collector()
+        _quiet_collector(stack)
         print(ready_line(spec, source.format, upsampler), file=sys.stderr, flush=True)
         status = server.run(stop.is_set, settings.duration_s)
         for report in reporters:
@@ -185,18 +185,21 @@ def _attach(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings)
 
 
 def _warm_up(upsampler: Upsampler) -> None:
-    """Run every code path once before the first real sample has to wait for it."""
+    """Run the code of serving before the first real sample has to wait for it."""
     n_inputs = upsampler.n_inputs
-    for n in (1, 2, 8):
+    for n in (1, 1, 2, 8, 1):
         upsampler.push(np.zeros((n, n_inputs)))
+        upsampler.prepare()
     upsampler.reset()
 
 
-def _quiet_collector() -> None:
-    """Collect by hand from now on, and only what is made from now on."""
+def _quiet_collector(stack: contextlib.ExitStack) -> None:
+    """Collect by hand while serving, and only what is made from now on."""
     gc.collect()
     gc.freeze()
     gc.disable()
+    stack.callback(gc.unfreeze)
+    stack.callback(gc.enable)
 
 
 def outlet_spec(

@@ -31,8 +31,6 @@ class Trace:
 
     def begin(self, stamp: float, pulled: float) -> None:
         """A chunk was pulled at that time; its newest sample has this stamp."""
-        if self._n == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.full_like(self._rows, np.nan)])
         self._rows[self._n, :2] = stamp, pulled
 
     def filtered(self) -> None:
@@ -47,6 +45,9 @@ class Trace:
         """The chunk is answered."""
         self._rows[self._n, 4] = self._clock()
         self._n += 1
+        # Room for the next, and for what is still published after the last.
+        if self._n == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.full_like(self._rows, np.nan)])
 
     def times(self) -> dict[str, NDArray[np.float64]]:
         """What was measured.
