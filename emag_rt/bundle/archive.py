@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from emag_rt.bundle.bundle import Bundle
 from emag_rt.bundle.manifest import FORMAT_VERSION, Manifest
 from emag_rt.core.activation import Activation
 from emag_rt.errors import BundleError, EmagError
+from emag_rt.files import replacing
 
 MEMBERS = ("manifest.json", "field.safetensors", "render.onnx")
 MAX_BYTES = 1 << 30
@@ -47,10 +47,9 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
 
     Raises
     ------
-    BundleError
+    OutputError
         If the file cannot be written.
     """
-    target = Path(path)
     content = {
         **arrays.model_tensors(bundle.model),
         **arrays.operator_tensors(bundle.operator),
@@ -63,26 +62,13 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         "field.safetensors": save_tensors(contiguous),
         "render.onnx": bundle.onnx,
     }
-    part: Path | None = None
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in MEMBERS:
             archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), blobs[name])
     data = buffer.getvalue()
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=f".{target.name}.", delete=False
-        ) as handle:
-            part = Path(handle.name)
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        part.chmod(0o644)
-        os.replace(part, target)
-    except OSError as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
-        raise BundleError(f"bundle {target}: cannot be written: {error.strerror}.") from error
+    with replacing(path, "bundle") as beside:
+        beside.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
 
 
