@@ -110,7 +110,7 @@ def _check_outputs(
 
 
 def _write(out: str, choice: MontageChoice) -> None:
-    from emag_rt.errors import SettingsError
+    from emag_rt.files import write_text
 
     score = choice.chosen[max(choice.chosen)].nmse["average"]
     lines = [
@@ -118,23 +118,18 @@ def _write(out: str, choice: MontageChoice) -> None:
         f"{score['all']:.4f} (all channels, average reference), {score['unseen']:.4f} (unseen)",
         *choice.labels,
     ]
-    try:
-        if out == "-":
-            click.echo("\n".join(lines))
-        else:
-            Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"--out {out}: cannot be written: {error}.") from error
+    if out == "-":
+        click.echo("\n".join(lines))
+    else:
+        write_text(out, "\n".join(lines) + "\n", "--out")
 
 
 def _draw(picture: str, choice: MontageChoice) -> None:
     from calibration.montage_picture import save_montage_picture
-    from emag_rt.errors import SettingsError
+    from emag_rt.files import replacing
 
-    try:
-        save_montage_picture(choice, Path(picture))
-    except OSError as error:
-        raise SettingsError(f"--picture {picture}: cannot be written: {error}.") from error
+    with replacing(picture, "--picture") as beside:
+        save_montage_picture(choice, beside)
 
 
 def _print(choice: MontageChoice) -> None:

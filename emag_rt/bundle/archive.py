@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from emag_rt.bundle.limits import MAX_MAGNITUDE, check_gain, check_state
 from emag_rt.bundle.manifest import FORMAT_VERSION, Manifest
 from emag_rt.core.activation import Activation
 from emag_rt.errors import BundleError, EmagError, short
+from emag_rt.files import replacing
 
 MAX_HEADER_BYTES = 1 << 20
 """Of the tensors: ours take some 10 KiB."""
@@ -49,12 +49,13 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
     Raises
     ------
     BundleError
-        If the file cannot be written, or could not be read again.
+        If it could not be read again.
+    OutputError
+        If the file cannot be written.
     """
     check_state(bundle.model, bundle.operator)
     check_gain(bundle.operator)
     _check_graph(bundle)
-    target = Path(path)
     content = {
         **arrays.model_tensors(bundle.model),
         **arrays.operator_tensors(bundle.operator),
@@ -67,26 +68,13 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         "field.safetensors": save_tensors(contiguous),
         "render.onnx": bundle.onnx,
     }
-    part: Path | None = None
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in MEMBERS:
             archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), blobs[name])
     data = buffer.getvalue()
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=f".{target.name}.", delete=False
-        ) as handle:
-            part = Path(handle.name)
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        part.chmod(0o644)
-        os.replace(part, target)
-    except OSError as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
-        raise BundleError(f"bundle {target}: cannot be written: {error.strerror}.") from error
+    with replacing(path, "bundle") as beside:
+        beside.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
 
 

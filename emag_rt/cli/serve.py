@@ -9,6 +9,33 @@ import click
 
 from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options
 
+_PATHS = {
+    "source_id": "source.source_id",
+    "source_name": "source.name",
+    "source_type": "source.type",
+    "wait": "source.wait",
+    "timeout": "source.timeout_s",
+    "unit": "source.unit",
+    "name": "output.name",
+    "engine": "engine.name",
+    "require_gpu": "engine.require_gpu",
+    "hop": "engine.hop",
+    "montage": "output.montage",
+    "reference": "output.reference",
+    "measured": "output.measured",
+    "gap_policy": "gaps.policy",
+    "late_policy": "latency.policy",
+    "latency_budget": "latency.budget_s",
+    "duration": "duration_s",
+    "status_json": "status.json_path",
+    "trace": "status.trace_path",
+    "http_port": "http.port",
+    "http_host": "http.host",
+    "scope": "lsl.scope",
+    "session_id": "lsl.session_id",
+}
+"""Settings that options set, by option."""
+
 
 @click.command()
 @click.argument("bundle", type=click.Path(dir_okay=False))
@@ -62,43 +89,30 @@ from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_opti
     type=click.Path(dir_okay=False),
     help="Write the times of every chunk here at the end (.npz), for benchmarks.",
 )
+@click.option(
+    "--http-port",
+    type=click.IntRange(0, 65_535),
+    help="Answer /metrics, /healthz and /readyz on this port (0: any free one). Off by default.",
+)
+@click.option("--http-host", help="Address to answer on (127.0.0.1); others get a warning.")
 @lsl_options("How far LSL looks.")
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
 def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
     """Serve BUNDLE: read a live LD stream, publish HD channels with the same stamps.
 
-    The HD outlet stays up while the source is away. SIGINT or SIGTERM ends it with exit 0
-    after everything owed has been published.
+    The HD outlet stays up while the source is away. SIGINT, SIGTERM or a closed terminal ends it
+    with exit 0 after everything owed has been published; a second SIGINT at once, with 130.
     """
     # One sample's matrix products are far too small to share among BLAS threads; this must be
     # said before NumPy is first imported.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    from emag_rt.engine.daemon import run_daemon
-    from emag_rt.engine.settings import load_settings
+    from emag_rt.engine.stopping import stop_signals
 
-    paths = {
-        "source_id": "source.source_id",
-        "source_name": "source.name",
-        "source_type": "source.type",
-        "wait": "source.wait",
-        "timeout": "source.timeout_s",
-        "unit": "source.unit",
-        "name": "output.name",
-        "engine": "engine.name",
-        "require_gpu": "engine.require_gpu",
-        "hop": "engine.hop",
-        "montage": "output.montage",
-        "reference": "output.reference",
-        "measured": "output.measured",
-        "gap_policy": "gaps.policy",
-        "late_policy": "latency.policy",
-        "latency_budget": "latency.budget_s",
-        "duration": "duration_s",
-        "status_json": "status.json_path",
-        "trace": "status.trace_path",
-        "scope": "lsl.scope",
-        "session_id": "lsl.session_id",
-    }
-    settings = load_settings(config, {paths[key]: value for key, value in options.items()})
-    run_daemon(bundle, settings, quiet=quiet)
+    # Before the imports below, which take most of the start.
+    with stop_signals() as stop:
+        from emag_rt.engine.daemon import run_daemon
+        from emag_rt.engine.settings import load_settings
+
+        overrides = {_PATHS[key]: value for key, value in options.items()}
+        run_daemon(bundle, load_settings(config, overrides), quiet=quiet, stop=stop)

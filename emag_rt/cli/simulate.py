@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -116,16 +114,19 @@ def simulate(
     """Play a recording, or a synthetic head, as an LSL amplifier in real time.
 
     Each sample carries its own stamp, first sample + n / rate on the LSL clock, and leaves when
-    the last sample of its chunk is due. SIGINT and SIGTERM end it with exit 0.
+    the last sample of its chunk is due. SIGINT and SIGTERM end it with exit 0, a second SIGINT
+    at once with 130.
     """
-    from emag_rt.streams.lsl import LslSink, configure, local_clock
+    from emag_rt.engine.stopping import stop_signals
 
     if recording and synthetic:
         raise SettingsError(
             "--recording and --synthetic exclude each other, got both. Drop one of them."
         )
-    configure(scope, session_id)  # type: ignore[arg-type]
-    with _stop_signals() as stop:
+    with stop_signals() as stop:
+        from emag_rt.streams.lsl import LslSink, configure, local_clock
+
+        configure(scope, session_id)  # type: ignore[arg-type]
         signal_ = _recorded(recording, sfreq) if recording else _synthetic(sfreq, seed)
         columns = _columns(channels, signal_)
         spec = _outlet(signal_, columns, name, source_id)
@@ -299,19 +300,3 @@ def _wait_for_receiver(sink: LslSink, stop: threading.Event) -> bool:
         if sink.wait_for_consumers(0.2):
             return True
     return False
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # embedded, e.g. in a test: signals belong to the host
-        return
-    names = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in names}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -91,7 +91,7 @@ class Server:
         self.counters = Counters()
         self.state = "waiting"
         self._started = clock()
-        self._last_arrival = self._started
+        self._last_arrival = self._last_idle = self._started
         self._newest_stamp: float | None = None
         self._render_s: float | None = None
         self._next_status = self._started + self.settings.status.interval_s
@@ -143,15 +143,25 @@ class Server:
             _yield_core()
             self.upsampler.prepare()
             self._watch_channels()
-        elif self.state == "running" and now - self._last_arrival > self.settings.gaps.stale_s:
-            self.state = "stale"
-            log.warning("no samples for %.1f s: the source is silent", now - self._last_arrival)
-            self._mark("silent", last_stamp=self._newest_stamp)
+        else:
+            self._last_idle = now
+            self._watch_source(now)
         if now >= self._next_status:
             self._next_status = max(self._next_status, now - 1.0)
             self._next_status += self.settings.status.interval_s
             if self._on_status is not None:
                 self._on_status(self.status())
+
+    @property
+    def heartbeat(self) -> float:
+        """When the loop last turned, in s on its clock; other threads may ask."""
+        return max(self._last_arrival, self._last_idle)
+
+    def _watch_source(self, now: float) -> None:
+        if self.state == "running" and now - self._last_arrival > self.settings.gaps.stale_s:
+            self.state = "stale"
+            log.warning("no samples for %.1f s: the source is silent", now - self._last_arrival)
+            self._mark("silent", last_stamp=self._newest_stamp)
 
     def _answer(self, samples: NDArray[np.floating], stamps: Stamps, now: float) -> None:
         silent_s = now - self._last_arrival

@@ -106,6 +106,13 @@ class LslSettings(_Section):
     session_id: Text | None = None
 
 
+class HttpSettings(_Section):
+    """Where ``/metrics``, ``/healthz`` and ``/readyz`` are; no port: nowhere, 0: any free one."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    host: Text = "127.0.0.1"
+
+
 class ServeSettings(_Section):
     """Everything ``emag-rt serve`` can be told."""
 
@@ -116,6 +123,7 @@ class ServeSettings(_Section):
     gaps: GapSettings = GapSettings()
     status: StatusSettings = StatusSettings()
     lsl: LslSettings = LslSettings()
+    http: HttpSettings = HttpSettings()
     duration_s: (
         Annotated[float, _EXPONENT, Field(gt=0, le=31_536_000, allow_inf_nan=False)] | None
     ) = None

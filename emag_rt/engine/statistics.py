@@ -25,6 +25,8 @@ class Counters:
         Samples too late to render, repeated, and with stamps that did not grow.
     unfilled : int
         Missing samples left out of long gaps (policy ``skip``, or beyond the fill limit).
+    status_lost : int
+        Lines of the status file that could not be written.
     """
 
     samples_in: int = 0
@@ -38,6 +40,7 @@ class Counters:
     skipped: int = 0
     duplicates: int = 0
     restamped: int = 0
+    status_lost: int = 0
 
 
 class LatencyWindow:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emag_rt.errors import SettingsError
+from emag_rt.files import replacing
 from emag_rt.streams.base import Clock
 
 COLUMNS = ("stamp", "pulled", "filtered", "rendered", "pushed")
@@ -65,11 +64,8 @@ class Trace:
 
         Raises
         ------
-        SettingsError
+        OutputError
             If the file cannot be written.
         """
-        try:
-            with Path(path).open("wb") as file:
-                np.savez(file, **self.times())  # type: ignore[arg-type]
-        except OSError as error:
-            raise SettingsError(f"--trace {path}: cannot be written: {error.strerror}.") from error
+        with replacing(path, "--trace") as beside, beside.open("wb") as file:
+            np.savez(file, **self.times())  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 from collections.abc import Callable, Collection
@@ -16,6 +17,7 @@ from emag_rt.streams.lsl.discovery import FoundStream, Search
 from emag_rt.streams.lsl.library import Inlet, header, resolve
 from emag_rt.streams.query import StreamQuery, not_found, require_one
 
+log = logging.getLogger(__name__)
 # Two processes on one machine agree to microseconds; more means two machines of one name.
 _SAME_CLOCK_S = 1e-3
 
@@ -94,7 +96,9 @@ class LslSource:
         class. Other matches are looked for while connecting, which takes as long.
         """
         search = Search(query, ignore_source_ids)
-        return cls(search.first(timeout_s, stop), check=search.require_single)
+        found = search.first(timeout_s, stop)
+        log.info("connecting to %r, source id %r", found.format.name, found.format.source_id)
+        return cls(found, check=search.require_single)
 
     @property
     def format(self) -> StreamFormat:
