@@ -11,6 +11,7 @@ import click
 
 from emag_rt.cli.options import ENGINE, FiniteFloat, Whole, check_output
 from emag_rt.errors import SettingsError
+from emag_rt.files import replacing
 
 if TYPE_CHECKING:
     from emag_rt.bench.cases import Case
@@ -121,7 +122,8 @@ def write_json(path: str | None, content: dict[str, Any]) -> None:
     if path == "-":
         click.echo(text)
     else:
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        with replacing(path, "--json") as beside:
+            beside.write_text(text + "\n", encoding="utf-8")
 
 
 def console() -> Any:

@@ -91,7 +91,7 @@ _PATHS = {
 )
 @click.option(
     "--http-port",
-    type=click.IntRange(0, 65_535),
+    type=Whole(0, 65_535),
     help="Answer /metrics, /healthz and /readyz on this port (0: any free one). Off by default.",
 )
 @click.option("--http-host", help="Address to answer on (127.0.0.1); others get a warning.")
