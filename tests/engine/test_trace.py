@@ -5,7 +5,7 @@ import pytest
 
 from emag_rt.engine import trace as module
 from emag_rt.engine.trace import Trace
-from emag_rt.errors import SettingsError
+from emag_rt.errors import OutputError
 
 
 def traced(n_chunks):
@@ -39,5 +39,5 @@ def test_a_stage_that_a_chunk_misses_is_no_number():
 
 
 def test_a_file_that_cannot_be_written_is_said(tmp_path):
-    with pytest.raises(SettingsError, match=r"--trace .* cannot be written"):
-        traced(1).save(tmp_path)
+    with pytest.raises(OutputError, match=r"--trace .*"):
+        traced(1).save(tmp_path / "nowhere" / "trace.npz")

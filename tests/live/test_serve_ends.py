@@ -56,6 +56,8 @@ def handles(child, number):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_told_to_end_while_loading(cli, subject, unique_id, wait_until, number):
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # as under nohup, also for children
+        pytest.skip("SIGHUP is ignored here, and nothing else tells that handlers are set")
     daemon = cli("serve", subject.bundle, "--source-id", unique_id, "--timeout", "60")
     wait_until(lambda: handles(daemon, signal.SIGHUP), 30, "handlers")
     daemon.process.send_signal(number)
