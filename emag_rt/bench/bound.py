@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from emag_rt.bench.accounting import Losses, account, percentiles
 from emag_rt.bench.material import Material
-from emag_rt.bench.measure import START_S, amplifier, daemon
+from emag_rt.bench.measure import START_S, amplifier, daemon, load_arrays, receiver
 from emag_rt.bench.processes import Child, all_of, new_session
 from emag_rt.streams.lsl import local_clock
 
@@ -95,9 +95,7 @@ def _one(
         served = daemon(material, session, "bench-amplifier", name, settings.engine, options)
         with all_of(served):
             served.wait_for("ready", START_S)
-            arguments = ["-m", "emag_rt.bench.consumer", "--session-id", session, "--name", name]
-            arguments += ["--out", str(out), "--seconds", f"{seconds:g}"]
-            consumer = Child("the consumer", *arguments)
+            consumer = receiver(session, name, seconds, "--out", str(out))
             with all_of(consumer):
                 consumer.wait_for("first", START_S)
                 time.sleep(settings.before_s)
@@ -106,8 +104,8 @@ def _one(
                     time.sleep(length)
                 ended = local_clock()
                 consumer.wait_for("done", seconds + _SPARE_S + START_S)
-    with np.load(out, allow_pickle=False) as content:
-        stamps, receipts, empty = (content[k] for k in ("stamps", "receipts", "empty"))
+    times = load_arrays(out)
+    stamps, receipts, empty = (times[key] for key in ("stamps", "receipts", "empty"))
     counters = json.loads(status.read_text().splitlines()[-1])
     return {
         "fault": fault,

@@ -19,8 +19,7 @@ from emag_rt.bench.measure import (
     LatencySettings,
     Measurement,
     amplifier,
-    can_trace,
-    load_log,
+    load_arrays,
     measure,
     summary,
 )
@@ -97,8 +96,6 @@ def measure_case(
         for number in range(n_rounds):
             tracing = number == settings.rounds
             for kind in _KINDS if number % 2 == 0 else _KINDS[::-1]:
-                if tracing and kind == "daemon" and not can_trace():
-                    continue
                 tell(f"{case.title}: round {number + 1} of {n_rounds}, {kind}")
                 how = short if tracing else settings
                 one = measure(kind, material, session, source_id, played, how, folder, tracing)
@@ -106,7 +103,7 @@ def measure_case(
                     traced[kind] = one
                 else:
                     found[kind].append(one)
-    log = load_log(log_path)
+    log = load_arrays(log_path)
     return _report(material, settings, log, found, traced), {
         kind: _pooled(found[kind], settings.warm_up_s) for kind in _KINDS
     }
@@ -149,8 +146,6 @@ def _report(
     report["stages_ms"] = {
         kind: _stages(one, log, case, settings.warm_up_s) for kind, one in traced.items()
     }
-    if settings.stages and not can_trace():
-        report["stages_note"] = "this version's daemon cannot be traced (no serve --trace)"
     report["targets"] = targets(report, case)
     return report
 
@@ -234,8 +229,3 @@ def targets(report: dict[str, Any], case: Case) -> dict[str, Any]:
         }
         for name, (wanted, measured) in aims.items()
     }
-
-
-def any_lost(reports: Sequence[dict[str, Any]]) -> bool:
-    """Whether the daemon lost, repeated or reordered samples, or left them empty, in any case."""
-    return any(report["daemon"]["losses"][key] for report in reports for key in _LOSSES)

@@ -22,7 +22,6 @@ from emag_rt.bench.accounting import (
 from emag_rt.bench.consumer import GRACE_S
 from emag_rt.bench.material import Material
 from emag_rt.bench.processes import Child, all_of
-from emag_rt.engine.settings import StatusSettings
 
 FloatArray = NDArray[np.float64]
 Kind = Literal["relay", "daemon"]
@@ -110,11 +109,6 @@ class Measurement:
         return self.stamps[kept], self.receipts[kept]
 
 
-def can_trace() -> bool:
-    """Whether the daemon of this version writes the times of its chunks (``serve --trace``)."""
-    return "trace_path" in StatusSettings.model_fields
-
-
 def amplifier(
     material: Material, session: str, source_id: str, seconds: float, log: Path | None
 ) -> Child:
@@ -138,6 +132,12 @@ def daemon(
     arguments += ["--name", name, "--quiet", "--engine", engine, "--timeout", "20"]
     arguments += ["--scope", "machine", "--session-id", session, *options]
     return Child("the daemon", *arguments)
+
+
+def receiver(session: str, name: str, seconds: float, *options: str) -> Child:
+    """Start a consumer of ``seconds`` of signal; ``options`` as for its module."""
+    arguments = ["-m", "emag_rt.bench.consumer", "--session-id", session, "--name", name]
+    return Child("the consumer", *arguments, "--seconds", f"{seconds:g}", *options)
 
 
 def measure(
@@ -184,13 +184,12 @@ def measure(
     """
     name = f"{kind}-{time.monotonic_ns()}"
     out, trace = folder / f"{name}.npz", folder / f"{name}-trace.npz"
-    common = ["--session-id", session, "--name", name]
-    arguments = ["-m", "emag_rt.bench.consumer", *common, "--out", str(out)]
-    consumer = Child("the consumer", *arguments, "--seconds", f"{settings.seconds:g}")
+    consumer = receiver(session, name, settings.seconds, "--out", str(out))
     with all_of(consumer):
         consumer.wait_for("looking", START_S)
         if kind == "relay":
-            arguments = ["-m", "emag_rt.bench.relay", *common, "--source-id", source_id]
+            arguments = ["-m", "emag_rt.bench.relay", "--session-id", session, "--name", name]
+            arguments += ["--source-id", source_id]
             arguments += ["--channels", str(material.case.n_hd)]
             if traced:
                 length = settings.seconds + GRACE_S + 10.0
@@ -212,7 +211,7 @@ def measure(
             cpu = [100 * (c.cpu_s() - b) / took for c, b in zip(everyone, before, strict=True)]
             rss = middle.rss_mb()
             consumer.wait_for("done", settings.seconds + GRACE_S + START_S)
-    times = _load(out)
+    times = load_arrays(out)
     return Measurement(
         kind=kind,
         stamps=times["stamps"],
@@ -226,7 +225,7 @@ def measure(
         amplifier_cpu_percent=cpu[2],
         rss_mb=rss,
         rss_growth_mb=rss - rss_before,
-        trace=_load(trace) if trace.is_file() else {},
+        trace=load_arrays(trace) if trace.is_file() else {},
     )
 
 
@@ -271,11 +270,7 @@ def summary(
     }
 
 
-def _load(path: Path) -> dict[str, FloatArray]:
+def load_arrays(path: Path) -> dict[str, FloatArray]:
+    """What a child wrote."""
     with np.load(path, allow_pickle=False) as content:
         return {key: np.asarray(content[key], dtype=np.float64) for key in content.files}
-
-
-def load_log(path: Path) -> dict[str, Any]:
-    """What the amplifier wrote at its end."""
-    return dict(_load(path))

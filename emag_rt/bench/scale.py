@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from emag_rt.bench.accounting import Losses, account, percentiles
 from emag_rt.bench.cases import Case
 from emag_rt.bench.consumer import GRACE_S
 from emag_rt.bench.material import Material
-from emag_rt.bench.measure import START_S, amplifier, daemon
-from emag_rt.bench.processes import Child, new_session
+from emag_rt.bench.measure import START_S, amplifier, daemon, load_arrays, receiver
+from emag_rt.bench.processes import new_session
 
 Tell = Callable[[str], None]
 
@@ -82,12 +80,7 @@ def run_scale(
             daemons.append(child)
         tell(f"recording {settings.seconds:g} s")
         consumers = [
-            Child(
-                "a consumer",
-                *["-m", "emag_rt.bench.consumer", "--session-id", session],
-                *["--name", f"bench-hd-{i}", "--out", str(out)],
-                *["--seconds", f"{settings.seconds:g}"],
-            )
+            receiver(session, f"bench-hd-{i}", settings.seconds, "--out", str(out))
             for i, out in enumerate(outs)
         ]
         for consumer in consumers:
@@ -119,13 +112,12 @@ def run_scale(
 def _one(
     out: Path, case: Case, settings: ScaleSettings, cpu: float, rss: float, first_s: float
 ) -> dict[str, Any]:
-    with np.load(out, allow_pickle=False) as content:
-        stamps, receipts = content["stamps"], content["receipts"]
-        empty = content["empty"]
+    times = load_arrays(out)
+    stamps, receipts, empty = (times[key] for key in ("stamps", "receipts", "empty"))
     n_due = int(settings.seconds * case.sfreq)
     losses = Losses(n_due, 0, n_due)
     if len(stamps):
-        losses = account(stamps, float(stamps[0]), case.sfreq, n_due, empty=empty)
+        losses = account(stamps, float(stamps[0]), case.sfreq, n_due, empty=empty > 0)
     kept = stamps >= stamps[:1].sum() + settings.warm_up_s
     return {
         "latency_ms": percentiles((receipts - stamps)[kept] * 1e3),

@@ -10,7 +10,7 @@ from typing import Any
 
 from emag_rt.bench.accounting import Losses, trend
 from emag_rt.bench.material import Material
-from emag_rt.bench.measure import START_S, amplifier, daemon
+from emag_rt.bench.measure import START_S, amplifier, daemon, receiver
 from emag_rt.bench.processes import Child, all_of, new_session
 
 Tell = Callable[[str], None]
@@ -67,9 +67,7 @@ def run_soak(
         middle = daemon(material, session, "bench-amplifier", name, settings.engine)
         with all_of(middle):
             middle.wait_for("ready", START_S)
-            arguments = ["-m", "emag_rt.bench.consumer", "--session-id", session, "--name", name]
-            arguments += ["--seconds", "0", "--interval", f"{settings.interval_s:g}"]
-            consumer = Child("the consumer", *arguments)
+            consumer = receiver(session, name, 0, "--interval", f"{settings.interval_s:g}")
             with all_of(consumer):
                 begun, _ = consumer.wait_for("first", START_S)
                 before = middle.cpu_s()

@@ -55,8 +55,6 @@ def show_latency(reports: Sequence[dict[str, Any]], console: Console) -> None:
         console.print(table)
         if any(report["stages_ms"].values()):
             _show_stages(report, console)
-        elif "stages_note" in report:
-            console.print(f"no stages: {report['stages_note']}")
         _show_cost(report, console)
 
 

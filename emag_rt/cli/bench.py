@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,10 +10,12 @@ import click
 
 from emag_rt.cli.bench_common import (
     SECONDS,
+    Subject,
     about_here,
     cases_of,
     check_outputs,
     console,
+    fail_if,
     numbers,
     outputs,
     subject,
@@ -23,7 +23,7 @@ from emag_rt.cli.bench_common import (
     write_json,
 )
 from emag_rt.cli.bench_long import bound, scale, soak
-from emag_rt.cli.options import FiniteFloat, Whole, check_output
+from emag_rt.cli.options import FiniteFloat, Whole, check_output, one_blas_thread
 from emag_rt.errors import SettingsError
 
 
@@ -33,9 +33,7 @@ def bench() -> None:
 
     Figures are worth as much as the quiet of the machine: nothing here judges absolute times.
     """
-    # As serve does, before NumPy is first imported.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    one_blas_thread()
 
 
 for _command in (soak, bound, scale):
@@ -52,13 +50,7 @@ for _command in (soak, bound, scale):
 @click.option("--quick", is_flag=True, help="Two rounds of three seconds.")
 @outputs
 def latency(
-    texts: tuple[str, ...],
-    chunks: tuple[int, ...],
-    look_ahead: int,
-    residual: bool,
-    bundle: str | None,
-    recording: str | None,
-    engine: str,
+    who: Subject,
     named: str | None,
     rounds: int | None,
     seconds: float | None,
@@ -73,17 +65,18 @@ def latency(
     Amplifier, daemon (or relay) and receiver are processes of their own. Exit 1 when the daemon
     lost, repeated or reordered samples, or left them empty; never for a time.
     """
-    from emag_rt.bench.latency import any_lost, run_latency
+    from emag_rt.bench.accounting import Losses
+    from emag_rt.bench.latency import run_latency
     from emag_rt.bench.material import Workshop
     from emag_rt.bench.measure import LatencySettings
     from emag_rt.bench.tables import show_latency
 
-    check_outputs(json_path, plot, bundle)
+    check_outputs(json_path, plot, who.bundle)
     settings = LatencySettings(
         rounds=rounds or (2 if quick else 5),
         seconds=seconds or (3.0 if quick else 10.0),
         warm_up_s=warm_up,
-        engine=engine,
+        engine=who.engine,
         stages=stages,
     )
     if warm_up > settings.seconds - 0.4:
@@ -91,10 +84,10 @@ def latency(
             f"--warm-up must be less than --seconds by 0.4 s, got {warm_up:g} and "
             f"{settings.seconds:g}. Measure for longer."
         )
-    cases = cases_of(named, texts, chunks, look_ahead, residual, bundle)
+    cases = who.cases(named)
     about = about_here()
     with tempfile.TemporaryDirectory(prefix="emag_rt-bench-") as folder:
-        workshop = Workshop(Path(folder), bundle, recording)
+        workshop = Workshop(Path(folder), who.bundle, who.recording)
         reports, values = run_latency(cases, settings, workshop, Path(folder), tell)
     write_json(json_path, {**about, "settings": asdict(settings), "cases": reports})
     if json_path != "-":
@@ -103,9 +96,7 @@ def latency(
         from emag_rt.bench.plots import plot_latency
 
         plot_latency(reports, values, plot)
-    if any_lost(reports):
-        click.echo("samples were lost, repeated, reordered or left empty", err=True)
-        sys.exit(1)
+    fail_if(any(not Losses(**one["daemon"]["losses"]).clean for one in reports))
 
 
 @bench.command()

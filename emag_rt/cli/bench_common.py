@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +20,7 @@ from emag_rt.files import replacing
 
 if TYPE_CHECKING:
     from emag_rt.bench.cases import Case
+    from emag_rt.bench.material import Material
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 SECONDS = FiniteFloat(0.5, 1e6)
@@ -33,8 +39,55 @@ def outputs(command: _F) -> _F:
     return made(plot(command))
 
 
-def subject(command: _F) -> _F:
-    """Options that say whom to serve."""
+@dataclass(frozen=True)
+class Subject:
+    """Whom to serve, from the options of :func:`subject`; a real bundle or stand-ins."""
+
+    texts: tuple[str, ...]
+    chunks: tuple[int, ...]
+    look_ahead: int
+    residual: bool
+    bundle: str | None
+    recording: str | None
+    engine: str
+
+    def cases(self, named: str | None = None) -> list[Case]:
+        """Cases, of a list by name too."""
+        return cases_of(named, self.texts, self.chunks, self.look_ahead, self.residual, self.bundle)
+
+    def one_case(self) -> Case:
+        """The only one.
+
+        Raises
+        ------
+        SettingsError
+            If there are others.
+        """
+        cases = self.cases()
+        if len(cases) != 1:
+            raise SettingsError(
+                f"one --case is measured at a time here, got {len(cases)}. Name one."
+            )
+        return cases[0]
+
+    @contextmanager
+    def material(self, case: Case) -> Iterator[tuple[Material, Path]]:
+        """Bundle and signal of a case, and a folder for more files, which goes in the end."""
+        from emag_rt.bench.material import Workshop
+
+        with tempfile.TemporaryDirectory(prefix="emag_rt-bench-") as name:
+            folder = Path(name)
+            yield Workshop(folder, self.bundle, self.recording).make(case), folder
+
+
+def subject(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that say whom to serve, as the first argument: a :class:`Subject`."""
+
+    @functools.wraps(command)
+    def collected(**options: Any) -> None:
+        own = {field.name: options.pop(field.name) for field in fields(Subject)}
+        command(Subject(**own), **options)
+
     options = (
         click.option("--case", "texts", multiple=True, help="N_LD:N_HD@RATE, or with /CHUNK."),
         click.option("--chunk", "chunks", multiple=True, type=Whole(1, 10_000)),
@@ -46,9 +99,10 @@ def subject(command: _F) -> _F:
         click.option("--recording", type=click.Path(), help="What the amplifier plays."),
         click.option("--engine", type=ENGINE, default="auto", show_default=True),
     )
+    made: Callable[..., None] = collected
     for option in reversed(options):
-        command = option(command)
-    return command
+        made = option(made)
+    return made
 
 
 def cases_of(
@@ -71,19 +125,6 @@ def cases_of(
             "--chunk is allowed."
         )
     return [case_of_bundle(bundle, chunk) for chunk in chunks or (1,)]
-
-
-def one_case(cases: list[Case]) -> Case:
-    """The only one.
-
-    Raises
-    ------
-    SettingsError
-        If there are others.
-    """
-    if len(cases) != 1:
-        raise SettingsError(f"one --case is measured at a time here, got {len(cases)}. Name one.")
-    return cases[0]
 
 
 def numbers(option: str, text: str) -> list[int]:
@@ -136,3 +177,10 @@ def console() -> Any:
 def tell(line: str) -> None:
     """Say what goes on, on stderr."""
     click.echo(line, err=True)
+
+
+def fail_if(lost: bool) -> None:
+    """Exit 1 when samples were lost."""
+    if lost:
+        click.echo("samples were lost, repeated, reordered or left empty", err=True)
+        sys.exit(1)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import click
 
 from emag_rt.cli.bench_common import (
     SECONDS,
+    Subject,
     about_here,
-    cases_of,
     check_outputs,
     console,
-    one_case,
+    fail_if,
     outputs,
     subject,
     tell,
@@ -32,13 +30,7 @@ from emag_rt.errors import SettingsError
 @click.option("--interval", type=FiniteFloat(0.5, 86_400), default=60.0, show_default=True)
 @outputs
 def soak(
-    texts: tuple[str, ...],
-    chunks: tuple[int, ...],
-    look_ahead: int,
-    residual: bool,
-    bundle: str | None,
-    recording: str | None,
-    engine: str,
+    who: Subject,
     hours: float | None,
     seconds: float | None,
     interval: float,
@@ -47,18 +39,16 @@ def soak(
 ) -> None:
     """Hours of serving: growth of latency and memory, fitted. Exit 1 when samples were lost."""
     from emag_rt.bench.accounting import Losses
-    from emag_rt.bench.material import Workshop
     from emag_rt.bench.soak import SoakSettings, run_soak
     from emag_rt.bench.tables import show_soak
 
-    check_outputs(json_path, plot, bundle)
+    check_outputs(json_path, plot, who.bundle)
     if hours and seconds:
         raise SettingsError("--hours and --seconds exclude each other, got both. Drop one of them.")
-    settings = SoakSettings(seconds or 3600.0 * (hours or 1.0), interval, engine)
-    case = one_case(cases_of(None, texts, chunks, look_ahead, residual, bundle))
+    settings = SoakSettings(seconds or 3600.0 * (hours or 1.0), interval, who.engine)
+    case = who.one_case()
     about = about_here()
-    with tempfile.TemporaryDirectory(prefix="emag_rt-bench-") as folder:
-        material = Workshop(Path(folder), bundle, recording).make(case)
+    with who.material(case) as (material, _):
         report = run_soak(material, settings, tell)
     write_json(json_path, {**about, "settings": asdict(settings), **report})
     if json_path != "-":
@@ -67,9 +57,7 @@ def soak(
         from emag_rt.bench.plots import plot_soak
 
         plot_soak(report, plot)
-    if not Losses(**report["losses"]).clean:
-        click.echo("samples were lost, repeated, reordered or left empty", err=True)
-        sys.exit(1)
+    fail_if(not Losses(**report["losses"]).clean)
 
 
 @click.command()
@@ -85,13 +73,7 @@ def soak(
 @click.option("--starve", "starve_s", type=FiniteFloat(0.1, 3600), default=5.0, show_default=True)
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True))
 def bound(
-    texts: tuple[str, ...],
-    chunks: tuple[int, ...],
-    look_ahead: int,
-    residual: bool,
-    bundle: str | None,
-    recording: str | None,
-    engine: str,
+    who: Subject,
     budget: float,
     late_policy: str,
     stop_s: float,
@@ -103,16 +85,14 @@ def bound(
     Exit 1 when an input sample was neither published nor counted.
     """
     from emag_rt.bench.bound import BoundSettings, run_bound
-    from emag_rt.bench.material import Workshop
     from emag_rt.bench.tables import show_bound
 
-    check_outputs(json_path, None, bundle)
-    case = one_case(cases_of(None, texts, chunks, look_ahead, residual, bundle))
+    check_outputs(json_path, None, who.bundle)
+    case = who.one_case()
     about = about_here()
-    settings = BoundSettings(budget, late_policy, stop_s, starve_s, engine=engine)
-    with tempfile.TemporaryDirectory(prefix="emag_rt-bench-") as folder:
-        material = Workshop(Path(folder), bundle, recording).make(case)
-        reports = run_bound(material, settings, Path(folder), tell)
+    settings = BoundSettings(budget, late_policy, stop_s, starve_s, engine=who.engine)
+    with who.material(case) as (material, folder):
+        reports = run_bound(material, settings, folder, tell)
     write_json(json_path, {**about, "settings": asdict(settings), "faults": reports})
     if json_path != "-":
         show_bound(reports, console())
@@ -129,13 +109,7 @@ def bound(
 @click.option("--budget", type=FiniteFloat(0.001, 3600), default=0.5, show_default=True)
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True))
 def scale(
-    texts: tuple[str, ...],
-    chunks: tuple[int, ...],
-    look_ahead: int,
-    residual: bool,
-    bundle: str | None,
-    recording: str | None,
-    engine: str,
+    who: Subject,
     daemons: int,
     seconds: float,
     law: bool,
@@ -144,32 +118,28 @@ def scale(
 ) -> None:
     """Several subjects served at once on one machine, or (--law) what a sample costs."""
     from emag_rt.bench.accounting import Losses
-    from emag_rt.bench.material import Workshop
     from emag_rt.bench.scale import ScaleSettings, run_scale
     from emag_rt.bench.tables import show_law, show_scale
 
-    check_outputs(json_path, None, bundle)
+    check_outputs(json_path, None, who.bundle)
     about = about_here()
     if law:
         from emag_rt.bench.law import AXES, BASE, fit_law, run_law
 
-        base = replace(BASE, residual=residual)
-        axes = {key: values for key, values in AXES.items() if residual or key != "residual"}
-        points = run_law(engine, base, axes, budget_s=budget, tell=tell)
+        base = replace(BASE, residual=who.residual)
+        axes = {key: values for key, values in AXES.items() if who.residual or key != "residual"}
+        points = run_law(who.engine, base, axes, budget_s=budget, tell=tell)
         lines = fit_law(points)
         listed = [asdict(point) for point in points]
         write_json(json_path, {**about, "points": listed, "law": lines})
         if json_path != "-":
             show_law(points, lines, console())
         return
-    case = one_case(cases_of(None, texts, chunks, look_ahead, residual, bundle))
-    settings = ScaleSettings(daemons, seconds, min(2.0, seconds / 3), engine)
-    with tempfile.TemporaryDirectory(prefix="emag_rt-bench-") as folder:
-        material = Workshop(Path(folder), bundle, recording).make(case)
-        report = run_scale(material, settings, Path(folder), tell)
+    case = who.one_case()
+    settings = ScaleSettings(daemons, seconds, min(2.0, seconds / 3), who.engine)
+    with who.material(case) as (material, folder):
+        report = run_scale(material, settings, folder, tell)
     write_json(json_path, {**about, "settings": asdict(settings), **report})
     if json_path != "-":
         show_scale(report, console())
-    if not Losses(**report["together"]["losses"]).clean:
-        click.echo("samples were lost, repeated, reordered or left empty", err=True)
-        sys.exit(1)
+    fail_if(not Losses(**report["together"]["losses"]).clean)

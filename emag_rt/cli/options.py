@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -107,3 +108,9 @@ def check_output(option: str, out: str, inputs: Sequence[str], suffix: str = "")
         raise SettingsError(f"{option} must end with {suffix}, got {out}.")
     if not path.parent.is_dir():
         raise SettingsError(f"{option} {out}: the folder must exist. Make it first.")
+
+
+def one_blas_thread() -> None:
+    """One sample's products are far too small to share; to be said before NumPy is imported."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
-from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options
+from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options, one_blas_thread
 
 _PATHS = {
     "source_id": "source.source_id",
@@ -103,10 +102,7 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
     The HD outlet stays up while the source is away. SIGINT, SIGTERM or a closed terminal ends it
     with exit 0 after everything owed has been published; a second SIGINT at once, with 130.
     """
-    # One sample's matrix products are far too small to share among BLAS threads; this must be
-    # said before NumPy is first imported.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+    one_blas_thread()
     from emag_rt.engine.stopping import stop_signals
 
     # Before the imports below, which take most of the start.

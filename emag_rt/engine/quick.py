@@ -65,6 +65,6 @@ class QuickStep:
         raw, filtered = native.places()
         if not self._step(native.address, self._field.address, samples, n, raw, filtered, hd):
             return None
-        self._frontend.took(n)
+        native.took(n)
         self._field.took(n)
         return hd_here.copy()

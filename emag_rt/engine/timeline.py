@@ -116,16 +116,13 @@ class Timeline:
             return []
         if self._last_stamp is None:
             self._last_stamp = float(stamps[0]) - self._period
-        steps = np.diff(stamps, prepend=self._last_stamp)
-        regular = (steps > 0) & (steps <= self._longest)
-        if regular.all():
-            pieces = [Piece("data", samples, stamps)]
-        else:
-            pieces = self._sort_out(samples, stamps)
-        if any(piece.kind == "data" for piece in pieces):
-            last = [piece for piece in pieces if piece.kind == "data"][-1]
-            self._last_stamp = float(last.stamps[-1])
-            self._keep(last.samples[-1])
+        if self.follows(samples, stamps):
+            return [Piece("data", samples, stamps)]
+        pieces = self._sort_out(samples, stamps)
+        data = [piece for piece in pieces if piece.kind == "data"]
+        if data:
+            self._last_stamp = float(data[-1].stamps[-1])
+            self._keep(data[-1].samples[-1])
         return pieces
 
     def _keep(self, row: Samples) -> None:

@@ -220,8 +220,7 @@ class Upsampler:
         if self._quick is not None and not skip:
             hd = self._quick.push(chunk)
             if hd is not None:
-                if self._reference_rows is not None:
-                    hd = self._finish(hd)
+                hd = self._finish(hd)
                 if not self.look_ahead:
                     return hd, stamps
                 return self._release(hd, stamps, self._frontend.newest)

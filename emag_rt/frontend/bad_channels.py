@@ -144,7 +144,11 @@ class BadChannelMonitor:
         stop = self.filled + len(raw)
         self.raw[self.filled : stop] = raw
         self.filtered[self.filled : stop] = filtered
-        self.filled = stop
+        self.took(len(raw))
+
+    def took(self, n_times: int) -> None:
+        """Samples were written behind the others, by :meth:`add` or by compiled code."""
+        self.filled += n_times
 
     def judge(self) -> bool:
         """Judge the block if it is full; True when ``bad`` changed.

@@ -74,6 +74,10 @@ class NativeFilter:
         offset = self._monitor.filled * self._row_bytes
         return self._raw + offset, self._filtered + offset
 
+    def took(self, n_times: int) -> None:
+        """Samples went through, by this object or by who works on its structure."""
+        self._monitor.took(n_times)
+
     def process(self, chunk: NDArray[Any]) -> FloatArray | None:
         """Filter at most ``monitor.room`` samples, once all channels have started.
 
@@ -98,7 +102,7 @@ class NativeFilter:
         )
         if not done:
             return None
-        self._monitor.filled += n
+        self.took(n)
         return out
 
 

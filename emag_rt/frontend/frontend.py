@@ -119,7 +119,7 @@ class FrontEnd:
     def plain(self, n_times: int) -> NativeFilter | None:
         """The compiled filter, if that is all that so many samples need if they are good.
 
-        For engines that filter and render in one call, with :meth:`took` after it.
+        For engines that filter and render in one call.
         """
         monitor = self._monitor
         if monitor is None or not self._filter.all_started:
@@ -127,11 +127,6 @@ class FrontEnd:
         if not monitor.room:
             self.settle()
         return self._native if self._fill is None and n_times <= monitor.room else None
-
-    def took(self, n_times: int) -> None:
-        """Samples went through the compiled filter."""
-        assert self._monitor is not None
-        self._monitor.filled += n_times
 
     @property
     def newest(self) -> FloatArray:

@@ -12,7 +12,7 @@ from emag_rt.core.activation import activate
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import dense
 from emag_rt.core.folding import PackedHidden, PackedOperator
-from emag_rt.core.lag_levels import LagLevels, lag_levels
+from emag_rt.core.lag_levels import lag_levels
 from emag_rt.errors import EngineError, SettingsError
 from emag_rt.native.library import (
     BLOCK,
@@ -67,8 +67,7 @@ class NativeField:
         self._rings: list[tuple[NDArray[np.float32], NDArray[np.floating]]] = []
         self._struct = FieldStruct()
         self._describe(operator, measured)
-        by_tap = operator.weights[0].reshape(operator.n_out, len(operator.taps), operator.n_ld)
-        self._linear(operator, lag_levels(operator.taps, np.linalg.norm(by_tap, axis=(0, 2))))
+        self._linear(operator)
         if operator.hidden is not None:
             self._hidden(operator.hidden)
         self._scratch()
@@ -129,8 +128,10 @@ class NativeField:
         self._delay = memory.zeros((op.look_ahead + BLOCK, op.n_ld + 1), np.float64)
         f.delay = _at(self._delay)
 
-    def _linear(self, op: PackedOperator, lags: LagLevels) -> None:
+    def _linear(self, op: PackedOperator) -> None:
         f, memory = self._struct, self._memory
+        by_tap = op.weights[0].T.reshape(len(op.taps), op.n_ld, op.n_out)
+        lags = lag_levels(op.taps, np.linalg.norm(by_tap, axis=(1, 2)))
         f.n_taps, f.n_levels, f.n_smooth = len(op.taps), lags.n_levels, len(lags.smooth)
         f.smooth = _at(memory.array(lags.smooth, np.float32))
         depths = [lags.depth(level) for level in range(lags.n_levels)]
@@ -151,7 +152,6 @@ class NativeField:
             ]
         )
         weights = memory.zeros((f.n_taps, f.n_in, f.width_out))
-        by_tap = op.weights[0].T.reshape(f.n_taps, op.n_ld, op.n_out)
         weights[:, : op.n_ld, : op.n_out] = by_tap
         now = memory.zeros((f.n_in, f.width_out))
         now[: op.n_ld, : op.n_out] = np.tensordot(lags.segments[0].taps[:, 0], by_tap, axes=(0, 0))
