@@ -51,13 +51,13 @@ class FaultySource:
         self.recent: set[int] = set()
 
     def pull(self, timeout_s: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """The next chunk; every 1009th is sent twice, every 2003rd lost, 4001st late by 2 s."""
+        """The next chunk; some are sent twice, some come late, and samples are lost before some."""
         self._calls += 1
         if self._again is not None:
             (rows, stamps), self._again = self._again, None
             self.n_sent += len(stamps)
             return rows, stamps
-        if self._calls % 2003 == 0:
+        if self._calls % 703 == 0:
             lost = self._chunk * (1 + self._calls % 40)
             self.n += lost
             self.n_lost += lost
@@ -67,8 +67,8 @@ class FaultySource:
         self.n += self._chunk
         self.n_sent += self._chunk
         self.recent = set(numbers.tolist())
-        self._clock.advance_to(float(stamps[-1]) + (2.0 if self._calls % 4001 == 0 else 0.0))
-        if self._calls % 1009 == 0:
+        self._clock.advance_to(float(stamps[-1]) + (2.0 if self._calls % 1201 == 0 else 0.0))
+        if self._calls % 401 == 0:
             self._again = rows.copy(), stamps.copy()
         return rows, stamps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 from collections.abc import Callable, Collection
@@ -13,20 +14,23 @@ from numpy.typing import NDArray
 
 from emag_rt.errors import StreamError, StreamMismatch
 from emag_rt.streams.base import StreamFormat
+from emag_rt.streams.clock_offset import ClockOffset
 from emag_rt.streams.lsl.discovery import FoundStream, Search
-from emag_rt.streams.lsl.library import Inlet, Resolver, header, resolve
+from emag_rt.streams.lsl.library import Inlet, Resolver, header, local_clock, resolve
 from emag_rt.streams.query import StreamQuery, not_found, require_one
 
 # Two processes on one machine agree to microseconds; more means two machines of one name.
 _SAME_CLOCK_S = 1e-3
+_PATIENCE_S = 20.0
+_MEASURE_S = 0.5
 
 
 class LslSource:
     """A live LSL input (see :class:`emag_rt.streams.base.Source`).
 
-    On this host the source's stamps are passed on bit for bit; from another host liblsl brings
-    them to this host's clock (without smoothing). A stream that comes back with the same
-    source id is taken up again by liblsl itself, in one to two seconds.
+    On this host the source's stamps are passed on bit for bit; those of another host are brought
+    to this host's clock (see :class:`emag_rt.streams.clock_offset.ClockOffset`). A stream that
+    comes back with the same source id is taken up again by liblsl itself, in one to two seconds.
 
     Parameters
     ----------
@@ -46,7 +50,7 @@ class LslSource:
     drained : bool
         Whether the last pull took all samples that had arrived.
     clock_correction_s : float
-        Offset from the source's clock to this host's when connected, in seconds.
+        Offset from the source's clock to this host's, in seconds.
     same_clock : bool
         Whether the source's stamps are used as they are.
 
@@ -137,6 +141,8 @@ class LslSource:
                 break
             n += more
         self.drained = n < self._capacity
+        if self._offset is not None and n:
+            self._to_our_clock(self._offset, self._stamps[:n])
         if self._floats is None:
             return self._raw[:n], self._stamps[:n]
         np.copyto(self._floats[:n], self._raw[:n])
@@ -227,14 +233,36 @@ class LslSource:
     def _choose_clock(self, inlet: Inlet, hostname: str, timeout_s: float) -> None:
         """Pass stamps on as they are when source and receiver share a clock."""
         local = hostname == socket.gethostname()
+        # Stamps of another host mean nothing without the offset, and probes get lost.
+        patience_s = timeout_s if local else max(timeout_s, _PATIENCE_S)
+        round_trip_s = 0.0
         try:
-            self.clock_correction_s = inlet.clock_correction(timeout_s)
+            self.clock_correction_s, round_trip_s, self._measured = inlet.clock_correction(
+                patience_s
+            )
         except StreamError:
-            if not local:  # stamps of another host mean nothing without the offset
+            if not local:
                 raise
-            self.clock_correction_s = 0.0
+            self.clock_correction_s = self._measured = 0.0
         self.same_clock = local and abs(self.clock_correction_s) < _SAME_CLOCK_S
-        inlet.synchronise(not self.same_clock)
+        self._offset = None
+        if not self.same_clock:
+            now = local_clock()
+            self._offset = ClockOffset(now, self.clock_correction_s, round_trip_s)
+            self._ask_again = now + _MEASURE_S
+
+    def _to_our_clock(self, offset: ClockOffset, stamps: NDArray[np.float64]) -> None:
+        """Add the offset in place, and now and then see whether LSL has measured it again."""
+        now = local_clock()
+        if now >= self._ask_again and self._inlet is not None:
+            self._ask_again = now + _MEASURE_S
+            with contextlib.suppress(StreamError):  # the estimate goes on without
+                offset_s, round_trip_s, remote_s = self._inlet.clock_correction(0.0)
+                if remote_s != self._measured:
+                    self._measured = remote_s
+                    offset.observe(remote_s + offset_s, offset_s, round_trip_s)
+        self.clock_correction_s = offset.at(now)
+        stamps += self.clock_correction_s
 
     def _make_buffers(self, dtype: np.dtype[Any]) -> None:
         """Memory that liblsl writes to, made once: a second of data, 64 samples at least."""
