@@ -357,5 +357,7 @@ class Server:
         self._mark("disorder", duplicates=new[0], out_of_order=new[1], restamped=new[2])
 
     def _mark(self, event: str, **details: object) -> None:
+        text = json.dumps({"event": event, **details})
+        log.info("event %s", text)
         if self._markers is not None:
-            self._markers.push(json.dumps({"event": event, **details}), self._clock())
+            self._markers.push(text, self._clock())

@@ -136,7 +136,9 @@ class Network:
             text=True,
         )
         assert self._emulator.stdout is not None
-        assert self._emulator.stdout.readline().strip() == "up"
+        if self._emulator.stdout.readline().strip() != "up":
+            self.__exit__()
+            raise OSError("the line between the namespaces could not be made")
         return self
 
     def __exit__(self, *_error: Any) -> None:
@@ -155,11 +157,16 @@ class Network:
         self._emulator.stdin.write(text + "\n")
         self._emulator.stdin.flush()
 
-    def command(self, host: int, *arguments: object) -> list[str]:
-        """The command line that runs this Python on a host, whose name is its own."""
+    def command(self, host: int, *arguments: object, clock_s: int = 0) -> list[str]:
+        """The command line that runs this Python on a host, whose name is its own.
+
+        ``clock_s`` sets the host's monotonic clock, which is LSL's, ahead of this machine's.
+        """
         script = f'hostname {HOSTS[host]} && exec "$0" "$@"'
-        inside = ["ip", "netns", "exec", self.names[host], "unshare", "-u", "sh", "-c", script]
-        return [*inside, sys.executable, *map(str, arguments)]
+        inside = ["ip", "netns", "exec", self.names[host], "unshare", "-u"]
+        if clock_s:
+            inside += ["-T", "--monotonic", str(clock_s), "--fork", "--kill-child"]
+        return [*inside, "sh", "-c", script, sys.executable, *map(str, arguments)]
 
     @property
     def env(self) -> dict[str, str]:

@@ -24,11 +24,6 @@ def labels_of(subject):
     return [e.label for e in load_bundle(subject.bundle).manifest.ld]
 
 
-def read_for(source, seconds):
-    end = time.monotonic() + seconds
-    return read_until([source], lambda _stamps: time.monotonic() > end)[0]
-
-
 def stop_for(process, seconds):
     """SIGSTOP, and SIGCONT some time later: starved of the processor, as it were."""
     os.kill(process.pid, signal.SIGSTOP)
@@ -57,10 +52,10 @@ def test_waited_for_stopped_for_three_seconds_and_back_in_another_order(
     player = start_player(cli, subject, unique_id, "--loop")
     daemon.wait_for("ready", 30)
     hd, markers = open_stream(f"hd-{unique_id}"), open_markers(f"hd-{unique_id}-markers")
-    read_until([hd], lambda stamps: len(stamps[0]) > 0.5 * SFREQ)
+    read_until([hd], lambda stamps: len(stamps[0]) > 0.2 * SFREQ)
 
     stop_for(daemon.process, 3.0)
-    [(rows, stamps)] = read_until([hd], lambda seen: len(seen[0]) > 3.7 * SFREQ)
+    [(rows, stamps)] = read_until([hd], lambda seen: len(seen[0]) > 3.3 * SFREQ)
     np.testing.assert_allclose(np.diff(stamps), 1 / SFREQ, rtol=1e-6)
     skipped = np.isnan(rows).all(axis=1)
     events = pull_events(markers)
@@ -76,10 +71,10 @@ def test_waited_for_stopped_for_three_seconds_and_back_in_another_order(
     daemon.wait_for("the source is back", 5)
     ld = open_stream(f"amp-{unique_id}")
     (rows, stamps), (raw, raw_stamps) = read_until(
-        [hd, ld], lambda seen: min(map(len, seen)) > 2 * SFREQ
+        [hd, ld], lambda seen: min(map(len, seen)) > 1.2 * SFREQ
     )
     _, ours, theirs = np.intersect1d(stamps, raw_stamps, return_indices=True)
-    assert len(ours) > SFREQ
+    assert len(ours) > 0.7 * SFREQ
     names = list(hd.format.labels)
     columns = rows[ours][:, [names.index(label) for label in order]]
     alike = np.corrcoef(columns.T, raw[theirs].T)[: len(order), len(order) :]
@@ -92,7 +87,7 @@ def test_waited_for_stopped_for_three_seconds_and_back_in_another_order(
     assert "Traceback" not in daemon.output
 
 
-@pytest.mark.parametrize("change", ["format", "unit"])
+@pytest.mark.parametrize("change", ["format", pytest.param("unit", marks=pytest.mark.soak)])
 def test_stopped_while_catching_up_then_changed(cli, spawn, subject, unique_id, tmp_path, change):
     status, labels = tmp_path / "status.jsonl", ",".join(labels_of(subject))
 
@@ -106,14 +101,14 @@ def test_stopped_while_catching_up_then_changed(cli, spawn, subject, unique_id, 
     amp = amplifier()
     daemon = cli(
         *("serve", subject.bundle, "--source-id", unique_id, "--name", f"hd-{unique_id}"),
-        *("--late-policy", "catch_up", "--status-json", status),
+        *("--late-policy", "catch_up", "--latency-budget", 0.4, "--status-json", status),
     )
     daemon.wait_for("ready", 30)
     hd = open_stream(f"hd-{unique_id}")
     if change == "format":
         read_until([hd], lambda stamps: len(stamps[0]) > 0.5 * SFREQ)
-        stop_for(daemon.process, 3.0)
-        [(rows, stamps)] = read_until([hd], lambda seen: len(seen[0]) > 3.5 * SFREQ)
+        stop_for(daemon.process, 1.5)
+        [(rows, stamps)] = read_until([hd], lambda seen: len(seen[0]) > 1.7 * SFREQ)
         np.testing.assert_allclose(np.diff(stamps), 1 / SFREQ, rtol=1e-6)
         assert np.isfinite(rows).all(), "all rendered"
     amp.kill()
@@ -128,7 +123,7 @@ def test_stopped_while_catching_up_then_changed(cli, spawn, subject, unique_id, 
     assert last["skipped"] == 0
     assert last["state"] == "stopped"
     if change == "format":
-        assert last["overdue"] > SFREQ
+        assert last["overdue"] > 0.5 * SFREQ
 
 
 def test_two_sources_with_one_id_are_listed(cli, spawn, subject, unique_id):

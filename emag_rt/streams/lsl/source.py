@@ -244,7 +244,9 @@ class LslSource:
             if not local:
                 raise
             self.clock_correction_s = self._measured = 0.0
-        self.same_clock = local and abs(self.clock_correction_s) < _SAME_CLOCK_S
+        # On a busy machine the measurement itself may be off by milliseconds.
+        error_s = max(_SAME_CLOCK_S, 0.5 * round_trip_s)
+        self.same_clock = local and abs(self.clock_correction_s) < error_s
         self._offset = None
         if not self.same_clock:
             now = local_clock()
