@@ -176,7 +176,7 @@ class Timeline:
             stamp = said
             before = self._said if self._restamped_to == last else last
             if not math.isfinite(said) or said == before or -self._rules.back_s <= step <= 0:
-                repeats = np.array_equal(samples[i], last_row)
+                repeats = np.array_equal(samples[i], last_row, equal_nan=True)
                 placed = self._placed(said, before, last, repeats)
                 if placed is None:
                     continue
@@ -207,8 +207,9 @@ class Timeline:
             self.out_of_order += 1
             return None
         self.restamped += 1
-        # Behind what was given out while the clock stood: steps of half a period catch up.
-        behind = told and said > before and last - said > self._period
+        # Behind what was given out while the clock stood: steps of half a period catch up, and
+        # the stamps are the source's own again.
+        behind = told and said > before
         self._restamped_to = last + (0.5 if behind else 1.0) * self._period
         self._said = said if told else before
         return self._restamped_to

@@ -123,6 +123,28 @@ def test_a_chunk_sent_twice_is_dropped(cuts):
     assert (timeline.out_of_order, timeline.duplicates, timeline.restamped) == (7, 1, 0)
 
 
+def test_a_sample_sent_twice_is_dropped_with_a_broken_channel_too():
+    order = np.array([0, 1, 2, 2, 3, 4])
+    values = ramp(5)[order]
+    values[:, 1] = np.nan
+    timeline = Timeline(200.0)
+    (piece,) = timeline.split(values, 100.0 + PERIOD * order)
+    assert (timeline.duplicates, timeline.restamped) == (1, 0)
+    np.testing.assert_array_equal(piece.stamps, 100.0 + PERIOD * np.arange(5))
+
+
+@pytest.mark.parametrize("n_stuck", [1, 2, 7])
+def test_after_a_stamp_was_set_those_of_the_source_are_taken_up_again(n_stuck):
+    """More samples than time: a shift of a period would else stay for the rest of the day."""
+    said = 100.0 + PERIOD * np.r_[0:5, [4] * n_stuck, 5:60]
+    timeline = Timeline(200.0)
+    samples, stamps = data_of(timeline.split(ramp(len(said)), said))
+    assert len(samples) == len(said)
+    assert (np.diff(stamps) > 0).all()
+    np.testing.assert_array_equal(stamps[-30:], said[-30:])
+    assert timeline.restamped <= 3 * n_stuck + 1
+
+
 def test_a_clock_that_stands_still_for_long_does_not_stop_the_stream():
     timeline = Timeline(200.0)
     (piece,) = timeline.split(ramp(2000), np.full(2000, 100.0))
