@@ -28,7 +28,8 @@ from emag_rt.bundle import (
     Manifest,
     RenderedElectrode,
 )
-from emag_rt.bundle.archive import MAX_BYTES
+from emag_rt.bundle.container import MAX_BYTES
+from emag_rt.bundle.graph import build_graph
 from emag_rt.core.drive import Drive, reference_free
 from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import fold
@@ -39,7 +40,6 @@ from emag_rt.errors import CalibrationError, MontageError
 from emag_rt.frontend import CausalFilter, design_band
 from emag_rt.recordings.positions import template
 from emag_rt.recordings.read import read_recording
-from emag_rt.render.graph import build_graph
 
 FloatArray = NDArray[np.float64]
 DEFAULT_LD_SCALE_UV = 10.0

@@ -19,7 +19,7 @@ from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.core.drive import reference_free
 from emag_rt.core.metrics import nmse
 from emag_rt.core.spline import spherical_spline
-from emag_rt.errors import StreamError
+from emag_rt.errors import OutputError, StreamError
 from emag_rt.frontend import CausalFilter
 from emag_rt.recordings.read import read_recording
 from emag_rt.recordings.synthetic import SyntheticHead
@@ -89,7 +89,10 @@ def run_demo(out: Path, seconds: float, seed: int, tell: Tell) -> DemoResult:
     EmagError
         If a part fails; its log lies in ``out``.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--out {out}: cannot be made: {error.strerror}.") from error
     tell("simulating a subject: 2 minutes to calibrate on, then what will be played")
     _write_sessions(out, seconds, seed)
     # A session of our own: streams of the lab are not seen, and do not see us.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emag_rt.core.montage import Montage
+from emag_rt.files import replacing
 
 if TYPE_CHECKING:
     from calibration.demo import DemoResult
@@ -48,8 +49,11 @@ def save_picture(result: DemoResult, path: Path) -> None:
         axes[key].set_title(title)
     figure.colorbar(image, ax=[axes[key] for key in maps], label="µV, relative to the LD mean")
     _trace(axes["trace"], result)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    try:
+        with replacing(path, "picture") as beside:
+            figure.savefig(beside, dpi=130)
+    finally:
+        plt.close(figure)
 
 
 def _map(axes: Any, montage: Montage, values: NDArray[np.float64], limit: float) -> Any:

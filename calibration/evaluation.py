@@ -170,7 +170,7 @@ def evaluate_recording(
     measured = [i for i, column in enumerate(columns) if column in ld_columns]
     for values in estimates.values():
         values[:, measured] = truth[:, measured]
-    learned = {i["sha256"] for i in bundle.manifest.provenance.get("inputs", [])}
+    learned = bundle.manifest.input_hashes
     result = _score(
         [montage.labels[shared[i]] for i in scored],
         truth[:, scored],

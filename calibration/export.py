@@ -26,10 +26,10 @@ from emag_rt.bundle import (
     Manifest,
     RenderedElectrode,
 )
+from emag_rt.bundle.graph import build_graph
 from emag_rt.core.folding import fold
-from emag_rt.render.graph import build_graph
 
-_PACKAGES = ("numpy", "scipy", "mne", "onnx", "torch")
+_PACKAGES = ("numpy", "scipy", "mne", "torch")
 
 
 def make_bundle(fitted: Fitted) -> Bundle:

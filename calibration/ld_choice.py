@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from emag_rt.core.labels import canonical
 from emag_rt.core.montage import Montage, spread_choice
 from emag_rt.errors import CalibrationError
+
+_COUNT = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 def read_ld_choice(text: str) -> int | list[str]:
@@ -36,7 +39,7 @@ def read_ld_choice(text: str) -> int | list[str]:
             raise CalibrationError(f"--ld {text}: the file cannot be read ({error}).") from error
         # Names stand on lines of their own, or between commas; # begins a comment.
         text = ",".join(line.partition("#")[0] for line in lines)
-    elif text.strip().lstrip("+-").isdigit():
+    elif _COUNT.fullmatch(text.strip()):
         return int(text)
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from emag_rt.errors import OutputError
+from emag_rt.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +41,13 @@ class Partial:
         """
         import torch
 
-        beside = self.path.with_name(self.path.name + ".tmp")
         try:
-            torch.save({"fingerprint": self.fingerprint, "state": state}, beside)
-            os.replace(beside, self.path)
-        except (OSError, RuntimeError) as error:
+            with replacing(self.path) as beside:
+                torch.save({"fingerprint": self.fingerprint, "state": state}, beside)
+        except (OutputError, RuntimeError) as error:
             if not self._broken:
                 log.warning("%s cannot be written (%s): going on without", self.path.name, error)
             self._broken = True
-            beside.unlink(missing_ok=True)
             return
         self.used = True
 

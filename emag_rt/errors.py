@@ -9,17 +9,27 @@
     ├── CalibrationError     a session cannot be calibrated                 (exit 4)
     ├── BundleError          a bundle is damaged, unsafe or too new         (exit 5)
     ├── EngineError          a render engine is not available               (exit 6)
-    └── StreamError          a live stream fails                            (exit 7)
-        ├── StreamNotFound   nothing matches the query                      (exit 7)
-        ├── StreamAmbiguous  several streams match the query                (exit 7)
-        └── StreamMismatch   rate, labels, units or format do not fit       (exit 8)
+    ├── StreamError          a live stream fails                            (exit 7)
+    │   ├── StreamNotFound   nothing matches the query                      (exit 7)
+    │   ├── StreamAmbiguous  several streams match the query                (exit 7)
+    │   └── StreamMismatch   rate, labels, units or format do not fit       (exit 8)
+    └── OutputError          a file or port cannot be written or opened     (exit 9)
 
 Each class carries the process exit code that the command line returns for it.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import reprlib
+from typing import Any, ClassVar
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxlong = 2, 80, 80, 40
+
+
+def short(value: Any) -> str:
+    """A value as error messages show it: in one line, whatever its size and content."""
+    return " ".join(_REPR.repr(value).split())
 
 
 class EmagError(Exception):
@@ -88,3 +98,9 @@ class StreamMismatch(StreamError):
     """A live stream's rate, labels, units or format do not fit the bundle."""
 
     exit_code = 8
+
+
+class OutputError(EmagError):
+    """A file cannot be written, or a port not be listened on: no space, no permission, taken."""
+
+    exit_code = 9

@@ -18,6 +18,7 @@ from emag_rt.bundle import (
     Manifest,
     RenderedElectrode,
 )
+from emag_rt.bundle.graph import build_graph
 from emag_rt.core.activation import Activation
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import Drive, HiddenBranch
@@ -27,7 +28,8 @@ from emag_rt.core.grid import lattice
 from emag_rt.core.model import Anchor, FieldModel
 from emag_rt.core.montage import Montage
 from emag_rt.frontend import design_band
-from emag_rt.render.graph import build_graph
+from emag_rt.native import why_not
+from emag_rt.render import ENGINES
 
 FloatArray = NDArray[np.float64]
 RADIUS_MM = 95.0
@@ -225,3 +227,14 @@ def random_cuts(rng: np.random.Generator, n: int, n_cuts: int) -> list[slice]:
 def relative(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
     """Largest difference over the largest value."""
     return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+def native_takes(model: FieldModel) -> bool:
+    """Whether the ``native`` engine is there and renders such a field."""
+    hidden = model.drive.hidden
+    return not why_not() and model.anchor == "stream" and (hidden is None or bool(hidden.blocks))
+
+
+def engines_for(model: FieldModel) -> list[str]:
+    """All engines that render a field."""
+    return [name for name in ENGINES if name != "native" or native_takes(model)]

@@ -23,6 +23,7 @@ from calibration import CalibrationSettings
 from calibration.cross_subject import Part, Subject, cross_subject, parse_subject
 from calibration.ld_choice import read_ld_choice
 from emag_rt.errors import EmagError
+from emag_rt.files import write_text
 
 
 def _located(subject: Subject) -> Subject:
@@ -74,9 +75,9 @@ def main(
     )
     click.echo(text)
     if out:
-        Path(out).write_text(text + "\n", encoding="utf-8")
+        write_text(out, text + "\n", "--out")
     if json_path:
-        Path(json_path).write_text(json.dumps(matrix.as_dict(), indent=1), encoding="utf-8")
+        write_text(json_path, json.dumps(matrix.as_dict(), indent=1), "--json")
 
 
 if __name__ == "__main__":

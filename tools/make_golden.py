@@ -23,13 +23,13 @@ from emag_rt.bundle import (
     RenderedElectrode,
     save_bundle,
 )
+from emag_rt.bundle.graph import build_graph
 from emag_rt.core.drive import Drive, HiddenBranch
 from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import fold
 from emag_rt.core.grid import lattice
 from emag_rt.core.model import FieldModel
 from emag_rt.frontend import design_band
-from emag_rt.render.graph import build_graph
 
 FloatArray = NDArray[np.float64]
 SEED = 20261122

@@ -18,6 +18,7 @@ import click
 from threadpoolctl import threadpool_limits
 
 from calibration.simulation import ablations, experiments, figures, tables
+from emag_rt.files import write_text
 
 EXPERIMENTS = {
     "floor": experiments.distance_to_floor,
@@ -36,7 +37,7 @@ def put_tables(page: Path, texts: dict[str, str]) -> None:
     for name, table in texts.items():
         marks = rf"(<!-- table {name} -->\n).*?(<!-- end -->)"
         text = re.sub(marks, lambda m, t=table: m[1] + t + m[2], text, flags=re.DOTALL)
-    page.write_text(text, encoding="utf-8")
+    write_text(page, text)
 
 
 @click.command()
@@ -61,7 +62,7 @@ def main(out: Path, quick: bool, only: tuple[str, ...], redraw: bool) -> None:
                 # Written as they come: what an interrupted run has found is not lost.
                 rows.append(row)
                 results[name] = {"seconds": round(time.perf_counter() - begun, 1), "rows": rows}
-                store.write_text(json.dumps(_rounded(results)), encoding="utf-8")
+                write_text(store, json.dumps(_rounded(results)))
     rows_of = {name: result["rows"] for name, result in results.items()}
     for path in figures.draw_all(rows_of, folder):
         click.echo(f"{path} {path.stat().st_size / 1000:.0f} kB")

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from emag_rt.errors import SettingsError
+from emag_rt import files
+from emag_rt.errors import OutputError
 
 DONE, FAILED = "done", "failed"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file through a temporary one, so that a reader never sees half of it.
+    """Write a file, and the folders it lies in; a reader never sees half of it.
 
     Raises
     ------
-    SettingsError
-        If the folder cannot be written to.
+    OutputError
+        If it cannot be written.
     """
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
     except OSError as error:
-        raise SettingsError(
-            f"out: the folder must be writable, {path} is not ({error.strerror}). Name another."
-        ) from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+        raise OutputError(f"out {path.parent}: cannot be made: {error.strerror}.") from error
+    files.write_text(path, text, "out")
 
 
 def write_result(path: Path, content: dict[str, Any]) -> None:

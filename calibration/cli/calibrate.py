@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from calibration.cli.paper_options import paper_options, take_paper_options
+from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, FiniteFloat, Whole
 
 
 @click.command()
@@ -21,18 +22,18 @@ from calibration.cli.paper_options import paper_options, take_paper_options
     help="LD channels: names (Fz,Cz,...), a count (spread evenly), or @FILE of names.",
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
-@click.option("--sfreq", type=float, help="Rate of the LD amplifier in Hz (default: as recorded).")
+@click.option("--sfreq", type=RATE_HZ, help="Rate of the LD amplifier in Hz (as recorded).")
 @click.option(
     "--band",
     nargs=2,
-    type=float,
+    type=BAND_HZ,
     default=(0.5, 45.0),
     show_default=True,
     help="Pass band LO HI of the causal front end in Hz.",
 )
 @click.option(
     "--look-ahead-s",
-    type=float,
+    type=LOOK_AHEAD_S,
     default=0.0,
     show_default=True,
     help="Seconds to wait for: buys accuracy with latency.",
@@ -52,14 +53,14 @@ from calibration.cli.paper_options import paper_options, take_paper_options
 )
 @click.option(
     "--window-s",
-    type=float,
+    type=FiniteFloat(0.05, 60),
     default=1.0,
     show_default=True,
     help="Length of a window (--anchor window).",
 )
 @click.option(
     "--grid-resolution",
-    type=int,
+    type=Whole(2, 64),
     help="Grid points along an axis (default: enough; --method paper: 10).",
 )
 @click.option(
@@ -68,7 +69,7 @@ from calibration.cli.paper_options import paper_options, take_paper_options
     default="sphere",
     show_default=True,
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),

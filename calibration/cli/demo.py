@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from emag_rt.cli.options import FiniteFloat
+from emag_rt.cli.options import SEED, FiniteFloat
 
 
 @click.command()
@@ -26,7 +26,7 @@ from emag_rt.cli.options import FiniteFloat
     show_default=True,
     help="Seconds to read back live.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 def demo(out: str, seconds: float, seed: int) -> None:
     """Calibrate a simulated subject, play it, serve it, read it back; print what came out."""
     from calibration.demo import run_demo

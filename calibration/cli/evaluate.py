@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -41,7 +40,7 @@ def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) ->
         check_output("--json", json_path, [bundle, recording])
     from calibration.evaluation import evaluate_bundle
     from emag_rt.bundle import load_bundle
-    from emag_rt.errors import SettingsError
+    from emag_rt.files import write_text
 
     loaded = load_bundle(bundle)
     result = evaluate_bundle(loaded, recording, engine)
@@ -51,14 +50,11 @@ def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) ->
         click.echo(json.dumps(result.as_dict(), indent=1))
         return
     _print(result)
-    left_out = loaded.manifest.scores.get("left_out", {})
-    if "nmse" in left_out:
-        click.echo(f"at electrodes nobody wore: NMSE {left_out['nmse']:.4f} expected (--montage)")
+    left_out = loaded.manifest.left_out_nmse
+    if left_out is not None:
+        click.echo(f"at electrodes nobody wore: NMSE {left_out:.4f} expected (--montage)")
     if json_path:
-        try:
-            Path(json_path).write_text(json.dumps(result.as_dict(), indent=1), encoding="utf-8")
-        except OSError as error:
-            raise SettingsError(f"--json {json_path}: cannot be written: {error}.") from error
+        write_text(json_path, json.dumps(result.as_dict(), indent=1) + "\n", "--json")
 
 
 def _print(result: Any) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from emag_rt.cli.options import RATE_HZ, FiniteFloat
+from emag_rt.cli.options import BAND_HZ, RATE_HZ, FiniteFloat, Whole
 
-_POSITIVE = FiniteFloat(0, min_open=True)
+_POSITIVE = FiniteFloat(0, 1e9, min_open=True)
 
 
 @click.command(name="import-checkpoint")
@@ -26,13 +26,13 @@ _POSITIVE = FiniteFloat(0, min_open=True)
 @click.option("--sfreq", type=RATE_HZ, help="Rate in Hz (default: the dataset's).")
 @click.option(
     "--n-window",
-    type=click.IntRange(2, 100_000),
+    type=Whole(2, 100_000),
     help="Samples in a window (default: the dataset's).",
 )
 @click.option(
     "--band",
     nargs=2,
-    type=float,
+    type=BAND_HZ,
     default=(0.5, 45.0),
     show_default=True,
     help="Pass band LO HI of the causal front end in Hz.",
@@ -46,9 +46,7 @@ _POSITIVE = FiniteFloat(0, min_open=True)
     "--ld-scale-uv", help="Standard deviation of the LD channels in µV: one number, or one each."
 )
 @click.option("--hd-scale-uv", type=_POSITIVE, help="µV of one unit of the network's output.")
-@click.option(
-    "--grid-resolution", type=click.IntRange(2, 64), help="Instead of the checkpoint's config."
-)
+@click.option("--grid-resolution", type=Whole(2, 64), help="Instead of the checkpoint's config.")
 @click.option(
     "--grid-support",
     type=click.Choice(["cube", "sphere"]),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calibration.cli.progress import progress_bar
+from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, Whole
 
 if TYPE_CHECKING:
     from calibration.montage_choice import MontageChoice
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
-@click.option("--count", required=True, type=int, help="Electrodes to wear.")
+@click.option("--count", required=True, type=Whole(2, 10_000), help="Electrodes to wear.")
 @click.option("--must", default="", help="Channels that must be worn: Fpz,Cz,...")
 @click.option("--forbid", default="", help="Channels that must not be worn.")
 @click.option("--cap", help="Only labels of this standard montage (standard_1020, biosemi32, ...).")
@@ -31,26 +32,26 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the error to be lowered is relative to.",
 )
-@click.option("--sfreq", type=float, help="Rate of the LD amplifier in Hz (default: as recorded).")
+@click.option("--sfreq", type=RATE_HZ, help="Rate of the LD amplifier in Hz (as recorded).")
 @click.option(
     "--band",
     "band_hz",
     nargs=2,
-    type=float,
+    type=BAND_HZ,
     default=(0.5, 45.0),
     show_default=True,
     help="Pass band LO HI of the causal front end in Hz.",
 )
-@click.option("--look-ahead-s", type=float, default=0.0, show_default=True)
+@click.option("--look-ahead-s", type=LOOK_AHEAD_S, default=0.0, show_default=True)
 @click.option(
     "--starts",
     "n_starts",
-    type=click.IntRange(0, 1000),
+    type=Whole(0, 1000),
     default=4,
     show_default=True,
     help="Random sets to begin the search with, beside two good ones.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def montage(
     recordings: tuple[str, ...],
@@ -109,7 +110,7 @@ def _check_outputs(
 
 
 def _write(out: str, choice: MontageChoice) -> None:
-    from emag_rt.errors import SettingsError
+    from emag_rt.files import write_text
 
     score = choice.chosen[max(choice.chosen)].nmse["average"]
     lines = [
@@ -117,23 +118,18 @@ def _write(out: str, choice: MontageChoice) -> None:
         f"{score['all']:.4f} (all channels, average reference), {score['unseen']:.4f} (unseen)",
         *choice.labels,
     ]
-    try:
-        if out == "-":
-            click.echo("\n".join(lines))
-        else:
-            Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"--out {out}: cannot be written: {error}.") from error
+    if out == "-":
+        click.echo("\n".join(lines))
+    else:
+        write_text(out, "\n".join(lines) + "\n", "--out")
 
 
 def _draw(picture: str, choice: MontageChoice) -> None:
     from calibration.montage_picture import save_montage_picture
-    from emag_rt.errors import SettingsError
+    from emag_rt.files import replacing
 
-    try:
-        save_montage_picture(choice, Path(picture))
-    except OSError as error:
-        raise SettingsError(f"--picture {picture}: cannot be written: {error}.") from error
+    with replacing(picture, "--picture") as beside:
+        save_montage_picture(choice, beside)
 
 
 def _print(choice: MontageChoice) -> None:

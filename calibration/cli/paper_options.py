@@ -15,7 +15,7 @@ from calibration.paper.options import (
     OffDiagonals,
     PaperOptions,
 )
-from emag_rt.cli.options import FiniteFloat
+from emag_rt.cli.options import FiniteFloat, Whole
 from emag_rt.errors import SettingsError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -55,7 +55,7 @@ _OPTIONS = (
         show_default=True,
         help="From points to electrodes: the Gaussians, a learned matrix, a given one.",
     ),
-    click.option("--forward-rank", type=click.IntRange(1), help="Rank, with --forward linear."),
+    click.option("--forward-rank", type=Whole(1, 10_000), help="Rank, with --forward linear."),
     click.option(
         "--lead-field",
         type=click.Path(dir_okay=False),
@@ -71,14 +71,14 @@ _OPTIONS = (
     click.option(
         "--gaussians",
         "n_gaussians",
-        type=click.IntRange(1, 64),
+        type=Whole(1, 64),
         default=3,
         show_default=True,
         help="Gaussians at each grid point.",
     ),
     click.option(
         "--epochs",
-        type=click.IntRange(1),
+        type=Whole(1, 1_000_000),
         default=PaperOptions.epochs,
         show_default=True,
         help="At most: blocks of time held out say when to stop.",

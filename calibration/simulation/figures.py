@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from calibration.simulation.tables import METHODS, Rows, unique
+from emag_rt.files import replacing
 
 _WORST = 4.0
 """End of the axis of NMSE over the floor; what lies beyond is written out."""
@@ -44,7 +45,8 @@ def draw_all(rows: dict[str, Rows], folder: Path) -> list[Path]:
         if rows.get(needs):
             figure = Figure(layout="constrained")
             draw(figure, rows)
-            figure.savefig(folder / name, dpi=110)
+            with replacing(folder / name) as beside:
+                figure.savefig(beside, dpi=110)
             drawn.append(folder / name)
     return drawn
 

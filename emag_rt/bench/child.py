@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import os
 import signal
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emag_rt.files import replacing
 from emag_rt.streams.lsl import configure
 
 _PR_SET_TIMERSLACK = 29
@@ -68,7 +66,5 @@ def say(line: str) -> None:
 
 def save(path: str, **arrays: NDArray[np.generic]) -> None:
     """Write an ``.npz`` that appears whole or not at all."""
-    target = Path(path)
-    with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".part", delete=False) as part:
-        np.savez(part, **arrays)  # type: ignore[arg-type]
-    os.replace(part.name, target)
+    with replacing(path) as beside:
+        np.savez(beside, **arrays)  # type: ignore[arg-type]

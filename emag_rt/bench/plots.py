@@ -93,12 +93,14 @@ def plot_render(figures: Sequence[RenderFigure], path: str) -> None:
     """Draw time a sample over the number of Gaussians, a panel a case; raises as above."""
     cases = list(dict.fromkeys(one.case for one in figures))
     figure, axes = _figure(len(cases), sharey=True)
+    # One colour an engine, in every panel.
+    engines = list(dict.fromkeys(one.engine for one in figures if one.hop_p50_us is not None))
     for ax, case in zip(axes, cases, strict=False):
         mine = [one for one in figures if one.case == case and one.hop_p50_us is not None]
         for engine in dict.fromkeys(one.engine for one in mine):
             line = [(one.n_gaussians, one.hop_p50_us) for one in mine if one.engine == engine]
             x, y = zip(*line, strict=True)
-            ax.plot(x, y, "o-", label=engine)
+            ax.plot(x, y, "o-", label=engine, color=f"C{engines.index(engine)}")
         ax.set(xscale="log", yscale="log", title=case, xlabel="Gaussians", ylabel="µs a sample")
         ax.grid(which="both", alpha=0.2)
         if mine:

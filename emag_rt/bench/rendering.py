@@ -18,7 +18,8 @@ from emag_rt.bench.subject import standin_bundle
 from emag_rt.bundle import Bundle
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import EmagError
-from emag_rt.render import ENGINES, Renderer, make_renderer
+from emag_rt.render import ENGINES, GPU_ENGINES, Renderer, make_renderer
+from emag_rt.render.gpu import has_nvidia_device
 
 Tell = Callable[[str], None]
 _NO_GPU = "--require-gpu needs"
@@ -180,12 +181,14 @@ def _time_engine(
     bundle: Bundle, name: str, gpu: bool, settings: RenderSettings, blank: RenderFigure
 ) -> RenderFigure:
     begun = time.perf_counter()
+    label = f"{name} (GPU)" if gpu else name
+    if gpu and name in GPU_ENGINES and not has_nvidia_device():
+        return _with(blank, engine=label, reason="no NVIDIA device is here")
     try:
         upsampler = Upsampler(bundle, engine=name, require_gpu=gpu)
         renderer = make_renderer(name, upsampler.plan, gpu)
         renderer.push(np.zeros((1, upsampler.plan.operator.n_ld)))
     except (EmagError, ImportError) as error:
-        label = f"{name} (GPU)" if gpu else name
         return _with(blank, engine=label, reason=" ".join(str(error).split()))
     start_s = time.perf_counter() - begun
     sfreq = bundle.manifest.sfreq

@@ -55,7 +55,7 @@ def standin_bundle(case: Case, *, resolution: int | None = None, seed: int = 0) 
         :func:`emag_rt.core.folding.fold` of its model to rounding, but takes a lag axis of
         thousands without writing it out for every pair of channels.
     """
-    from emag_rt.render.graph import build_graph
+    from emag_rt.bundle.graph import build_graph
 
     rng = np.random.default_rng(seed)
     montage = cap_of(case.n_hd)

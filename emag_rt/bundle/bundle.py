@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from emag_rt.bundle.limits import check_fold
 from emag_rt.bundle.manifest import Manifest
 from emag_rt.core.folding import PackedOperator, fold
 from emag_rt.core.labels import canonical
@@ -81,4 +82,5 @@ class Bundle:
 
     def operator_at(self, positions_mm: FloatArray) -> PackedOperator:
         """Fold the field for other electrodes, shape (n_electrodes, 3) in mm."""
+        check_fold(self.model, len(positions_mm))
         return fold(self.model, positions_mm)

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from emag_rt.core.montage import Montage
 
 FORMAT_VERSION = 1
+MAX_RATE_HZ = 100_000.0
+MAX_LD = 1024
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Point = tuple[Finite, Finite, Finite]
-Count = Annotated[int, Field(ge=0, le=1_000_000)]
+Millimetres = Annotated[float, Field(ge=-1000, le=1000, allow_inf_nan=False)]
+Coefficient = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Point = tuple[Millimetres, Millimetres, Millimetres]
+Count = Annotated[int, Field(ge=0, le=100_000)]
+
+
+def _plain(text: str) -> str:
+    """Labels end up on terminals, in XML and in file headers: no control characters."""
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
+        raise ValueError("text must not hold control characters")
+    return text
+
+
+def _shown(text: Any) -> Any:
+    """Free text is made fit to show instead: nobody loses a calibration to a file's name."""
+    if not isinstance(text, str):
+        return text
+    return "".join(c if c.isprintable() else "?" for c in text[:200])
+
+
+Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_plain)]
+Text = Annotated[str, BeforeValidator(_shown)]
 
 
 class _Part(BaseModel):
@@ -22,7 +46,7 @@ class _Part(BaseModel):
 class Electrode(_Part):
     """A named electrode; position in mm, origin at the centre of the head sphere."""
 
-    label: Annotated[str, Field(min_length=1, max_length=64)]
+    label: Label
     position_mm: Point
 
 
@@ -50,12 +74,23 @@ class FrontEndManifest(_Part):
     """Causal filter: second-order sections, started at the first sample's steady state."""
 
     band_hz: tuple[Finite, Finite]
-    sos: Annotated[list[list[Finite]], Field(min_length=1, max_length=64)]
+    sos: Annotated[list[list[Coefficient]], Field(min_length=1, max_length=64)]
 
     @model_validator(mode="after")
     def _sections(self) -> FrontEndManifest:
         if any(len(row) != 6 or row[3] != 1.0 for row in self.sos):
             raise ValueError("sos must hold rows of 6 numbers with a0 = 1")
+        # Both poles of 1 + a1/z + a2/z^2 lie inside the unit circle within this triangle.
+        if any(not (abs(a2) < 1 and abs(a1) < 1 + a2) for *_, a1, a2 in self.sos):
+            raise ValueError("sos must be stable: all poles inside the unit circle")
+        if not abs(math.prod(sum(row[:3]) / sum(row[3:]) for row in self.sos)) < 1e-6:
+            raise ValueError("sos must block DC (a high-pass)")
+        return self
+
+    @model_validator(mode="after")
+    def _band(self) -> FrontEndManifest:
+        if not 0 <= self.band_hz[0] < self.band_hz[1] <= MAX_RATE_HZ:
+            raise ValueError(f"band_hz must satisfy 0 <= LO < HI, got {self.band_hz}")
         return self
 
 
@@ -70,15 +105,15 @@ class Manifest(_Part):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: Literal[1] = 1
-    name: str = ""
-    created: str = ""
-    sfreq: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+    name: Text = ""
+    created: Text = ""
+    sfreq: Annotated[float, Field(ge=1, le=MAX_RATE_HZ, allow_inf_nan=False)]
     anchor: Literal["stream", "window"] = "stream"
     n_lags: Annotated[int, Field(ge=1, le=100_000)]
     n_window: Annotated[int, Field(ge=1, le=100_000)] = 1
     look_ahead_samples: Count = 0
-    look_ahead_s: Finite = 0.0
-    ld: Annotated[list[Electrode], Field(min_length=2, max_length=10_000)]
+    look_ahead_s: Annotated[float, Field(ge=0, le=100_000, allow_inf_nan=False)] = 0.0
+    ld: Annotated[list[Electrode], Field(min_length=2, max_length=MAX_LD)]
     hd: Annotated[list[RenderedElectrode], Field(min_length=1, max_length=100_000)]
     head: HeadSphere = HeadSphere()
     frontend: FrontEndManifest
@@ -89,6 +124,32 @@ class Manifest(_Part):
     provenance: dict[str, Any] = {}
 
     @property
+    def method_scores(self) -> dict[str, tuple[float | None, float | None]]:
+        """Error of each method on unseen and on all channels; free content, so read with care."""
+        methods = self.scores.get("methods")
+        if not isinstance(methods, dict):
+            return {}
+        return {
+            _shown(name): (_number(score.get("nmse_unseen")), _number(score.get("nmse_all")))
+            for name, score in methods.items()
+            if isinstance(score, dict)
+        }
+
+    @property
+    def input_hashes(self) -> set[str]:
+        """SHA-256 of the recordings it was calibrated on."""
+        inputs = self.provenance.get("inputs")
+        entries = inputs if isinstance(inputs, list) else []
+        found = [entry.get("sha256") for entry in entries if isinstance(entry, dict)]
+        return {digest for digest in found if isinstance(digest, str)}
+
+    @property
+    def left_out_nmse(self) -> float | None:
+        """Error expected at electrodes nobody wore."""
+        left_out = self.scores.get("left_out")
+        return _number(left_out.get("nmse")) if isinstance(left_out, dict) else None
+
+    @property
     def ld_montage(self) -> Montage:
         """Montage of the LD channels."""
         return _montage(self.ld)
@@ -97,6 +158,10 @@ class Manifest(_Part):
     def hd_montage(self) -> Montage:
         """Montage of the output channels."""
         return _montage(self.hd)
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, float) and math.isfinite(value) else None
 
 
 def _montage(electrodes: list[Electrode] | list[RenderedElectrode]) -> Montage:

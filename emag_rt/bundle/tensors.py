@@ -14,7 +14,7 @@ from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
 from emag_rt.core.forward import ForwardMatrix
 from emag_rt.core.model import FieldModel
-from emag_rt.errors import BundleError
+from emag_rt.errors import BundleError, short
 
 FloatArray = NDArray[np.float64]
 Tensors = dict[str, NDArray[np.float64]]
@@ -257,6 +257,12 @@ def read_covariance(tensors: Tensors, manifest: Manifest) -> FloatArray:
         raise BundleError(
             "field.safetensors: 'ld_covariance' must be symmetric with a positive diagonal."
         )
+    eigenvalues = np.linalg.eigvalsh(covariance)
+    if eigenvalues[0] < -1e-6 * eigenvalues[-1]:
+        raise BundleError(
+            f"field.safetensors: 'ld_covariance' must be a covariance (no negative eigenvalue), "
+            f"got one of {eigenvalues[0]:.3g} beside {eigenvalues[-1]:.3g} µV²."
+        )
     return covariance
 
 
@@ -265,6 +271,11 @@ def read_baselines(tensors: Tensors, manifest: Manifest) -> dict[str, Baseline]:
     prefix, suffix = "baseline.", ".weights"
     keys = [key for key in tensors if key.startswith(prefix) and key.endswith(suffix)]
     names = sorted(key.removeprefix(prefix).removesuffix(suffix) for key in keys)
+    strange = [name for name in names if not name.isidentifier()]
+    if strange:
+        raise BundleError(
+            f"field.safetensors: baselines must have plain names, got {short(strange[0])}."
+        )
     n_ld, n_hd = len(manifest.ld), len(manifest.hd)
     return {
         name: Baseline(

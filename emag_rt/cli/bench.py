@@ -23,7 +23,7 @@ from emag_rt.cli.bench_common import (
     write_json,
 )
 from emag_rt.cli.bench_long import bound, scale, soak
-from emag_rt.cli.options import FiniteFloat, check_output
+from emag_rt.cli.options import FiniteFloat, Whole, check_output
 from emag_rt.errors import SettingsError
 
 
@@ -45,9 +45,9 @@ for _command in (soak, bound, scale):
 @bench.command()
 @subject
 @click.option("--cases", "named", help="A list of cases: quick, hop1, all.")
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Relay and daemon in turns (5).")
+@click.option("--rounds", type=Whole(1, 1000), help="Relay and daemon in turns (5).")
 @click.option("--seconds", type=SECONDS, help="Signal in each measurement (10).")
-@click.option("--warm-up", type=FiniteFloat(min=0), default=1.0, show_default=True)
+@click.option("--warm-up", type=FiniteFloat(0, 3600), default=1.0, show_default=True)
 @click.option("--stages/--no-stages", default=True, help="A further, traced round.")
 @click.option("--quick", is_flag=True, help="Two rounds of three seconds.")
 @outputs
@@ -113,17 +113,17 @@ def latency(
 @click.option("--residual/--no-residual", default=True, help="Of stand-ins.")
 @click.option("--bundle", type=click.Path(dir_okay=False), help="A real bundle, not stand-ins.")
 @click.option("--engine", "engines", multiple=True, help="Engines (all).")
-@click.option("--window", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@click.option("--window", type=Whole(1, 10_000), default=100, show_default=True)
 @click.option(
     "--gaussians",
     default="8,12,16,20",
     show_default=True,
     help="Grids of the sweep by number of Gaussians, three at each point; empty for none.",
 )
-@click.option("--budget", type=FiniteFloat(min=0.001), default=1.0, show_default=True)
-@click.option("--most-direct-mb", type=FiniteFloat(min=0), default=300.0, show_default=True)
+@click.option("--budget", type=FiniteFloat(0.001, 3600), default=1.0, show_default=True)
+@click.option("--most-direct-mb", type=FiniteFloat(0, 1e6), default=300.0, show_default=True)
 @click.option("--direct/--no-direct", default=True, help="Folded against direct, 40 s or so.")
-@click.option("--direct-rows", type=click.IntRange(1, 10_000), help="Samples of it (the window).")
+@click.option("--direct-rows", type=Whole(1, 10_000), help="Samples of it (the window).")
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write a table here.")
 @outputs
 def render(

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from emag_rt.cli.options import ENGINE, FiniteFloat, check_output
+from emag_rt.cli.options import ENGINE, FiniteFloat, Whole, check_output
 from emag_rt.errors import SettingsError
+from emag_rt.files import replacing
 
 if TYPE_CHECKING:
     from emag_rt.bench.cases import Case
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-SECONDS = FiniteFloat(min=0.5, max=1e6)
+SECONDS = FiniteFloat(0.5, 1e6)
 _PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -36,10 +37,8 @@ def subject(command: _F) -> _F:
     """Options that say whom to serve."""
     options = (
         click.option("--case", "texts", multiple=True, help="N_LD:N_HD@RATE, or with /CHUNK."),
-        click.option("--chunk", "chunks", multiple=True, type=click.IntRange(1, 10_000)),
-        click.option(
-            "--look-ahead", type=click.IntRange(0, 10_000), default=0, help="Samples (stand-ins)."
-        ),
+        click.option("--chunk", "chunks", multiple=True, type=Whole(1, 10_000)),
+        click.option("--look-ahead", type=Whole(0, 10_000), default=0, help="Samples (stand-ins)."),
         click.option("--residual/--no-residual", default=True, help="Of stand-ins."),
         click.option(
             "--bundle", type=click.Path(dir_okay=False), help="A real bundle, not stand-ins."
@@ -123,7 +122,8 @@ def write_json(path: str | None, content: dict[str, Any]) -> None:
     if path == "-":
         click.echo(text)
     else:
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        with replacing(path, "--json") as beside:
+            beside.write_text(text + "\n", encoding="utf-8")
 
 
 def console() -> Any:

@@ -21,15 +21,15 @@ from emag_rt.cli.bench_common import (
     tell,
     write_json,
 )
-from emag_rt.cli.options import FiniteFloat
+from emag_rt.cli.options import FiniteFloat, Whole
 from emag_rt.errors import SettingsError
 
 
 @click.command()
 @subject
-@click.option("--hours", type=FiniteFloat(min=0, min_open=True), help="Length of the run (1).")
+@click.option("--hours", type=FiniteFloat(0, 10_000, min_open=True), help="Length of the run (1).")
 @click.option("--seconds", type=SECONDS, help="Length in seconds, in the place of --hours.")
-@click.option("--interval", type=FiniteFloat(min=0.5), default=60.0, show_default=True)
+@click.option("--interval", type=FiniteFloat(0.5, 86_400), default=60.0, show_default=True)
 @outputs
 def soak(
     texts: tuple[str, ...],
@@ -74,15 +74,15 @@ def soak(
 
 @click.command()
 @subject
-@click.option("--budget", type=FiniteFloat(min=0.001), default=0.2, show_default=True)
+@click.option("--budget", type=FiniteFloat(0.001, 3600), default=0.2, show_default=True)
 @click.option(
     "--late-policy",
     type=click.Choice(["skip_to_newest", "catch_up"]),
     default="skip_to_newest",
     show_default=True,
 )
-@click.option("--stop", "stop_s", type=FiniteFloat(min=0.1), default=3.0, show_default=True)
-@click.option("--starve", "starve_s", type=FiniteFloat(min=0.1), default=5.0, show_default=True)
+@click.option("--stop", "stop_s", type=FiniteFloat(0.1, 3600), default=3.0, show_default=True)
+@click.option("--starve", "starve_s", type=FiniteFloat(0.1, 3600), default=5.0, show_default=True)
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True))
 def bound(
     texts: tuple[str, ...],
@@ -123,10 +123,10 @@ def bound(
 
 @click.command()
 @subject
-@click.option("--daemons", type=click.IntRange(1, 64), default=8, show_default=True)
+@click.option("--daemons", type=Whole(1, 64), default=8, show_default=True)
 @click.option("--seconds", type=SECONDS, default=30.0, show_default=True)
 @click.option("--law", is_flag=True, help="Cost of a sample as one property grows at a time.")
-@click.option("--budget", type=FiniteFloat(min=0.001), default=0.5, show_default=True)
+@click.option("--budget", type=FiniteFloat(0.001, 3600), default=0.5, show_default=True)
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True))
 def scale(
     texts: tuple[str, ...],

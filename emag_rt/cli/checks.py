@@ -21,7 +21,7 @@ import numpy as np
 from emag_rt import __version__
 from emag_rt.errors import EmagError
 
-_REQUIRED = ("numpy", "scipy", "mne", "onnx", "soxr", "safetensors", "pydantic", "threadpoolctl")
+_REQUIRED = ("numpy", "scipy", "mne", "soxr", "safetensors", "pydantic", "threadpoolctl")
 _OPTIONAL = ("onnxruntime", "onnxruntime-gpu", "torch", "mne-lsl")
 _CPU = "CPUExecutionProvider"
 
@@ -56,7 +56,7 @@ def run_checks() -> dict[str, Any]:
     native = check_native()
     if not native["available"]:
         advice.append(
-            f"Serving runs in NumPy, some times slower: engine native {native['reason']}."
+            f"A sample takes several times longer than it could: engine native {native['reason']}."
         )
     return {
         "ok": bool(lsl["ok"] and cpu),
@@ -192,14 +192,11 @@ def _try_provider(onnxruntime: Any, name: str, graph: bytes) -> dict[str, Any]:
 
 def _tiny_graph() -> bytes:
     """One matrix product, as ONNX of a version that old runtimes read."""
-    from onnx import TensorProto, checker, helper
+    from emag_rt.bundle import onnx_writer as w
 
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 4])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 4])
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "x"], ["y"])], "probe", [x], [y])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    checker.check_model(model)
-    return bytes(model.SerializeToString())
+    product = w.node("MatMul", ["x", "x"], "y", "product", {})
+    x, y = (w.value_info(name, w.FLOAT, [4, 4]) for name in ("x", "y"))
+    return w.model("probe", [product], [], [x], [y], {}, opset=13, ir_version=8)
 
 
 @contextlib.contextmanager

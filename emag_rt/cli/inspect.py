@@ -48,12 +48,14 @@ def _facts(bundle: Any) -> dict[str, Any]:
 def _print(manifest: Any, facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     ld = [e.label for e in manifest.ld]
     bad = [e.label for e in manifest.hd if e.bad]
     low, high = manifest.frontend.band_hz
-    table = Table(title=f"bundle {manifest.name or ''}".strip(), show_header=False)
+    # Text, not strings: rich would take [square brackets] in a label for markup.
+    table = Table(title=Text(f"bundle {manifest.name or ''}".strip()), show_header=False)
     rows = {
         "format": str(manifest.format),
         "created": manifest.created,
@@ -71,26 +73,27 @@ def _print(manifest: Any, facts: dict[str, Any]) -> None:
         "SHA-256": facts["sha256"],
     }
     for key, value in rows.items():
-        table.add_row(key, value)
+        table.add_row(key, Text(value))
     console.print(table)
     _print_scores(console, manifest)
     if manifest.provenance:
-        console.print("provenance:", json.dumps(manifest.provenance, indent=1), highlight=False)
+        console.print(
+            "provenance:", json.dumps(manifest.provenance, indent=1), highlight=False, markup=False
+        )
 
 
 def _print_scores(console: Any, manifest: Any) -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    methods = manifest.scores.get("methods", {})
+    methods = manifest.method_scores
     if not methods:
         return
-    table = Table(title=f"scores: {manifest.scores.get('protocol', '')}")
+    table = Table(title=Text(f"scores: {ascii(manifest.scores.get('protocol', ''))[1:-1][:200]}"))
     for column in ("method", "NMSE unseen", "NMSE all"):
         table.add_column(column)
-    for name, score in methods.items():
-        values = (score.get(key) for key in ("nmse_unseen", "nmse_all"))
-        table.add_row(name, *("-" if v is None else f"{v:.4f}" for v in values))
+    for name, values in methods.items():
+        table.add_row(Text(name), *("-" if v is None else f"{v:.4f}" for v in values))
     console.print(table)
-    left_out = manifest.scores.get("left_out")
-    if isinstance(left_out, dict) and isinstance(left_out.get("nmse"), float):
-        console.print(f"at electrodes nobody wore: NMSE {left_out['nmse']:.4f} expected")
+    if manifest.left_out_nmse is not None:
+        console.print(f"at electrodes nobody wore: NMSE {manifest.left_out_nmse:.4f} expected")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import logging
 import os
+import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from emag_rt import __version__
-from emag_rt.errors import EmagError
+from emag_rt.errors import EmagError, OutputError
 
 _OWN = {
     "serve": ("emag_rt.cli.serve:serve", "Read a live LD stream, publish HD channels."),
@@ -74,7 +77,8 @@ def cli(verbose: int) -> None:
 
     Exit codes: 0 done, 1 other error, 2 wrong setting or option, 3 unusable recording or
     montage, 4 calibration impossible, 5 bad bundle, 6 engine not available, 7 stream lost,
-    ambiguous or not found, 8 stream does not fit the bundle, 130 interrupted twice.
+    ambiguous or not found, 8 stream does not fit the bundle, 9 output cannot be written,
+    130 SIGINT (serve and simulate: the second one), 143 SIGTERM (serve and simulate: 0).
     """
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     logging.basicConfig(
@@ -82,20 +86,68 @@ def cli(verbose: int) -> None:
     )
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, so that it unwinds like SIGINT: nothing half-written is left."""
+
+
 def main() -> None:
     """Run the command line; errors that users can handle are one line and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _run()
+        full = _flush(sys.stdout, 1)
+        if full is not None and code == 0:
+            code = _cannot_write(full)
+        _flush(sys.stderr, 2)
+    finally:
+        # The exit status is settled: what comes while Python winds down must not change it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        terminated = isinstance(error.__cause__, _Terminated) or isinstance(error, _Terminated)
+        click.echo("terminated" if terminated else "interrupted", err=True)
+        return 143 if terminated else 130
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except EmagError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has gone (`emag-rt inspect | head`): not our error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return error.exit_code
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of our output has gone (`... | head`)
+            return 0
+        if error.errno not in _FULL:
+            raise
+        return _cannot_write(error)
+    return 0
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise _Terminated
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _cannot_write(error: OSError) -> int:
+    with contextlib.suppress(OSError):
+        click.echo(f"error: standard output: cannot be written: {error.strerror}.", err=True)
+    return OutputError.exit_code
+
+
+def _flush(stream: TextIO | None, number: int) -> OSError | None:
+    """Write what is left of an output; the error when there is no room for it."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError as error:
+        # What Python could not write it would try again at the end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+        return error if error.errno in _FULL else None
+    return None

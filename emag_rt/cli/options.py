@@ -9,21 +9,44 @@ from typing import Any, TypeVar
 
 import click
 
-from emag_rt.errors import SettingsError
+from emag_rt.errors import SettingsError, short
 from emag_rt.streams.config import SCOPES
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class FiniteFloat(click.FloatRange):
-    """A float in a range; click's own lets NaN and infinity through."""
+    """A float between two bounds, which its error names; click's own lets NaN through."""
+
+    def __init__(self, min: float, max: float, min_open: bool = False) -> None:
+        super().__init__(min, max, min_open=min_open)
+        low = f"more than {min:g} and at most" if min_open else f"from {min:g} to"
+        self.allowed = f"{low} {max:g}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read the number."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
+        try:
+            number = super().convert(value, param, ctx)
+        except click.BadParameter:
+            number = math.nan
+        if not math.isfinite(number):  # the bounds are not, so infinity is out of them
+            self.fail(f"must be {self.allowed}, got {short(value)}.", param, ctx)
         return number
+
+
+class Whole(click.IntRange):
+    """A whole number between two bounds, which its error names."""
+
+    def __init__(self, min: int, max: int) -> None:
+        super().__init__(min, max)
+        self.allowed = f"a whole number from {min} to {max}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the number."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"must be {self.allowed}, got {short(value)}.", param, ctx)
 
 
 ENGINE = click.Choice(["auto", "native", "onnx", "packed", "torch", "direct"])
@@ -31,6 +54,12 @@ ENGINE = click.Choice(["auto", "native", "onnx", "packed", "torch", "direct"])
 
 RATE_HZ = FiniteFloat(16, 100_000)
 """Sampling rates of EEG amplifiers, with room to spare."""
+
+BAND_HZ = FiniteFloat(0, 50_000, min_open=True)
+LOOK_AHEAD_S = FiniteFloat(0, 1)
+SEED = Whole(0, 2**31 - 1)
+DURATION_S = FiniteFloat(0, 31_536_000, min_open=True)
+"""Up to a year."""
 
 
 def lsl_options(scope_help: str) -> Callable[[_F], _F]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
-from emag_rt.cli.options import RATE_HZ, FiniteFloat, lsl_options
+from emag_rt.cli.options import DURATION_S, RATE_HZ, SEED, FiniteFloat, Whole, lsl_options
 from emag_rt.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -73,25 +71,23 @@ class Signal:
 @click.option("--loop", is_flag=True, help="Start a recording again at its end; stamps go on.")
 @click.option(
     "--speed",
-    type=FiniteFloat(min=0, min_open=True),
+    type=FiniteFloat(0, 1000, min_open=True),
     default=1.0,
     show_default=True,
     help="Play X times as fast. Stamps stay 1/rate apart, so they run ahead of the clock.",
 )
-@click.option("--chunk", type=click.IntRange(min=1), help="Samples in a chunk (default: 20 ms).")
+@click.option("--chunk", type=Whole(1, 1_000_000), help="Samples in a chunk (default: 20 ms).")
 @click.option(
     "--sfreq", type=RATE_HZ, help="Rate in Hz: of the synthetic head (250), or resampled."
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**31 - 1),
+    type=SEED,
     default=0,
     show_default=True,
     help="Seed of the synthetic head.",
 )
-@click.option(
-    "--duration", type=FiniteFloat(min=0, min_open=True), help="Stop after S seconds of signal."
-)
+@click.option("--duration", type=DURATION_S, help="Stop after S seconds of signal.")
 @click.option(
     "--wait/--no-wait",
     default=True,
@@ -118,16 +114,19 @@ def simulate(
     """Play a recording, or a synthetic head, as an LSL amplifier in real time.
 
     Each sample carries its own stamp, first sample + n / rate on the LSL clock, and leaves when
-    the last sample of its chunk is due. SIGINT and SIGTERM end it with exit 0.
+    the last sample of its chunk is due. SIGINT and SIGTERM end it with exit 0, a second SIGINT
+    at once with 130.
     """
-    from emag_rt.streams.lsl import LslSink, configure, local_clock
+    from emag_rt.engine.stopping import stop_signals
 
     if recording and synthetic:
         raise SettingsError(
             "--recording and --synthetic exclude each other, got both. Drop one of them."
         )
-    configure(scope, session_id)  # type: ignore[arg-type]
-    with _stop_signals() as stop:
+    with stop_signals() as stop:
+        from emag_rt.streams.lsl import LslSink, configure, local_clock
+
+        configure(scope, session_id)  # type: ignore[arg-type]
         signal_ = _recorded(recording, sfreq) if recording else _synthetic(sfreq, seed)
         columns = _columns(channels, signal_)
         spec = _outlet(signal_, columns, name, source_id)
@@ -301,19 +300,3 @@ def _wait_for_receiver(sink: LslSink, stop: threading.Event) -> bool:
         if sink.wait_for_consumers(0.2):
             return True
     return False
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # embedded, e.g. in a test: signals belong to the host
-        return
-    names = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in names}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

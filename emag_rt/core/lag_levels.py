@@ -28,6 +28,7 @@ _ATTEMPTS = (1e-7, 3e-8, 1e-8)
 _TOLERANCE = 2e-7
 _WORTH = 0.6
 _SHORT = 96
+_LARGEST = 1 << 26  # numbers in the matrix that is solved: half a GiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,8 @@ def lag_levels(taps: FloatArray, importance: FloatArray | None = None) -> LagLev
     for tolerance in _ATTEMPTS:
         level = _coarsest(weighed, tolerance * float(np.abs(weighed).max()))
         shifts = [_shifts(level, j) for j in range(int(level.max()) + 1)]
-        if sum(len(s) for s in shifts) > _WORTH * n_lags:
+        n_functions = sum(len(s) for s in shifts)
+        if n_functions > _WORTH * n_lags or n_functions * n_lags > _LARGEST:
             return dense
         basis = _basis(shifts, n_lags)
         solved = np.linalg.lstsq(basis.T, taps.T, rcond=1e-13)[0]

@@ -8,25 +8,28 @@ import hashlib
 import json
 import logging
 import math
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emag_rt import __version__
 from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.engine.matching import match_input
-from emag_rt.engine.reporting import LiveView, StatusFile, StatusOutlet, ready_line
+from emag_rt.engine.reporting import LiveView, Reporter, StatusFile, StatusOutlet, ready_line
 from emag_rt.engine.server import Server
 from emag_rt.engine.settings import ServeSettings
 from emag_rt.engine.statistics import ServerStatus
+from emag_rt.engine.stopping import stop_signals
+from emag_rt.engine.systemd import Notifier
 from emag_rt.engine.trace import Trace
 from emag_rt.engine.upsampler import Upsampler
-from emag_rt.errors import SettingsError, StreamNotFound
+from emag_rt.errors import SettingsError, StreamError
+from emag_rt.files import remove
 from emag_rt.frontend.units import unit_to_uv
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.lsl import (
@@ -40,13 +43,20 @@ from emag_rt.streams.lsl import (
     quick_clock,
 )
 
+if TYPE_CHECKING:
+    from emag_rt.engine.metrics import Vitals
+
 log = logging.getLogger(__name__)
 # Outlets drop what is on its way when they are destroyed; receivers on this host need far less.
 _LINGER_S = 0.3
 
 
 def run_daemon(
-    bundle_path: str, settings: ServeSettings, *, quiet: bool = False
+    bundle_path: str,
+    settings: ServeSettings,
+    *,
+    quiet: bool = False,
+    stop: threading.Event | None = None,
 ) -> ServerStatus | None:
     """Serve until SIGINT, SIGTERM or the set duration.
 
@@ -58,87 +68,149 @@ def run_daemon(
         What to read, how to render, where to publish.
     quiet : bool
         No live status on the terminal.
+    stop : threading.Event, optional
+        Ends the daemon when set, in place of signals.
 
     Returns
     -------
     ServerStatus or None
-        The last status; None when told to end before there was a source.
+        The last status; None when told to end before samples were served.
 
     Raises
     ------
     EmagError
-        If the bundle, the engine or the stream fails.
+        If the bundle, the engine or the stream fails, or an output cannot be opened.
     """
-    bundle = load_bundle(bundle_path)
-    upsampler = _make_upsampler(bundle, settings)
-    configure(settings.lsl.scope, settings.lsl.session_id)
-    with _stop_signals() as stop, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        if stop is None:
+            stop = stack.enter_context(stop_signals())
+        bundle = load_bundle(bundle_path)
+        configure(settings.lsl.scope, settings.lsl.session_id)
+        _check_outputs(settings)
+        upsampler = _make_upsampler(bundle, settings)
+        outputs = _Outputs(settings, upsampler, stack)
+
+        def stopped() -> bool:
+            outputs.waiting()
+            return stop.is_set()
+
         try:
-            source = _open_source(settings, stop)
-        except StreamNotFound:
+            source = _open_source(settings, stopped)
+            stack.callback(source.close)
+            _attach(upsampler, source.format, settings)
+        except StreamError:
             if stop.is_set():  # told to end while waiting: that is no failure
                 return None
             raise
-        stack.callback(source.close)
-        _attach(upsampler, source.format, settings)
-        spec = outlet_spec(bundle, upsampler, source.format, settings)
-        sink = LslSink(spec)
-        stack.callback(sink.close)
-        markers = None
-        if settings.output.marker_outlet:
-            markers = LslMarkerSink(f"{spec.name}-markers", f"{spec.source_id}:markers")
-            stack.callback(markers.close)
-        reporters = _reporters(settings, spec, quiet, stack)
+        if stop.is_set():
+            return None
+        return _serve(upsampler, source, settings, outputs, stop, quiet, stack)
 
-        def report_all(status: ServerStatus) -> None:
-            for report in reporters:
-                report(status)
-            gc.collect()  # what little there is since it was switched off, at a quiet moment
 
-        clock = quick_clock()
-        trace = Trace(clock) if settings.status.trace_path else None
-        server = Server(
-            upsampler,
-            source,
-            sink,
-            clock,
-            settings,
-            markers,
-            on_status=report_all,
-            trace=trace,
-        )
-        _quiet_collector()
-        print(ready_line(spec, source.format, upsampler), file=sys.stderr, flush=True)
-        try:
-            status = server.run(stop.is_set, settings.duration_s)
-        finally:  # also after an error: the account is closed, and receivers get the last rows
-            for report in reporters:
-                report.finish(server.status())
-            if trace is not None and settings.status.trace_path is not None:
-                trace.save(settings.status.trace_path)
-            threading.Event().wait(_LINGER_S)
+def _serve(
+    upsampler: Upsampler,
+    source: LslSource,
+    settings: ServeSettings,
+    outputs: _Outputs,
+    stop: threading.Event,
+    quiet: bool,
+    stack: contextlib.ExitStack,
+) -> ServerStatus:
+    spec = outlet_spec(upsampler.bundle, upsampler, source.format, settings)
+    sink = LslSink(spec)
+    stack.callback(sink.close)
+    markers = None
+    if settings.output.marker_outlet:
+        markers = LslMarkerSink(f"{spec.name}-markers", f"{spec.source_id}:markers")
+        stack.callback(markers.close)
+    reporters = [*outputs.reporters, *_live_reporters(settings, spec, quiet, stack)]
+
+    def report_all(status: ServerStatus) -> None:
+        for report in reporters:
+            report(status)
+        gc.collect()  # what little there is since it was switched off, at a quiet moment
+
+    clock = quick_clock()
+    trace = Trace(clock) if settings.status.trace_path else None
+    server = Server(
+        upsampler, source, sink, clock, settings, markers, on_status=report_all, trace=trace
+    )
+    _quiet_collector(stack)
+    outputs.serving(server)
+    _tell(ready_line(spec, source.format, upsampler))
+    try:
+        status = server.run(stop.is_set, settings.duration_s)
+    finally:  # also after an error: the account is closed, and receivers get the last rows
+        for report in reporters:
+            report.finish(server.status())
+        if trace is not None and settings.status.trace_path is not None:
+            trace.save(settings.status.trace_path)
+        threading.Event().wait(_LINGER_S)
     return status
 
 
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM ask the loop to end; a second SIGINT ends it at once."""
-    stop = threading.Event()
+class _Outputs:
+    """What tells how it goes before there is a source: status file, HTTP, systemd.
 
-    def ask(signum: int, _frame: object) -> None:
-        if stop.is_set() and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
+    Opened before waiting, so that what cannot be opened is said at once, and nothing of an earlier
+    run is taken for news.
+    """
 
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+    def __init__(
+        self, settings: ServeSettings, upsampler: Upsampler, stack: contextlib.ExitStack
+    ) -> None:
+        status = settings.status
+        self.reporters: list[Reporter] = []
+        self._vitals: Vitals | None = None
+        if status.trace_path:
+            remove(status.trace_path, "--trace")
+        if status.json_path:
+            self.reporters.append(stack.enter_context(StatusFile(status.json_path)))
+        if settings.http.port is not None:
+            self._vitals = _serve_http(settings.http.host, settings.http.port, upsampler, stack)
+            self.reporters.append(self._vitals)
+        self._notifier = Notifier.from_environment(status.interval_s)
+        if self._notifier is not None:
+            stack.callback(self._notifier.close)
+            self._notifier.waiting()
+            self.reporters.append(self._notifier)
+
+    def waiting(self) -> None:
+        """Say that looking for the source goes on."""
+        if self._vitals is not None:
+            self._vitals.beat()
+
+    def serving(self, server: Server) -> None:
+        """Say that samples are served."""
+        if self._vitals is not None:
+            self._vitals.follow(lambda: server.heartbeat, lambda: server.state)
+        if self._notifier is not None:
+            self._notifier.ready()
 
 
-def _open_source(settings: ServeSettings, stop: threading.Event) -> LslSource:
+def _serve_http(host: str, port: int, upsampler: Upsampler, stack: contextlib.ExitStack) -> Vitals:
+    # Imported by those who ask for it alone: it takes a tenth of a second.
+    from emag_rt.engine.http import PageServer
+    from emag_rt.engine.metrics import Vitals
+
+    bundle = upsampler.bundle
+    build = {
+        "version": __version__,
+        "bundle_sha256": bundle.sha256[:12],
+        "engine": upsampler.engine,
+    }
+    vitals = Vitals(local_clock, [e.label for e in bundle.manifest.ld], build)
+    pages = stack.enter_context(PageServer(host, port, vitals.pages()))
+    _tell(f"http: {pages.url}")
+    return vitals
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError):  # a log on a full disk must not end the experiment
+        print(line, file=sys.stderr, flush=True)
+
+
+def _open_source(settings: ServeSettings, stop: Callable[[], bool]) -> LslSource:
     wanted = settings.source
     kind = wanted.type
     if not (wanted.source_id or wanted.name or wanted.type):
@@ -146,7 +218,14 @@ def _open_source(settings: ServeSettings, stop: threading.Event) -> LslSource:
     query = StreamQuery(source_id=wanted.source_id, name=wanted.name, type=kind)
     timeout_s = math.inf if wanted.wait else wanted.timeout_s
     log.info("waiting for the source: %s", query)
-    return LslSource.open(query, timeout_s, stop=stop.is_set)
+    return LslSource.open(query, timeout_s, stop=stop)
+
+
+def _check_outputs(settings: ServeSettings) -> None:
+    for key in ("json_path", "trace_path"):
+        path = getattr(settings.status, key)
+        if path not in (None, "-") and not Path(str(path)).parent.is_dir():
+            raise SettingsError(f"status.{key} {path}: the folder must exist. Make it first.")
 
 
 def _make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
@@ -157,10 +236,6 @@ def _make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
     """
     if settings.source.unit is not None:
         unit_to_uv(settings.source.unit)
-    for key in ("json_path", "trace_path"):
-        path = getattr(settings.status, key)
-        if path not in (None, "-") and not Path(str(path)).parent.is_dir():
-            raise SettingsError(f"status.{key} {path}: the folder must exist. Make it first.")
     upsampler = Upsampler(
         bundle,
         engine=settings.engine.name,
@@ -187,18 +262,21 @@ def _attach(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings)
 
 
 def _warm_up(upsampler: Upsampler) -> None:
-    """Run every code path once before the first real sample has to wait for it."""
+    """Run the code of serving before the first real sample has to wait for it."""
     n_inputs = upsampler.n_inputs
-    for n in (1, 2, 8):
+    for n in (1, 1, 2, 8, 1):
         upsampler.push(np.zeros((n, n_inputs)))
+        upsampler.prepare()
     upsampler.reset()
 
 
-def _quiet_collector() -> None:
-    """Collect by hand from now on, and only what is made from now on."""
+def _quiet_collector(stack: contextlib.ExitStack) -> None:
+    """Collect by hand while serving, and only what is made from now on."""
     gc.collect()
     gc.freeze()
     gc.disable()
+    stack.callback(gc.unfreeze)
+    stack.callback(gc.enable)
 
 
 def outlet_spec(
@@ -286,12 +364,10 @@ def outlet_spec(
     )
 
 
-def _reporters(
+def _live_reporters(
     settings: ServeSettings, spec: OutletSpec, quiet: bool, stack: contextlib.ExitStack
-) -> list[StatusFile | StatusOutlet | LiveView]:
-    reporters: list[StatusFile | StatusOutlet | LiveView] = []
-    if settings.status.json_path:
-        reporters.append(stack.enter_context(StatusFile(settings.status.json_path)))
+) -> list[Reporter]:
+    reporters: list[Reporter] = []
     if settings.output.status_outlet:
         outlet = StatusOutlet(spec.name, spec.source_id, local_clock, LslSink)
         stack.callback(outlet.close)

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,9 +171,9 @@ def left_out_nmse(manifest: Manifest, positions_mm: FloatArray) -> list[float | 
     told = left_out.get("per_channel") if isinstance(left_out, dict) else None
     errors = told if isinstance(told, dict) else {}
     # JSON knows whole numbers too, of any size: an error or a spacing is a float.
-    known = [e for e in manifest.hd if isinstance(errors.get(e.label), float)]
+    known = [e for e in manifest.hd if _is_number(errors.get(e.label))]
     spacing = left_out.get("spacing_mm") if known else None
-    if not isinstance(spacing, float):
+    if not _is_number(spacing):
         return [None] * len(positions_mm)
     places = np.array([e.position_mm for e in known])
     values = np.array([float(errors[e.label]) for e in known])
@@ -186,3 +187,7 @@ def left_out_nmse(manifest: Manifest, positions_mm: FloatArray) -> list[float | 
         inside = nearest <= _REACH * float(spacing) and math.isfinite(mean)
         expected.append(round(mean, 6) if inside else None)
     return expected
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, float) and 0 <= value <= 1e9

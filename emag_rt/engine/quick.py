@@ -66,5 +66,5 @@ class QuickStep:
         if not self._step(native.address, self._field.address, samples, n, raw, filtered, hd):
             return None
         self._frontend.took(n)
-        self._field.alone = n == 1
+        self._field.took(n)
         return hd_here.copy()

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import logging
+import os
+import select
+import stat
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Protocol, Self
 
 import numpy as np
 
 from emag_rt.engine.statistics import ServerStatus
 from emag_rt.engine.upsampler import Upsampler
-from emag_rt.errors import SettingsError
+from emag_rt.errors import OutputError
 from emag_rt.streams.base import Clock, Sink, StreamFormat
 from emag_rt.streams.metadata import OutletSpec
 
+log = logging.getLogger(__name__)
 STATUS_NUMBERS = (
     "samples_in",
     "samples_out",
@@ -43,6 +48,16 @@ STATUS_NUMBERS = (
 )
 
 
+class Reporter(Protocol):
+    """Told how it goes, once per ``status.interval_s``, and once more at the end."""
+
+    def __call__(self, status: ServerStatus) -> None:
+        """Tell."""
+
+    def finish(self, status: ServerStatus) -> None:
+        """Tell the last status."""
+
+
 def ready_line(spec: OutletSpec, stream: StreamFormat, upsampler: Upsampler) -> str:
     """One line that says what is served, for logs and for those who wait for it."""
     return (
@@ -55,26 +70,36 @@ def ready_line(spec: OutletSpec, stream: StreamFormat, upsampler: Upsampler) -> 
 class StatusFile:
     """One JSON line for each status, and a last one with ``"summary": true``.
 
+    Whatever happens to the file, the experiment goes on: lines that a full disk or a reader that
+    stalls does not take are counted, and the file never holds part of one.
+
     Parameters
     ----------
     path : str
-        File to write, or ``-`` for standard output.
+        File to write, or ``-`` for standard output. What it held before is gone.
 
     Raises
     ------
-    SettingsError
+    OutputError
         If the file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
         self._own = path != "-"
+        self._path = path
+        # A pipe without a reader would be waited for.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            file = Path(path).open("w") if self._own else sys.stdout  # noqa: SIM115 - as long as we
-            self._file: IO[str] = file
-        except OSError as error:
-            raise SettingsError(
-                f"--status-json {path}: cannot be written: {error.strerror}."
+            self._file = os.open(path, flags, 0o666) if self._own else sys.stdout.fileno()
+            self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
+        except (OSError, AttributeError) as error:  # AttributeError: started without a stdout
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(
+                f"--status-json {path}: cannot be written: {reason}. Name another file."
             ) from error
+        self._room = select.poll()
+        self._room.register(self._file, select.POLLOUT)
+        self._failing = False
 
     def __enter__(self) -> Self:
         return self
@@ -87,22 +112,45 @@ class StatusFile:
     ) -> None:
         if self._own:
             with contextlib.suppress(OSError):
-                self._file.close()
+                os.close(self._file)
 
     def __call__(self, status: ServerStatus) -> None:
         """Write a line."""
-        self._write({"summary": False, **status.as_dict()})
+        self._write(status, summary=False)
 
     def finish(self, status: ServerStatus) -> None:
         """Write the last line."""
-        self._write({"summary": True, **status.as_dict()})
+        self._write(status, summary=True)
 
-    def _write(self, content: dict[str, Any]) -> None:
-        line = json.dumps({"time": round(time.time(), 3), **content})
-        # A full disk or a reader that has gone must not end the experiment.
-        with contextlib.suppress(OSError, ValueError):
-            self._file.write(line + "\n")
-            self._file.flush()
+    def _write(self, status: ServerStatus, summary: bool) -> None:
+        now = round(time.time(), 3)
+        line = json.dumps({"time": now, "summary": summary, **status.as_dict()}) + "\n"
+        try:
+            self._append(line.encode())
+        except OSError as error:
+            status.counters.status_lost += 1
+            if not self._failing:
+                log.warning(
+                    "--status-json %s: cannot be written: %s; serving goes on, lines are lost",
+                    self._path,
+                    error.strerror or error,
+                )
+            self._failing = True
+            return
+        if self._failing:
+            log.warning("--status-json %s: can be written again", self._path)
+        self._failing = False
+
+    def _append(self, line: bytes) -> None:
+        if not self._regular and not self._room.poll(0):
+            raise BlockingIOError(errno.EAGAIN, "its reader does not keep up")
+        written = os.write(self._file, line)
+        if written == len(line):
+            return
+        if self._regular:
+            end = os.lseek(self._file, -written, os.SEEK_CUR)
+            os.ftruncate(self._file, end)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class StatusOutlet:
@@ -168,7 +216,8 @@ class LiveView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError):
+            self._live.stop()
 
     def __call__(self, status: ServerStatus) -> None:
         """Refresh."""
@@ -188,7 +237,8 @@ class LiveView:
         line.append(f"  gaps {c.gaps}  skipped {c.skipped}")
         if status.bad_channels:
             line.append(f"  bad {','.join(status.bad_channels)}", style="bold red")
-        self._live.update(line, refresh=True)
+        with contextlib.suppress(OSError):  # the terminal has gone
+            self._live.update(line, refresh=True)
 
     def finish(self, status: ServerStatus) -> None:
         """Show the last status."""

@@ -98,7 +98,7 @@ class Server:
         self.counters = Counters()
         self.state = "waiting"
         self._started = clock()
-        self._last_arrival = self._started
+        self._last_arrival = self._last_idle = self._started
         self._newest_stamp: float | None = None
         self._render_s: float | None = None
         self._next_status = self._started + self.settings.status.interval_s
@@ -155,6 +155,7 @@ class Server:
             self.upsampler.prepare()
             self._watch_channels()
         else:
+            self._last_idle = now
             self._nothing_came(now, timeout_s)
         if now >= self._next_status:
             self._next_status = max(self._next_status, now - 1.0)
@@ -164,6 +165,11 @@ class Server:
                 self._check_source(0)
             if self._on_status is not None:
                 self._on_status(self.status())
+
+    @property
+    def heartbeat(self) -> float:
+        """When the loop last turned, in s on its clock; other threads may ask."""
+        return max(self._last_arrival, self._last_idle)
 
     def _answer(self, samples: NDArray[np.floating], stamps: Stamps, now: float) -> None:
         n = len(stamps)

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from emag_rt.errors import SettingsError
+from emag_rt.engine.settings_errors import describe
+from emag_rt.errors import SettingsError, short
 
-Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+def _exponent(value: Any) -> Any:
+    """YAML 1.1 takes 1e3 for text, people for a number."""
+    is_number = isinstance(value, str) and _SCIENTIFIC.fullmatch(value)
+    return float(value) if is_number else value
+
+
+def _printable(text: str) -> str:
+    """Names end up on terminals, in logs and in XML."""
+    if not text.isprintable():
+        raise ValueError("text must not hold control characters")
+    return text
+
+
+_SCIENTIFIC = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{0,20})?[eE][+-]?[0-9]{1,4}")
+_EXPONENT = BeforeValidator(_exponent)
+Seconds = Annotated[float, _EXPONENT, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Strict: "hop: true" is a mistake, not a hop of one sample.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class SourceSettings(_Section):
@@ -56,7 +75,7 @@ class EngineSettings(_Section):
 class LatencySettings(_Section):
     """What to do with samples that come ``budget_s`` later than the stream usually does."""
 
-    budget_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 1.0
+    budget_s: Annotated[float, _EXPONENT, Field(gt=0, le=3600, allow_inf_nan=False)] = 1.0
     policy: Literal["skip_to_newest", "catch_up"] = "skip_to_newest"
 
 
@@ -64,9 +83,9 @@ class GapSettings(_Section):
     """Missing samples: bridged when short, else filled by ``policy`` up to ``max_fill_s``."""
 
     policy: Literal["nan", "hold", "skip"] = "nan"
-    bridge_s: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.05
+    bridge_s: Annotated[float, _EXPONENT, Field(ge=0, le=10, allow_inf_nan=False)] = 0.05
     max_fill_s: Seconds = 30.0
-    stale_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 1.0
+    stale_s: Annotated[float, _EXPONENT, Field(gt=0, le=3600, allow_inf_nan=False)] = 1.0
 
 
 class StatusSettings(_Section):
@@ -77,7 +96,7 @@ class StatusSettings(_Section):
 
     json_path: Text | None = None
     trace_path: Text | None = None
-    interval_s: Annotated[float, Field(ge=0.05, le=3600, allow_inf_nan=False)] = 1.0
+    interval_s: Annotated[float, _EXPONENT, Field(ge=0.05, le=3600, allow_inf_nan=False)] = 1.0
 
 
 class LslSettings(_Section):
@@ -85,6 +104,13 @@ class LslSettings(_Section):
 
     scope: Literal["machine", "link", "site", "organization", "global"] | None = None
     session_id: Text | None = None
+
+
+class HttpSettings(_Section):
+    """Where ``/metrics``, ``/healthz`` and ``/readyz`` are; no port: nowhere, 0: any free one."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    host: Text = "127.0.0.1"
 
 
 class ServeSettings(_Section):
@@ -97,9 +123,13 @@ class ServeSettings(_Section):
     gaps: GapSettings = GapSettings()
     status: StatusSettings = StatusSettings()
     lsl: LslSettings = LslSettings()
-    duration_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    http: HttpSettings = HttpSettings()
+    duration_s: (
+        Annotated[float, _EXPONENT, Field(gt=0, le=31_536_000, allow_inf_nan=False)] | None
+    ) = None
 
 
+_MAX_YAML_BYTES = 1 << 20
 _SECTIONS = frozenset(ServeSettings.model_fields) - {"duration_s"}
 
 
@@ -144,16 +174,22 @@ def load_settings(
     try:
         return ServeSettings.model_validate(content)
     except ValidationError as error:
-        raise SettingsError(f"{where}: {_describe(error)}") from error
+        raise SettingsError(f"{where}: {describe(error, ServeSettings)}") from error
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = _read_text(path)
+        doubled = _doubled_key(yaml.compose(text, Loader=yaml.SafeLoader))
+        content = yaml.safe_load(text)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not YAML: {' '.join(str(error).split())}.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # Dates and numbers that are none are ValueErrors; so is text that is not UTF-8.
+        reason = " ".join(str(error).split())[:300]
+        raise SettingsError(f"{path}: not YAML: {reason}.") from error
+    if doubled:
+        raise SettingsError(f"{path}: {doubled}: must be given once, got it twice. Drop one.")
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -166,22 +202,28 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     }
 
 
-def _describe(error: ValidationError) -> str:
-    lines = []
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown key; {_known(item['loc'][:-1])}")
-        else:
-            lines.append(f"{key}: {item['msg']}, got {item['input']!r}")
-    return "; ".join(lines) + "."
+def _read_text(path: Path) -> str:
+    if not path.is_dir() and path.exists() and not path.is_file():
+        raise SettingsError(f"{path}: cannot be read: it is not a regular file.")
+    with path.open("rb") as stream:
+        blob = stream.read(_MAX_YAML_BYTES + 1)
+    if len(blob) > _MAX_YAML_BYTES:
+        raise SettingsError(f"{path}: must be at most {_MAX_YAML_BYTES >> 10} KiB.")
+    return blob.decode("utf-8")
 
 
-def _known(section: tuple[int | str, ...]) -> str:
-    model: type[BaseModel] = ServeSettings
-    for part in section:
-        annotation = model.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return "it takes no keys"
-        model = annotation
-    return "known are " + ", ".join(model.model_fields)
+def _doubled_key(root: yaml.Node | None) -> str | None:
+    """Path of a key that stands twice, of which YAML would take the last without a word."""
+    sections = [("", root)]
+    for prefix, node in sections:
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        seen = set()
+        for key, value in node.value:
+            name = f"{prefix}{short(key.value)[1:-1]}"
+            if name in seen:
+                return name
+            seen.add(name)
+            if not prefix:
+                sections.append((f"{name}.", value))
+    return None

@@ -39,6 +39,8 @@ class Counters:
         Samples in ``samples_out`` or ``skipped`` whose stamp stood still or was no number.
     refused : int
         Samples of a source that came back as something else.
+    status_lost : int
+        Lines of the status file that could not be written.
     """
 
     samples_in: int = 0
@@ -55,6 +57,7 @@ class Counters:
     out_of_order: int = 0
     restamped: int = 0
     refused: int = 0
+    status_lost: int = 0
 
 
 class LatencyWindow:

@@ -153,7 +153,7 @@ class Timeline:
 
     def _keep(self, row: Samples) -> None:
         """A copy: the source may use its memory again."""
-        if self._last_row.shape != row.shape:
+        if self._last_row.shape != row.shape or self._last_row.dtype != row.dtype:
             self._last_row = row.copy()
         self._last_row[...] = row
 

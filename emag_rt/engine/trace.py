@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emag_rt.errors import SettingsError
+from emag_rt.files import replacing
 from emag_rt.streams.base import Clock
 
 COLUMNS = ("stamp", "pulled", "filtered", "rendered", "pushed")
@@ -31,8 +30,6 @@ class Trace:
 
     def begin(self, stamp: float, pulled: float) -> None:
         """A chunk was pulled at that time; its newest sample has this stamp."""
-        if self._n == len(self._rows):
-            self._rows = np.concatenate([self._rows, np.full_like(self._rows, np.nan)])
         self._rows[self._n, :2] = stamp, pulled
 
     def filtered(self) -> None:
@@ -47,6 +44,9 @@ class Trace:
         """The chunk is answered."""
         self._rows[self._n, 4] = self._clock()
         self._n += 1
+        # Room for the next, and for what is still published after the last.
+        if self._n == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.full_like(self._rows, np.nan)])
 
     def times(self) -> dict[str, NDArray[np.float64]]:
         """What was measured.
@@ -64,11 +64,8 @@ class Trace:
 
         Raises
         ------
-        SettingsError
+        OutputError
             If the file cannot be written.
         """
-        try:
-            with Path(path).open("wb") as file:
-                np.savez(file, **self.times())  # type: ignore[arg-type]
-        except OSError as error:
-            raise SettingsError(f"--trace {path}: cannot be written: {error.strerror}.") from error
+        with replacing(path, "--trace") as beside, beside.open("wb") as file:
+            np.savez(file, **self.times())  # type: ignore[arg-type]

@@ -15,13 +15,14 @@ from emag_rt.core.labels import match_labels
 from emag_rt.core.montage import Montage
 from emag_rt.engine.montages import left_out_nmse, placed_montage, resolve_montage
 from emag_rt.engine.quick import QuickStep
-from emag_rt.errors import MontageError, SettingsError
+from emag_rt.errors import BundleError, MontageError, SettingsError
 from emag_rt.frontend import FrontEnd
 from emag_rt.render import Renderer, RenderPlan, make_renderer
 from emag_rt.render.native import NativeRenderer
 
 Float32 = NDArray[np.float32]
 Stamps = NDArray[np.float64]
+_LARGEST_UV = 1e12
 
 
 class Upsampler:
@@ -99,7 +100,9 @@ class Upsampler:
         self.hop = hop
         self.plan = _plan(bundle, self.placement, montage is None, measured)
         self.expected_nmse = _expected_nmse(bundle, self.placement, self.plan)
-        self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
+        with np.errstate(all="ignore"):  # numbers that overflow are refused, in words
+            self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
+            _require_finite(self._renderer, bundle)
         self.engine = self._renderer.name
         self.on_filtered: Callable[[], None] | None = None
         self.reference = reference
@@ -322,6 +325,19 @@ class Upsampler:
         if self._reference_rows is not None:
             hd -= hd[:, self._reference_rows].mean(axis=1, keepdims=True)
         return hd
+
+
+def _require_finite(renderer: Renderer, bundle: Bundle) -> None:
+    """Refuse a field that makes no usable numbers of EEG, though each of its own is finite."""
+    sign = np.where(np.arange(bundle.model.n_ld) % 2, -1.0, 1.0)
+    rendered = renderer.push(10.0 * bundle.model.scale_uv * sign * np.array([[1.0], [-1.0]]))
+    renderer.reset()
+    largest = float(np.abs(rendered).max(initial=0.0))
+    if not largest < _LARGEST_UV:  # NaN compares false
+        raise BundleError(
+            f"bundle {bundle.manifest.name}: must render EEG to less than {_LARGEST_UV:g} µV, got "
+            f"{largest:.3g} µV. It is damaged: calibrate again."
+        )
 
 
 def _placement(bundle: Bundle, montage: str | Montage | Placement | None) -> Placement:

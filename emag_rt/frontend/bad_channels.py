@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emag_rt.errors import SettingsError
+
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 _KEPT_PRECISIONS = 16
@@ -42,6 +44,13 @@ class BadChannelRules:
     wild_ratio: float = 10.0
     blocks_to_bad: int = 2
     blocks_to_good: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rail_uv < np.inf:
+            raise SettingsError(
+                f"rail_uv must be positive and finite, got {self.rail_uv}: it also tells numbers "
+                "from infinity."
+            )
 
 
 def fill_matrix(covariance: FloatArray, bad: BoolArray) -> FloatArray:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-from packaging.tags import sys_tags
 
 FLAGS = ("-O3", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC")
 # A library for each level of the CPU; the one that fits is chosen when it is loaded.
@@ -39,7 +38,9 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         libraries = build(Path(self.root, "emag_rt", "native"))
         if libraries:
             build_data["pure_python"] = False
-            build_data["tag"] = f"py3-none-{next(sys_tags()).platform}"
+            # hatchling's best tag claims no manylinux, and knows macOS; no Python ABI is used.
+            platform_tag = self.build_config.builder.get_best_matching_tag().split("-")[-1]
+            build_data["tag"] = f"py3-none-{platform_tag}"
             build_data["artifacts"] += [f"emag_rt/native/{path.name}" for path in libraries]
 
 
@@ -56,37 +57,41 @@ def build(folder: Path) -> list[Path]:
     list of Path
         The libraries; empty where there is no compiler, or it failed (which is said on stderr).
     """
+    compiler = _compiler()
+    if compiler is None:
+        return _without("no C compiler (cc, gcc or clang) is here")
+    try:
+        return _compile(folder, compiler)
+    except (OSError, subprocess.TimeoutExpired) as error:  # a folder that cannot be written, ...
+        return _without(str(error))
+
+
+def _compile(folder: Path, compiler: list[str]) -> list[Path]:
     source = folder / "kernel.c"
     own = Path(__file__).read_bytes()
     digest = hashlib.sha256(source.read_bytes() + own).hexdigest()[:12]
     wide = platform.machine().lower() in ("x86_64", "amd64") and sys.platform == "linux"
-    levels = LEVELS if wide else {1: ()}
-    paths = {level: folder / f"_kernel-{digest}-{level}.so" for level in levels}
-    for old in folder.glob("_kernel-*.so"):
-        if old not in paths.values():
-            old.unlink()
-    compiler = _compiler()
-    if compiler is None:
-        return _without("no C compiler (cc, gcc or clang) is here")
-    for level, path in paths.items():
-        if path.exists():
-            continue
-        # Another process may have the old library mapped: it is replaced, never written over.
+    made = []
+    for level, flags in (LEVELS if wide else {1: ()}).items():
+        path = folder / f"_kernel-{digest}-{level}.so"
+        # Compiled anew each time: what lies here may be of another machine. Another process may
+        # have it mapped, so it is replaced, never written over.
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             out = Path(scratch, path.name)
-            command = [*compiler, *FLAGS, *levels[level], "-o", str(out), str(source), "-lm"]
-            try:
-                done = subprocess.run(  # noqa: S603 - a compiler chosen by who installs
-                    command, capture_output=True, text=True, timeout=SECONDS, check=False
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                return _without(str(error))
-            if done.returncode:
-                if level == 1:
-                    return _without(done.stderr.strip()[-500:])
-                continue  # an old compiler that does not know this level
-            out.replace(path)
-    return [path for path in paths.values() if path.exists()]
+            command = [*compiler, *FLAGS, *flags, "-o", str(out), str(source), "-lm"]
+            done = subprocess.run(  # noqa: S603 - a compiler chosen by who installs
+                command, capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+            if done.returncode == 0 and out.exists():
+                out.replace(path)
+                made.append(path)
+            elif level == 1:
+                return _without(done.stderr.strip()[-500:])
+            # else an old compiler, which does not know this level
+    for old in folder.glob("_kernel-*.so"):
+        if old not in made:
+            old.unlink(missing_ok=True)
+    return made
 
 
 def _compiler() -> list[str] | None:

@@ -13,7 +13,7 @@ from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import dense
 from emag_rt.core.folding import PackedHidden, PackedOperator
 from emag_rt.core.lag_levels import LagLevels, lag_levels
-from emag_rt.errors import EngineError
+from emag_rt.errors import EngineError, SettingsError
 from emag_rt.native.library import (
     BLOCK,
     Dilated,
@@ -48,8 +48,6 @@ class NativeField:
         Rendered channels.
     address : int
         Of the structure that the library works on.
-    alone : bool
-        Whether the last sample came alone, so that the next one is worth preparing for.
 
     Raises
     ------
@@ -82,29 +80,42 @@ class NativeField:
         for rows, silence in self._rings:
             rows[...] = silence
         self._delay[...] = 0.0
-        self.alone = False
+        self._alone = False
         self._struct.time = _FIRST_TIME
         self._struct.is_prepared = 0
 
     def render(self, ld: FloatArray) -> Float32:
         """Render: filtered LD (n_times, n_ld) in µV to (n_times, n_out) float32, µV."""
-        ld = np.ascontiguousarray(ld, dtype=np.float64)
-        hd = np.empty((len(ld), self._operator.n_out), dtype=np.float32)
+        ld = self._checked(ld)
+        hd = np.empty((len(ld), self.n_out), dtype=np.float32)
         self._lib.emag_render(self.address, ld.ctypes.data, len(ld), hd.ctypes.data)
-        self.alone = len(ld) == 1
+        self.took(len(ld))
         return hd
 
     def advance(self, ld: FloatArray) -> None:
         """Take samples into the context without rendering them."""
-        ld = np.ascontiguousarray(ld, dtype=np.float64)
+        ld = self._checked(ld)
         self._lib.emag_render(self.address, ld.ctypes.data, len(ld), None)
+        self.took(len(ld))
+
+    def took(self, n_times: int) -> None:
+        """Samples were taken in, by this object or by who works on its structure."""
+        self._alone = n_times == 1
+
+    def _checked(self, ld: FloatArray) -> FloatArray:
+        """What the library may read: it believes what it is told."""
+        if ld.ndim != 2 or ld.shape[1] != self._operator.n_ld:
+            raise SettingsError(
+                f"ld must have shape (n_times, {self._operator.n_ld}), got {ld.shape}."
+            )
+        return np.ascontiguousarray(ld, dtype=np.float64)
 
     def prepare(self) -> None:
         """Do now all of the next sample's work that does not need it.
 
         Only where the last one came alone: blocks of samples have no use for it.
         """
-        if self.alone:
+        if self._alone:
             self._lib.emag_prepare(self.address)
 
     def _describe(self, op: PackedOperator, measured: Sequence[tuple[int, int]]) -> None:

@@ -19,14 +19,21 @@ typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
 
 #define INLINE static inline __attribute__((always_inline))
-/* The widest x86-64 level that this machine has: 4 (AVX-512), 3 (AVX2, FMA) or 1. */
+
+/* The widest x86-64 level that this machine has, with all that compilers may use of it: 4
+ * (AVX-512), 3 (AVX2) or 1. */
 int64_t emag_cpu_level(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+    const int level_3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                        __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("f16c") &&
+                        __builtin_cpu_supports("movbe");
+    if (level_3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512cd"))
         return 4;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 3;
+    if (level_3) return 3;
 #endif
     return 1;
 }
@@ -80,8 +87,9 @@ INLINE void columns_of_tiles(int m, int64_t k, int64_t n, const float *a, int64_
 
 /* c (m, n) += a (m, k) b (k, n); n whole vectors; ldb may be negative: rows back in time.
  * Not inlined: its code should be in the cache once. */
-static __attribute__((noinline)) void add_product(int64_t m, int64_t k, int64_t n, const float *a, int64_t lda,
-                        const float *b, int64_t ldb, float *c, int64_t ldc) {
+static __attribute__((noinline)) void add_product(int64_t m, int64_t k, int64_t n,
+                                                  const float *a, int64_t lda, const float *b,
+                                                  int64_t ldb, float *c, int64_t ldc) {
     int64_t i = 0;
     for (; i + 8 <= m; i += 8)
         columns_of_tiles(8, k, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
@@ -415,4 +423,9 @@ int64_t emag_step(const front_end *e, field *f, const double *samples, int64_t n
     if (!emag_filter(e, samples, 0, n, raw, filtered, filtered)) return 0;
     emag_render(f, filtered, n, hd);
     return 1;
+}
+
+/* What library.py must have right: sizes of both structures, and of blocks and vectors. */
+int64_t emag_layout(void) {
+    return ((int64_t)sizeof(field) << 32) | (sizeof(front_end) << 16) | (BLOCK << 8) | LANES;
 }

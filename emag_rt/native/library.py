@@ -91,23 +91,32 @@ def load() -> ctypes.CDLL | str:
     """The library for this CPU, or why it cannot be used."""
     if os.environ.get("EMAG_RT_NATIVE") == "0":
         return "switched off by EMAG_RT_NATIVE=0"
-    path = library_path(1)
-    if not path.exists():
-        return (
-            "was not compiled: there was no C compiler (gcc or clang) when emag_rt was "
-            "installed. With one, install emag_rt again"
-        )
     try:
+        path = library_path(1)
+        if not path.exists():
+            return (
+                "is not compiled for this source: there was no C compiler (gcc or clang) when "
+                "emag_rt was installed, or the source has changed since. With a compiler, install "
+                "emag_rt again"
+            )
         lib = _open(path)
         wider = library_path(lib.emag_cpu_level())
-        return _open(wider) if wider.exists() else lib
+        lib = _open(wider) if wider.exists() else lib
     except (OSError, AttributeError) as error:
         return f"cannot be loaded ({error}). Install emag_rt again"
+    if lib.emag_layout() != _layout():
+        return "was compiled with another layout of its structures. Install emag_rt again"
+    return lib
+
+
+def _layout() -> int:
+    sizes = (ctypes.sizeof(FieldStruct), ctypes.sizeof(FrontEndStruct))
+    return sizes[0] << 32 | sizes[1] << 16 | BLOCK << 8 | LANES
 
 
 def _open(path: Path) -> ctypes.CDLL:
     lib = ctypes.CDLL(str(path))
-    lib.emag_cpu_level.restype = _I
+    lib.emag_cpu_level.restype = lib.emag_layout.restype = _I
     lib.emag_filter.argtypes = (_P, _P, _I, _I, _P, _P, _P)
     lib.emag_filter.restype = _I
     lib.emag_render.argtypes = (_P, _P, _I, _P)

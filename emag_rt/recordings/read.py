@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from emag_rt.core.labels import require_unique
 from emag_rt.core.montage import Montage, fit_sphere
-from emag_rt.errors import MontageError, RecordingError, SettingsError
+from emag_rt.errors import MontageError, RecordingError, SettingsError, short
 from emag_rt.recordings.positions import (
     clean_labels,
     fill_from_template,
@@ -30,6 +30,7 @@ from emag_rt.recordings.usable import Segment, breaks, padding, runs, usable_seg
 
 logger = logging.getLogger("emag_rt.recordings")
 
+_MIN_PLACED = 4  # a sphere through fewer is not determined
 # Median amplitude of EEG (about its median) lies well inside; a wrong unit is off by 1e3.
 _PLAUSIBLE_UV = (0.1, 5000.0)
 
@@ -155,6 +156,7 @@ def _digest(
     labels = tuple(raw.ch_names)
     data = np.ascontiguousarray(raw.get_data(verbose="ERROR").T) * 1e6
     finite = np.isfinite(data)
+    data[~finite] = np.nan  # infinity is no number either, and differences of it warn
     empty = {labels[i] for i in np.flatnonzero(~finite.any(axis=0))}
     marked = (set(raw.info["bads"]) & set(labels)) | empty
     bads = tuple(label for label in labels if label in marked)
@@ -255,6 +257,12 @@ def _pick_eeg(raw: Any, path: Path, notes: list[str]) -> Any:
         cleaned = clean_labels(keep)
         raw.rename_channels(dict(zip(keep, cleaned, strict=True)), verbose="ERROR")
     require_unique(cleaned, "channels")
+    unfit = [name for name in cleaned if not 0 < len(name) <= 64 or not name.isprintable()]
+    if unfit:  # a bundle could not hold them, and calibration would find out at its end
+        raise RecordingError(
+            f"{path.name}: channel labels must be 1 to 64 printable characters, got "
+            f"{short(unfit[0])}. Rename it with raw.rename_channels and save."
+        )
     return raw
 
 
@@ -325,6 +333,13 @@ def _place(
     try:
         origin, radius = fit_sphere(positions[placed])
     except MontageError as error:
+        if need_positions and placed.sum() < _MIN_PLACED:
+            raise RecordingError(
+                f"{path.name}: at least {_MIN_PLACED} EEG channels must have a known position, in "
+                f"the file or by 10-05 labels, got {placed.sum()} of {len(labels)} "
+                f"({', '.join(labels[:8])}{'...' if len(labels) > 8 else ''}). Record with the HD "
+                "cap, or set a montage with raw.set_montage and save."
+            ) from error
         if need_positions:
             raise RecordingError(
                 f"{path.name}: electrode positions must be known, in the file or by 10-05 "

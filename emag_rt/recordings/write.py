@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,9 +14,7 @@ from numpy.typing import ArrayLike
 
 from emag_rt.core.labels import require_unique
 from emag_rt.errors import RecordingError
-
-# MNE splits files of more than 2 GB, and the parts name each other.
-_SPLIT_BYTES = 1.9e9
+from emag_rt.files import replacing
 
 
 def write_raw(
@@ -36,7 +33,7 @@ def write_raw(
     events: Sequence[tuple[float, float, str]] = (),
     overwrite: bool = True,
 ) -> Path:
-    """Write EEG as a raw FIF file, in volts, through a temporary file.
+    """Write EEG as a raw FIF file, in volts; it appears whole or not at all.
 
     Parameters
     ----------
@@ -74,7 +71,9 @@ def write_raw(
     ------
     RecordingError
         If the name does not fit, the file exists and must not be replaced, the shapes differ,
-        or writing fails.
+        or MNE refuses to write it.
+    OutputError
+        If the file cannot be written.
     """
     target = _target(Path(path), overwrite)
     data = np.asarray(data_uv, dtype=np.float64)
@@ -96,7 +95,7 @@ def write_raw(
     if events:
         onsets, durations, texts = zip(*events, strict=True)
         raw.set_annotations(mne.Annotations(onsets, durations, texts), verbose="ERROR")
-    _save(raw, target, data.size * 4)
+    _save(raw, target)
     return target
 
 
@@ -127,18 +126,11 @@ def _raw(
     return mne.io.RawArray(data_uv.T * 1e-6, info, verbose="ERROR")
 
 
-def _save(raw: Any, target: Path, n_bytes: int) -> None:
-    """Save under a temporary name first, so that a half-written file is never taken for whole."""
-    split = n_bytes > _SPLIT_BYTES
-    name = target if split else target.with_name(f".{target.stem}.{os.getpid()}_raw.fif")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            raw.save(name, overwrite=True, verbose="ERROR")
-        if not split:
-            os.replace(name, target)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise RecordingError(f"output {target}: cannot be written: {error}") from error
-    finally:
-        if not split:
-            name.unlink(missing_ok=True)
+def _save(raw: Any, target: Path, split_size: str = "2GB") -> None:
+    """MNE splits what is longer; the parts name each other, so they keep their names."""
+    with replacing(target) as beside, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            raw.save(beside, overwrite=True, split_size=split_size, verbose="ERROR")
+        except (ValueError, RuntimeError) as error:
+            raise RecordingError(f"output {target}: cannot be written: {error}") from error

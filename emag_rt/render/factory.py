@@ -16,7 +16,7 @@ ENGINES = ("native", "onnx", "packed", "torch", "direct")
 CHOICES = ("auto", *ENGINES)
 _LIVE = ("native", "packed", "onnx", "torch")
 """Engines that ``auto`` tries, in this order; ``direct`` is too slow to be worth it."""
-_ON_GPU = ("onnx", "torch")
+GPU_ENGINES = ("onnx", "torch")
 _TRIALS = 30
 _TRIAL_S = 0.2
 
@@ -48,9 +48,9 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
         raise EngineError(f"engine must be one of {', '.join(CHOICES)}, got {engine!r}.")
     if engine == "auto":
         return _quickest(plan, require_gpu)
-    if require_gpu and engine not in _ON_GPU:
+    if require_gpu and engine not in GPU_ENGINES:
         raise EngineError(
-            f"--require-gpu needs --engine {', '.join(_ON_GPU)} or auto, got {engine!r}, which "
+            f"--require-gpu needs --engine {', '.join(GPU_ENGINES)} or auto, got {engine!r}, which "
             "runs on the CPU."
         )
     if engine == "onnx":
@@ -79,7 +79,7 @@ def _quickest(plan: RenderPlan, require_gpu: bool) -> Renderer:
     took: dict[str, float] = {}
     ready: dict[str, Renderer] = {}
     failed: dict[str, str] = {}
-    for name in _ON_GPU if require_gpu else _LIVE:
+    for name in GPU_ENGINES if require_gpu else _LIVE:
         # Importing torch takes seconds and hundreds of MB: not without a device for it.
         if name == "torch" and (why := why_not_torch()):
             failed[name] = why

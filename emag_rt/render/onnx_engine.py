@@ -10,7 +10,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from emag_rt.errors import EngineError
+from emag_rt.bundle.graph import build_graph
+from emag_rt.errors import BundleError, EngineError
 from emag_rt.render.base import FloatArray, History, RenderPlan
 from emag_rt.render.gpu import has_nvidia_device
 from emag_rt.render.onnx_binding import BoundSample
@@ -81,11 +82,9 @@ class OnnxRenderer:
     def __init__(self, plan: RenderPlan, require_gpu: bool = False, bound: bool = False) -> None:
         graph = plan.onnx
         if graph is None:
-            from emag_rt.render.graph import build_graph  # imports onnx: only when needed
-
             try:
                 graph = build_graph(plan.operator, plan.measured)
-            except Exception as error:  # onnx raises its own; a graph over 2 GB cannot be written
+            except BundleError as error:  # a graph over 2 GiB cannot be written
                 raise EngineError(f"engine onnx: the graph cannot be written: {error}") from error
         op = self._op = plan.operator
         self._n_out = op.n_out

@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from emag_rt.bundle import Bundle, load_bundle, save_bundle
 from emag_rt.bundle.archive import MEMBERS
 from emag_rt.core.direct import render_direct
-from emag_rt.errors import BundleError
+from emag_rt.errors import BundleError, OutputError
 from tests.factories import LD, REST, ld_signal, make_bundle
 
 OPTIONS = [
@@ -135,15 +135,15 @@ def test_save_replaces_whole_files_and_leaves_nothing_behind(tmp_path, monkeypat
     path = tmp_path / "b.emag"
     save_bundle(make_bundle(1), path)
     before = path.read_bytes()
-    with pytest.raises(BundleError, match="No such file"):
+    with pytest.raises(OutputError, match="No such file"):
         save_bundle(make_bundle(1), tmp_path / "nowhere" / "b.emag")
 
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("emag_rt.bundle.archive.os.fsync", full_disk)
-        with pytest.raises(BundleError, match="cannot be written: No space left"):
+        patch.setattr("emag_rt.files.os.fsync", full_disk)
+        with pytest.raises(OutputError, match="cannot be written: No space left"):
             save_bundle(make_bundle(2), path)
     assert [p.name for p in tmp_path.iterdir()] == ["b.emag"]
     assert path.read_bytes() == before
@@ -247,8 +247,8 @@ def test_compressed_members_are_refused(good, reload, method):
 
 
 def test_huge_files_are_refused_before_they_are_read(good, reload, monkeypatch):
-    monkeypatch.setattr("emag_rt.bundle.archive.MAX_BYTES", 1 << 20)
-    monkeypatch.setattr("emag_rt.bundle.archive.MAX_MANIFEST_BYTES", 1 << 18)
+    monkeypatch.setattr("emag_rt.bundle.container.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("emag_rt.bundle.container.MAX_MANIFEST_BYTES", 1 << 18)
     assert reload(good).sha256
     members = unpack(good)
     padded = members["manifest.json"] + b" " * (1 << 18)

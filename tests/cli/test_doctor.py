@@ -20,7 +20,7 @@ def test_json_for_programs(cli):
     assert {"name": "CPUExecutionProvider", "starts": True, "reason": ""} in report["providers"]
     for provider in report["providers"]:
         assert provider["starts"] or provider["reason"]
-    for name in ("python", "emag_rt", "numpy", "pylsl", "liblsl", "mne", "onnx"):
+    for name in ("python", "emag_rt", "numpy", "pylsl", "liblsl", "mne", "soxr"):
         assert report["versions"][name]
     assert report["threads"]["cpus"] >= 1
     assert report["native"]["available"] == (not report["native"]["reason"])

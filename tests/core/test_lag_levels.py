@@ -64,3 +64,11 @@ def test_rows_of_no_importance_need_not_be_followed():
     values = np.stack([smooth, np.random.default_rng(0).normal(size=600)])
     assert lag_levels(values).n_levels == 1
     assert lag_levels(values, np.array([1.0, 0.0])).n_lags < 300
+
+
+def test_long_filters_are_left_dense_where_solving_would_take_much_memory(monkeypatch):
+    bank = np.exp(-np.arange(2000) / 400.0)[None] * np.ones((2, 1))
+    assert len(lag_levels(bank).segments) > 1
+    monkeypatch.setattr("emag_rt.core.lag_levels._LARGEST", 1000)
+    (only,) = lag_levels(bank).segments
+    assert only.taps.shape == bank.shape

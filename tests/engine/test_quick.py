@@ -68,5 +68,6 @@ def test_rows_are_the_callers_own():
     ld = ld_signal(40)
     rows = [upsampler.push(ld[i : i + 1])[0] for i in range(40)]
     fresh = Upsampler(make_bundle(1), engine="native")
-    expected = np.concatenate([fresh.push(ld[i : i + 1])[0] for i in range(40)])
+    expected = np.concatenate([fresh.push(ld[i : i + 1])[0].copy() for i in range(40)])
+    assert not np.shares_memory(rows[1], rows[2])
     np.testing.assert_array_equal(np.concatenate(rows), expected)

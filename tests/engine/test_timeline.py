@@ -289,3 +289,12 @@ def test_latency_window_remembers_the_newest_and_the_worst():
     assert summary["latency_p50_ms"] == pytest.approx(1e3 * np.median(kept), abs=1e-3)
     assert summary["latency_p99_ms"] == pytest.approx(1e3 * np.percentile(kept, 99), abs=1e-3)
     assert summary["latency_max_ms"] == 9000.0
+
+
+def test_rows_of_another_kind_are_kept_whole():
+    """Bridges are drawn from the row that is kept."""
+    timeline = Timeline(100.0)
+    timeline.split(np.array([[1]]), np.array([0.0]))
+    assert timeline.follows(np.array([[2.7]]), np.array([0.01]))
+    bridge, _ = timeline.split(np.array([[4.7]]), np.array([0.03]))
+    np.testing.assert_allclose(bridge.samples, [[3.7]])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from emag_rt.errors import SettingsError
 from emag_rt.frontend import FrontEnd, FrontEndSettings, design_band
 from emag_rt.frontend.bad_channels import BadChannelMonitor, BadChannelRules, fill_matrix
 from tests.factories import LD, ld_covariance, ld_signal
@@ -160,6 +161,12 @@ def test_the_fill_is_solved_when_the_set_changes_not_per_chunk(monkeypatch):
     for i in range(0, 800, 5):
         stage.process(ld[i : i + 5])
     assert [int(bad.sum()) for bad in calls] == [1, 2]
+
+
+def test_a_rail_must_be_a_number():
+    for rail in (np.inf, np.nan, 0.0):
+        with pytest.raises(SettingsError, match="rail_uv must be positive and finite"):
+            BadChannelRules(rail_uv=rail)
 
 
 def test_verdicts_fall_at_the_ends_of_blocks():

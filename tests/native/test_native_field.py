@@ -5,9 +5,9 @@ import pytest
 
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
-from emag_rt.errors import EngineError
+from emag_rt.errors import EngineError, SettingsError
 from emag_rt.native import NativeField, why_not
-from emag_rt.native.library import BLOCK, library_path, load
+from emag_rt.native.library import BLOCK, _open, library_path, load
 from emag_rt.render.base import RenderPlan
 from emag_rt.render.packed import PackedRenderer
 from tests.factories import random_cuts, random_model, relative
@@ -124,6 +124,31 @@ def test_gelu_is_exact_to_float32():
 
 
 @needs_library
+@pytest.mark.parametrize("level", [1, 3, 4])
+def test_every_level_of_the_cpu_gives_the_same_numbers(monkeypatch, level):
+    """The loader takes the widest; the others are for other machines."""
+    if level > load().emag_cpu_level() or not library_path(level).exists():
+        pytest.skip(f"not for this CPU or compiler: level {level}")
+    operator = random_operator(1, 17, 65, 12, 400)
+    ld = 20.0 * np.random.default_rng(0).normal(size=(300, 17))
+    expected = packed(operator, ()).push(ld)
+    library = _open(library_path(level))
+    monkeypatch.setattr("emag_rt.native.field.load", lambda: library)
+    field = NativeField(operator, ())
+    found = np.concatenate([field.render(ld[i : i + 3]) for i in range(0, 300, 3)])
+    assert relative(found, expected) < 3e-6
+
+
+@needs_library
+def test_chunks_of_another_width_are_refused():
+    field = NativeField(random_operator(0, 5, 3, 1, 1), ())
+    for wrong in (np.ones((2, 4)), np.ones(5)):
+        for act in (field.render, field.advance):
+            with pytest.raises(SettingsError, match=r"\(n_times, 5\), got"):
+                act(wrong)
+
+
+@needs_library
 def test_fields_of_other_kinds_are_left_to_packed():
     from emag_rt.core.folding import fold
 
@@ -143,5 +168,8 @@ def test_without_the_library_the_engine_says_why(monkeypatch):
         load.cache_clear()
         monkeypatch.setattr("emag_rt.native.library._FOLDER", library_path(1).parent / "nowhere")
         assert "no C compiler" in why_not()
+        load.cache_clear()
+        monkeypatch.setattr("emag_rt.native.library._SOURCE", library_path(1).parent / "gone.c")
+        assert "cannot be loaded" in why_not()
     finally:
         load.cache_clear()

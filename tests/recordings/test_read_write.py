@@ -6,10 +6,10 @@ import mne
 import numpy as np
 import pytest
 
-from emag_rt.errors import MontageError, RecordingError, SettingsError
+from emag_rt.errors import MontageError, OutputError, RecordingError, SettingsError
 from emag_rt.recordings.positions import clean_labels, fill_from_template, template
 from emag_rt.recordings.read import read_recording
-from emag_rt.recordings.write import write_raw
+from emag_rt.recordings.write import _save, write_raw
 
 LABELS = ("Fp1", "Fz", "Cz", "C3", "C4", "Pz", "O1", "O2")
 
@@ -97,7 +97,7 @@ def test_unknown_positions_are_told_or_refused(tmp_path):
     assert len(recording.montage()) == 7
     assert any("LOOSE" in note for note in recording.warnings)
     nowhere = save(tmp_path / "n_raw.fif", eeg(), [f"ch{i}" for i in range(8)])
-    with pytest.raises(RecordingError, match="positions must be known"):
+    with pytest.raises(RecordingError, match="must have a known position"):
         read_recording(nowhere)
     free = read_recording(nowhere, need_positions=False)
     assert free.positions_mm is None
@@ -255,7 +255,19 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(mne.io.BaseRaw, "save", broken)
-    with pytest.raises(RecordingError, match="disk full"):
+    with pytest.raises(OutputError, match="disk full"):
         write_raw(path, eeg(seed=1), LABELS, 100.0)
     assert path.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_parts_of_a_long_recording_find_each_other(tmp_path):
+    path = tmp_path / "long_raw.fif"
+    data = np.random.default_rng(0).normal(size=(2_000_000, len(LABELS))) * 1e-6
+    raw = mne.io.RawArray(data.T, mne.create_info(LABELS, 100.0, "eeg"), verbose="ERROR")
+    _save(raw, path, split_size="30MB")
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert len(names) > 1
+    assert names[-1] == "long_raw.fif"
+    again = mne.io.read_raw_fif(path, verbose="ERROR")
+    assert again.n_times == len(data)

@@ -7,10 +7,18 @@ from hypothesis import strategies as st
 
 from emag_rt.core.folding import fold
 from emag_rt.errors import EngineError
-from emag_rt.native import why_not
 from emag_rt.render import ENGINES, RenderPlan, factory, make_renderer
 from emag_rt.render.base import History
-from tests.factories import ld_signal, on_sphere, prop, random_cuts, random_model, relative
+from tests.factories import (
+    engines_for,
+    ld_signal,
+    native_takes,
+    on_sphere,
+    prop,
+    random_cuts,
+    random_model,
+    relative,
+)
 
 OPTIONS = st.fixed_dictionaries(
     {
@@ -45,15 +53,6 @@ def start(engine, plan):
     return make_renderer(engine, plan)
 
 
-def native_takes(model):
-    hidden = model.drive.hidden
-    return not why_not() and model.anchor == "stream" and (hidden is None or bool(hidden.blocks))
-
-
-def engines(plan):
-    return [name for name in ENGINES if name != "native" or native_takes(plan.model)]
-
-
 def push_all(renderer, ld, cuts=None):
     cuts = [slice(None)] if cuts is None else cuts
     return np.concatenate([renderer.push(ld[cut]).copy() for cut in cuts])
@@ -67,7 +66,7 @@ def test_engines_agree_in_any_chunks(options, n_cuts):
     ld = ld_signal(90, seed=options["seed"])
     oracle = push_all(make_renderer("direct", plan), ld)
     assert oracle.dtype == np.float32
-    for engine in engines(plan):
+    for engine in engines_for(plan.model):
         found = push_all(make_renderer(engine, plan), ld, random_cuts(rng, 90, n_cuts))
         assert found.dtype == np.float32
         assert found.shape == (90, 7)
@@ -79,7 +78,7 @@ def test_sample_by_sample_equals_whole(options):
     plan = plan_for(random_model(3, **options))
     ld = ld_signal(40)
     oracle = push_all(make_renderer("direct", plan), ld)
-    for engine in engines(plan):
+    for engine in engines_for(plan.model):
         one_by_one = [slice(i, i + 1) for i in range(40)]
         found = push_all(make_renderer(engine, plan), ld, one_by_one)
         assert relative(found, oracle) < 1e-5, engine

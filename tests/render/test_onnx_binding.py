@@ -4,9 +4,9 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from emag_rt.bundle.graph import build_graph
 from emag_rt.errors import EngineError
 from emag_rt.render import make_renderer, onnx_engine
-from emag_rt.render.graph import build_graph
 from emag_rt.render.onnx_binding import BoundSample
 from emag_rt.render.onnx_engine import CPU, CUDA, OnnxRenderer, make_session
 from tests.factories import ld_signal, random_model, relative

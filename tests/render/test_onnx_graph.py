@@ -6,11 +6,11 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
+from emag_rt.bundle.graph import build_graph
 from emag_rt.core.folding import fold
 from emag_rt.errors import EngineError
 from emag_rt.render import RenderPlan, make_renderer
 from emag_rt.render.gpu import has_nvidia_device
-from emag_rt.render.graph import build_graph
 from tests.factories import ld_signal, make_bundle, on_sphere, random_model, relative
 
 HAS_GPU = has_nvidia_device()
@@ -47,8 +47,10 @@ def test_graph_runs_in_plain_onnxruntime(anchor, look_ahead, n_memory):
 @pytest.mark.parametrize("anchor", ["stream", "window"])
 @pytest.mark.parametrize("hidden", [None, "relu", "gelu", "dilated"])
 def test_graph_is_valid_old_and_self_contained(anchor, hidden):
-    model = onnx.load_from_string(make_bundle(2, anchor=anchor, hidden=hidden).onnx)
+    graph = make_bundle(2, anchor=anchor, hidden=hidden).onnx
+    model = onnx.load_from_string(graph)
     onnx.checker.check_model(model, full_check=True)
+    assert model.SerializeToString() == graph  # the package would have written the same
     assert [(o.domain, o.version <= 17) for o in model.opset_import] == [("", True)]
     assert model.ir_version <= 8
     assert not any(t.external_data for t in model.graph.initializer)

@@ -57,7 +57,9 @@ class Search:
             if found:
                 self._first_seen = waited
                 return found[0]
-            if waited >= timeout_s or (stop is not None and stop()):
+            if stop is not None and stop():  # nobody waits for a list
+                raise not_found(self._query, waited, [])
+            if waited >= timeout_s:
                 raise not_found(self._query, waited, list_streams(0.6))
             # In C, a search would keep Python from running signal handlers.
             time.sleep(_POLL_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import socket
 from collections.abc import Callable, Collection
@@ -19,6 +20,7 @@ from emag_rt.streams.lsl.discovery import FoundStream, Search
 from emag_rt.streams.lsl.library import Inlet, Resolver, header, local_clock, resolve
 from emag_rt.streams.query import StreamQuery, not_found, require_one
 
+log = logging.getLogger(__name__)
 # Two processes on one machine agree to microseconds; more means two machines of one name.
 _SAME_CLOCK_S = 1e-3
 _PATIENCE_S = 20.0
@@ -103,7 +105,9 @@ class LslSource:
         class. Other matches are looked for while connecting, which takes as long.
         """
         search = Search(query, ignore_source_ids)
-        return cls(search.first(timeout_s, stop), check=search.require_single)
+        found = search.first(timeout_s, stop)
+        log.info("connecting to %r, source id %r", found.format.name, found.format.source_id)
+        return cls(found, check=search.require_single)
 
     @property
     def format(self) -> StreamFormat:

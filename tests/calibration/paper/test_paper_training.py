@@ -19,8 +19,8 @@ from emag_rt.core.folding import fold, fold_readout
 from emag_rt.core.forward import ForwardMatrix
 from emag_rt.core.grid import lattice
 from emag_rt.errors import CalibrationError, MontageError
-from emag_rt.render import ENGINES, RenderPlan, make_renderer
-from tests.factories import on_sphere, random_cuts, relative
+from emag_rt.render import RenderPlan, make_renderer
+from tests.factories import engines_for, on_sphere, random_cuts, relative
 
 SFREQ, N_WINDOW, N_LD, N_OUT = 40.0, 8, 5, 7
 SCALE_UV = np.linspace(5.0, 15.0, N_LD)
@@ -98,7 +98,7 @@ def test_the_field_folds_exactly_in_any_chunks(case):
     plan = RenderPlan(model, fold(model, POSITIONS), POSITIONS)
     oracle = render_direct(model, POSITIONS, ld) + ld.mean(axis=1, keepdims=True)
     rng = np.random.default_rng(0)
-    for engine in ENGINES:
+    for engine in engines_for(model):
         renderer = make_renderer(engine, plan)
         found = [renderer.push(ld[cut]).copy() for cut in random_cuts(rng, len(ld), 6)]
         assert relative(np.concatenate(found), oracle) < 1e-5, engine

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
+from emag_rt.bundle import onnx_writer
 from emag_rt.core.activation import Activation
 from emag_rt.core.dilated import Blocks, memory_of
 from emag_rt.core.folding import PackedHidden, PackedOperator
@@ -28,17 +27,17 @@ class _Builder:
     """Collects nodes and constants."""
 
     def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+        self.nodes: list[bytes] = []
+        self.constants: list[bytes] = []
 
-    def add(self, op: str, inputs: Sequence[str], **attributes: object) -> str:
+    def add(self, op: str, inputs: Sequence[str], **attributes: int | Sequence[int]) -> str:
         name = f"{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
+        self.nodes.append(onnx_writer.node(op, inputs, name, name, attributes))
         return name
 
     def const(self, values: NDArray[np.generic]) -> str:
         name = f"const_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.constants.append(onnx_writer.tensor(name, values))
         return name
 
     def f32(self, values: NDArray[np.floating]) -> str:
@@ -86,7 +85,7 @@ def build_graph(operator: PackedOperator, measured: Sequence[tuple[int, int]]) -
             index[row] = operator.n_out + column
         both = g.add("Concat", [out, ld_now], axis=1)
         out = g.add("Gather", [both, g.const(index)], axis=1)
-    g.nodes.append(helper.make_node("Identity", [out], ["hd"], name="hd"))
+    g.nodes.append(onnx_writer.node("Identity", [out], "hd", "hd", {}))
     return _serialise(g, operator)
 
 
@@ -173,19 +172,19 @@ def _activate(g: _Builder, activation: Activation, x: str) -> str:
 
 
 def _serialise(g: _Builder, operator: PackedOperator) -> bytes:
-    ld = helper.make_tensor_value_info("ld", TensorProto.FLOAT, ["n_rows", operator.n_ld])
-    hd = helper.make_tensor_value_info("hd", TensorProto.FLOAT, ["n_times", operator.n_out])
+    ld = onnx_writer.value_info("ld", onnx_writer.FLOAT, ["n_rows", operator.n_ld])
+    hd = onnx_writer.value_info("hd", onnx_writer.FLOAT, ["n_times", operator.n_out])
     inputs = [ld]
     if operator.n_positions > 1:
-        inputs.append(helper.make_tensor_value_info("position", TensorProto.INT64, ["n_times"]))
-    graph = helper.make_graph(g.nodes, "emag_rt", inputs, [hd], initializer=g.constants)
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="emag_rt",
-    )
+        inputs.append(onnx_writer.value_info("position", onnx_writer.INT64, ["n_times"]))
     notes = {"n_context": operator.n_context, "look_ahead": operator.look_ahead, "unit": "µV"}
-    helper.set_model_props(model, {key: str(value) for key, value in notes.items()})
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+    return onnx_writer.model(
+        "emag_rt",
+        g.nodes,
+        g.constants,
+        inputs,
+        [hd],
+        {key: str(value) for key, value in notes.items()},
+        opset=OPSET,
+        ir_version=IR_VERSION,
+    )

@@ -1,0 +1,180 @@
+"""Files appear whole or not at all: in a process, when it is killed, and on a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emag_rt.bundle import save_bundle
+from emag_rt.errors import OutputError
+from emag_rt.files import remove, replacing, write_text
+from tests.factories import make_bundle
+
+ROOT = Path(__file__).parents[1]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with replacing(path) as beside:
+        beside.write_text("new")
+        assert beside.name == "a.json", "writers look at the ending"
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["a.json"]
+    reference = tmp_path / "b"
+    reference.touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(reference.stat().st_mode)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_block_that_fails_leaves_what_was_there(tmp_path, error):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def half():
+        with replacing(path) as beside:
+            beside.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        half()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_errors_name_option_file_and_reason(tmp_path):
+    with pytest.raises(OutputError, match=r"--json .*nowhere/a\.json: .*No such file") as caught:
+        write_text(tmp_path / "nowhere" / "a.json", "x", "--json")
+    assert caught.value.exit_code == 9
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match="Is a directory"):
+        write_text(tmp_path / "folder", "x")
+    with pytest.raises(OutputError, match="No space left"):
+        write_text("/dev/full", "x")
+
+
+def test_links_are_followed_and_devices_stay(tmp_path):
+    (tmp_path / "real").mkdir()
+    target = tmp_path / "real" / "a.txt"
+    target.write_text("old")
+    link = tmp_path / "link.txt"
+    link.symlink_to(target)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    remove(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+KILLED = """
+import os, signal, sys
+from emag_rt.files import replacing
+with replacing(sys.argv[1]) as beside:
+    beside.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path):
+    path = tmp_path / "a.npz"
+    done = subprocess.run([sys.executable, "-c", KILLED, path], cwd=ROOT, check=False)
+    assert done.returncode == -9
+    assert len(names(tmp_path)) == 1, "the case is real"
+    living = tmp_path / f"{names(tmp_path)[0].split('.')[0]}.a.npz.elsewhere.{os.getpid()}-0"
+    living.mkdir()  # of another host
+    with replacing(path) as beside:
+        other = beside.parent
+        write_text(path, "by another thread")
+        assert other.exists(), "of a living process"
+        beside.write_text("whole")
+    assert names(tmp_path) == [living.name, "a.npz"]
+    remove(path)
+    assert names(tmp_path) == [living.name]
+
+
+FULL = """
+import json, resource, sys
+from pathlib import Path
+from click.testing import CliRunner
+from emag_rt.cli.main import cli
+from emag_rt.errors import EmagError
+from emag_rt.recordings.synthetic import SyntheticHead
+from emag_rt.recordings.write import write_raw
+
+folder = Path(sys.argv[1])
+head = SyntheticHead(16, 128.0, seed=2)
+hd, bundle = folder / "hd_raw.fif", folder / "s.emag"
+write_raw(hd, head.generate(128 * 20), head.labels, 128.0, head.montage.positions_mm,
+          origin_mm=head.origin_mm)
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+assert run("calibrate", hd, "--ld", "6", "--out", bundle, "--no-refine", "--quiet").exit_code == 0
+import matplotlib.pyplot  # its cache of fonts has room
+before = sorted(p.name for p in folder.iterdir()), bundle.read_bytes()
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (30, hard))
+found = {}
+for command in (
+    ("calibrate", hd, "--ld", "5", "--out", bundle, "--no-refine", "--quiet"),
+    ("upsample", bundle, hd, "--out", folder / "out_raw.fif"),
+    ("evaluate", bundle, hd, "--json", folder / "scores.json"),
+    ("montage", hd, "--count", "4", "--starts", "0", "--out", folder / "names.txt", "--quiet"),
+    ("montage", hd, "--count", "4", "--starts", "0", "--picture", folder / "h.png", "--quiet"),
+):
+    error = run(*command).exception
+    found[" ".join(map(str, command))] = [
+        type(error).__name__, getattr(error, "exit_code", None), str(error)]
+after = sorted(p.name for p in folder.iterdir()), bundle.read_bytes()
+print(json.dumps({"found": found, "untouched": before == after, "names": after[0]}))
+"""
+
+
+def test_no_command_leaves_half_a_file_on_a_full_disk(tmp_path):
+    """The limit on the size of files stands in for a full disk: writing fails part way."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["untouched"], told["names"]
+    for command, (kind, code, message) in told["found"].items():
+        assert (kind, code) == ("OutputError", 9), (command, message)
+        assert "cannot be written: File too large" in message
+        assert "\n" not in message
+
+
+def test_a_full_standard_output_is_one_line_and_a_status(tmp_path):
+    save_bundle(make_bundle(1), tmp_path / "b.emag")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "emag_rt", "inspect", "--json", tmp_path / "b.emag"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 9
+    assert done.stderr == "error: standard output: cannot be written: No space left on device.\n"
