@@ -245,18 +245,23 @@ FAULTS: tuple[Callable[[Lab], None], ...] = (
 
 
 def made_up_rows(stamps: np.ndarray, events: list[dict[str, Any]]) -> np.ndarray:
-    """Mask of the rows that the events say nobody sent; their stamps may hit those of others."""
+    """Mask of the rows that the events say nobody sent; their stamps may hit those of others.
+
+    Where a clock jumped back, time is lived through twice: a stamp is looked for between jumps.
+    """
     made_up = np.zeros(len(stamps), dtype=bool)
-    start = 0
+    edges = [0, *(1 + np.flatnonzero(np.diff(stamps) <= 0)), len(stamps)]
+    stretch = 0
     for event in events:
+        if event["event"] == "clock_jump" and event["step_s"] < 0:
+            stretch += 1
         n = {"bridged": event.get("samples"), "gap": event.get("filled")}.get(event["event"])
-        if not n:
+        if not n or stretch + 1 >= len(edges):
             continue
-        (found,) = np.nonzero(stamps[start:] == event["stamp"])
-        if len(found):
-            start += int(found[0])
-            made_up[start : start + n] = True
-            start += n
+        start, stop = edges[stretch], edges[stretch + 1]
+        first = start + int(np.searchsorted(stamps[start:stop], event["stamp"]))
+        if first < stop and stamps[first] == event["stamp"]:
+            made_up[first : first + n] = True
     return made_up
 
 
