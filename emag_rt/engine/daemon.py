@@ -138,12 +138,14 @@ def _serve(
     _quiet_collector(stack)
     outputs.serving(server)
     _tell(ready_line(spec, source.format, upsampler))
-    status = server.run(stop.is_set, settings.duration_s)
-    for report in reporters:
-        report.finish(status)
-    if trace is not None and settings.status.trace_path is not None:
-        trace.save(settings.status.trace_path)
-    threading.Event().wait(_LINGER_S)
+    try:
+        status = server.run(stop.is_set, settings.duration_s)
+    finally:  # also after an error: the account is closed, and receivers get the last rows
+        for report in reporters:
+            report.finish(server.status())
+        if trace is not None and settings.status.trace_path is not None:
+            trace.save(settings.status.trace_path)
+        threading.Event().wait(_LINGER_S)
     return status
 
 

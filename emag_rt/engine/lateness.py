@@ -24,7 +24,6 @@ class Lateness:
     """
 
     def __init__(self, settings: LatencySettings) -> None:
-        self._never = settings.policy == "catch_up"
         self._budget_s = settings.budget_s
         self.reset()
 
@@ -39,7 +38,11 @@ class Lateness:
         return min(self._recent, self._before)
 
     def observe(self, now: float, newest_age_s: float) -> None:
-        """Note the age of the newest sample received."""
+        """Note the age of the newest sample there is.
+
+        Not that of a sample with others waiting behind it: to a daemon that cannot keep up, its
+        own backlog would become the usual thing, and be carried along for ever.
+        """
         if self._since is None or now - self._since > _WINDOW_S:
             self._before = self._recent
             self._recent = float("inf")
@@ -48,8 +51,6 @@ class Lateness:
 
     def count(self, now: float, stamps: NDArray[np.float64]) -> int:
         """Number of samples, from the oldest on, that are beyond the budget."""
-        if self._never:
-            return 0
         deadline = now - self.usual_s - self._budget_s
         if stamps.item(0) >= deadline:
             return 0

@@ -57,6 +57,11 @@ def match_input(stream: StreamFormat, bundle: Bundle, unit: str | None = None) -
     """
     manifest = bundle.manifest
     who = f"stream {stream.name!r} (source_id {stream.source_id!r})"
+    if stream.sfreq == 0:
+        raise StreamMismatch(
+            f"{who}: rate must be {manifest.sfreq:g} Hz as calibrated, got an irregular rate. "
+            "Let the amplifier's LSL outlet declare its nominal rate."
+        )
     if not abs(stream.sfreq - manifest.sfreq) <= RATE_TOLERANCE * manifest.sfreq:
         raise StreamMismatch(
             f"{who}: rate must be {manifest.sfreq:g} Hz as calibrated, got {stream.sfreq:g} Hz. "
@@ -100,7 +105,7 @@ def _units(stream: StreamFormat, unit: str | None, who: str) -> tuple[list[str],
     return [u or "microvolts" for u in declared], [not u for u in declared]
 
 
-def check_return(before: StreamFormat, now: StreamFormat) -> None:
+def check_return(before: StreamFormat, now: StreamFormat) -> bool:
     """Refuse a source that came back as something else under the same id.
 
     Parameters
@@ -108,22 +113,38 @@ def check_return(before: StreamFormat, now: StreamFormat) -> None:
     before, now : StreamFormat
         What the source said when it was opened, and says after the gap.
 
+    Returns
+    -------
+    bool
+        Whether the channels are in another order, which can be helped.
+
     Raises
     ------
     StreamMismatch
-        If rate, channels, labels or units changed.
+        If rate, number format, channels, labels or units changed.
     """
     changes = []
     if before.sfreq != now.sfreq:
         changes.append(f"rate {before.sfreq:g} Hz became {now.sfreq:g} Hz")
-    if [canonical(x) for x in before.labels] != [canonical(x) for x in now.labels]:
-        changes.append(f"labels {','.join(before.labels)} became {','.join(now.labels)}")
+    if before.channel_format != now.channel_format:
+        changes.append(f"format {before.channel_format} became {now.channel_format}")
     if before.n_channels != now.n_channels:
         changes.append(f"{before.n_channels} channels became {now.n_channels}")
-    if before.units != now.units:
+    was, labels = ([canonical(x) for x in stream.labels] for stream in (before, now))
+    reordered = was != labels
+    if sorted(was) != sorted(labels) or (reordered and len(set(was)) < len(was)):
+        changes.append(f"labels {','.join(before.labels)} became {','.join(now.labels)}")
+    elif _by_label(was, before.units) != _by_label(labels, now.units):
         changes.append(f"units {sorted(set(before.units))} became {sorted(set(now.units))}")
     if changes:
         raise StreamMismatch(
             f"stream {before.name!r} (source_id {before.source_id!r}) must come back as it was: "
             f"{'; '.join(changes)}. Set the amplifier as before, or restart emag-rt serve."
         )
+    return reordered
+
+
+def _by_label(labels: list[str], units: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Units in an order that does not depend on that of the channels."""
+    names = labels if len(labels) == len(units) else [f"{i:06d}" for i in range(len(units))]
+    return sorted(zip(names, units, strict=True))

@@ -36,6 +36,15 @@ STATUS_NUMBERS = (
     "input_age_s",
     "render_ms",
     "n_bad_channels",
+    "bridged",
+    "unfilled",
+    "jumps",
+    "recovered",
+    "overdue",
+    "duplicates",
+    "out_of_order",
+    "restamped",
+    "refused",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Callable
 
@@ -11,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emag_rt.engine.lateness import Lateness
-from emag_rt.engine.matching import check_return
 from emag_rt.engine.settings import ServeSettings
 from emag_rt.engine.statistics import Counters, LatencyWindow, ServerStatus
 from emag_rt.engine.timeline import Piece, Timeline, TimelineRules
 from emag_rt.engine.trace import Trace
 from emag_rt.engine.upsampler import Upsampler
-from emag_rt.errors import StreamNotFound
+from emag_rt.engine.watch import SourceWatch
+from emag_rt.errors import StreamAmbiguous, StreamMismatch
 from emag_rt.streams.base import Clock, MarkerSink, Sink, Source
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ Float32 = NDArray[np.float32]
 Stamps = NDArray[np.float64]
 POLL_S = 0.2
 _yield_core: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
-_LOOKUP_S = 2.0
 # A source that was restarted leaves a gap and is silent for about a second before liblsl has
 # it back, which may be too short to count as stale.
 _RESTART_S = 0.5
@@ -81,13 +81,20 @@ class Server:
         if trace is not None:
             upsampler.on_filtered = trace.filtered
         gaps = self.settings.gaps
-        self._timeline = Timeline(upsampler.sfreq, TimelineRules(bridge_s=gaps.bridge_s))
+        # What the stream says of its rate (511.9 where the bundle says 512) tells what is missing.
+        self._sfreq = source.format.sfreq or upsampler.sfreq
+        self._timeline = Timeline(self._sfreq, TimelineRules(bridge_s=gaps.bridge_s))
         self._lateness = Lateness(self.settings.latency)
         self._latency = LatencyWindow()
         self._n_hd = len(upsampler.labels)
         self._hold = np.full((1, self._n_hd), np.nan, dtype=np.float32)
         self._bad: tuple[str, ...] = ()
-        self._format = source.format
+        self._catches_up = self.settings.latency.policy == "catch_up"
+        self._waited_s = 0.0
+        self._watch = SourceWatch(source, upsampler.bundle, self.settings.source.unit, self._mark)
+        self._late_untold = 0
+        self._late_told = -math.inf
+        self._disorder = (0, 0, 0)
         self.counters = Counters()
         self.state = "waiting"
         self._started = clock()
@@ -122,10 +129,14 @@ class Server:
                 wait = POLL_S if end is None else min(POLL_S, max(0.0, end - self._clock()))
                 self.step(wait)
             self.step(0.0)
+        except (StreamAmbiguous, StreamMismatch) as error:
+            self._mark("refused", reason=str(error))
+            raise
         finally:
             self._publish(*self.upsampler.flush())
+            self._mark_disorder()
             self._mark("stopped")
-        self.state = "stopped"
+            self.state = "stopped"
         return self.status()
 
     def step(self, timeout_s: float) -> None:
@@ -145,10 +156,13 @@ class Server:
             self._watch_channels()
         else:
             self._last_idle = now
-            self._watch_source(now)
+            self._nothing_came(now, timeout_s)
         if now >= self._next_status:
             self._next_status = max(self._next_status, now - 1.0)
             self._next_status += self.settings.status.interval_s
+            self._mark_disorder()
+            if self._watch.unverified and self.state == "running":
+                self._check_source(0)
             if self._on_status is not None:
                 self._on_status(self.status())
 
@@ -157,34 +171,47 @@ class Server:
         """When the loop last turned, in s on its clock; other threads may ask."""
         return max(self._last_arrival, self._last_idle)
 
-    def _watch_source(self, now: float) -> None:
-        if self.state == "running" and now - self._last_arrival > self.settings.gaps.stale_s:
-            self.state = "stale"
-            log.warning("no samples for %.1f s: the source is silent", now - self._last_arrival)
-            self._mark("silent", last_stamp=self._newest_stamp)
-
     def _answer(self, samples: NDArray[np.floating], stamps: Stamps, now: float) -> None:
-        silent_s = now - self._last_arrival
-        maybe_restarted = self.state == "running" and silent_s > _RESTART_S
-        self._arrived(now)
-        self.counters.samples_in += len(stamps)
+        n = len(stamps)
+        maybe_restarted = now - self._last_arrival > _RESTART_S
+        self.counters.samples_in += n
+        if self.state != "running":
+            maybe_restarted = False
+            self._arrived(now, n)
+        self._last_arrival = now
+        if self._waited_s:
+            self._waited_s = 0.0
         self._newest_stamp = stamps.item(-1)
-        self._lateness.observe(now, now - self._newest_stamp)
+        if self._source.drained:
+            self._lateness.observe(now, now - self._newest_stamp)
         if self._timeline.follows(samples, stamps):
             self._render(samples, stamps, now)
             return
-        pieces = self._timeline.split(samples, stamps)
-        if maybe_restarted and any(piece.kind != "data" for piece in pieces):
-            self._check_source()
-        for piece in pieces:
+        if maybe_restarted:
+            self._check_source(n)
+        for piece in self._timeline.split(samples, stamps):
             self._handle(piece)
+
+    def _nothing_came(self, now: float, timeout_s: float) -> None:
+        # Time spent waiting, not time gone by: a daemon that was stopped or starved itself
+        # would else call its source silent.
+        self._waited_s += timeout_s
+        silent_s, stale_s = now - self._last_arrival, self.settings.gaps.stale_s
+        if self.state == "stale":
+            self._watch.look()
+        elif self.state == "running" and silent_s > stale_s and self._waited_s > 0.5 * stale_s:
+            self.state = "stale"
+            log.warning("no samples for %.1f s: the source is silent", silent_s)
+            self._mark("silent", last_stamp=self._newest())
 
     def status(self) -> ServerStatus:
         """What there is to say now."""
         self.counters.duplicates = self._timeline.duplicates
+        self.counters.out_of_order = self._timeline.out_of_order
         self.counters.restamped = self._timeline.restamped
         now = self._clock()
-        age = None if self._newest_stamp is None else round(now - self._newest_stamp, 4)
+        newest = self._newest()
+        age = None if newest is None else round(now - newest, 4)
         return ServerStatus(
             state=self.state,
             engine=self.upsampler.engine,
@@ -196,26 +223,32 @@ class Server:
             latency=self._latency.summary_ms(),
         )
 
-    def _arrived(self, now: float) -> None:
+    def _arrived(self, now: float, n: int) -> None:
+        """The first ``n`` samples, or the first after a silence."""
         if self.state == "stale":
-            self._check_source()
+            self._check_source(n)
             self.counters.recovered += 1
             silent_s = now - self._last_arrival
             log.warning("the source is back after %.1f s", silent_s)
             self._mark("recovered", silent_s=round(silent_s, 3))
         self.state = "running"
-        self._last_arrival = now
 
-    def _check_source(self) -> None:
-        """Make sure of the source: liblsl recovers it by id alone, it may have changed."""
+    def _check_source(self, n: int) -> None:
+        """Make sure of the source, of which ``n`` samples are here already."""
         try:
-            now = self._source.current_format(_LOOKUP_S)
-        except StreamNotFound as error:
-            # Samples flow, so it is there: a lookup lost on the network must not end the run.
-            log.warning("the source could not be checked after its return: %s", error)
-            self._mark("unverified")
-            return
-        check_return(self._format, now)
+            match = self._watch.check()
+        except (StreamAmbiguous, StreamMismatch):
+            self.counters.refused += n
+            raise
+        if match is not None:
+            self._publish(*self.upsampler.flush())
+            self.upsampler.attach(match.channels, match.units)
+            self._timeline.forget_values()
+
+    def _newest(self) -> float | None:
+        """The newest stamp, if it is a number."""
+        stamp = self._newest_stamp
+        return stamp if stamp is not None and math.isfinite(stamp) else None
 
     def _handle(self, piece: Piece) -> None:
         if piece.kind == "data":
@@ -241,15 +274,29 @@ class Server:
     def _render(self, samples: NDArray[np.floating], stamps: Stamps, now: float) -> None:
         n_late = self._lateness.count(now, stamps)
         if n_late:
-            hd, late = self.upsampler.push(samples[:n_late], stamps[:n_late], skip=True)
-            self.counters.skipped += n_late
-            self._publish(self._replace(hd), late, timed=False)
-            log.warning("%d samples came too late to render: skipped", n_late)
-            self._mark("skipped", stamp=stamps.item(0), samples=n_late)
-            samples, stamps = samples[n_late:], stamps[n_late:]
+            samples, stamps = self._late(samples, stamps, n_late, now)
         hd, ready = self.upsampler.push(samples, stamps)
         self.counters.samples_out += len(stamps)
         self._publish(hd, ready)
+
+    def _late(
+        self, samples: NDArray[np.floating], stamps: Stamps, n_late: int, now: float
+    ) -> tuple[NDArray[np.floating], Stamps]:
+        """Deal with late samples; returns those that are left to render."""
+        self._late_untold += n_late
+        if now - self._late_told >= 1.0:  # a log on a slow disk must not make it later yet
+            what = "rendered" if self._catches_up else "skipped"
+            log.warning("%d samples came beyond the latency budget: %s", self._late_untold, what)
+            self._late_untold, self._late_told = 0, now
+        if self._catches_up:
+            self.counters.overdue += n_late
+            self._mark("overdue", stamp=stamps.item(0), samples=n_late)
+            return samples, stamps
+        hd, late = self.upsampler.push(samples[:n_late], stamps[:n_late], skip=True)
+        self.counters.skipped += n_late
+        self._publish(self._replace(hd), late, timed=False)
+        self._mark("skipped", stamp=stamps.item(0), samples=n_late)
+        return samples[n_late:], stamps[n_late:]
 
     def _fill_gap(self, piece: Piece) -> None:
         self._publish(*self.upsampler.flush())
@@ -258,7 +305,7 @@ class Server:
         missing = len(piece.stamps)
         rules = self.settings.gaps
         n_fill = 0 if rules.policy == "skip" else missing
-        n_fill = min(n_fill, round(rules.max_fill_s * self.upsampler.sfreq))
+        n_fill = min(n_fill, round(rules.max_fill_s * self._sfreq))
         if n_fill:
             rows = np.full((n_fill, self._n_hd), np.nan, dtype=np.float32)
             self._publish(self._replace(rows), piece.stamps[:n_fill], timed=False)
@@ -304,6 +351,19 @@ class Server:
                 self._mark("good_channel", channel=label)
         self._bad = bad
 
+    def _mark_disorder(self) -> None:
+        """One event a status for what may come with every sample."""
+        line = self._timeline
+        now = (line.duplicates, line.out_of_order, line.restamped)
+        if now == self._disorder:
+            return
+        new = [a - b for a, b in zip(now, self._disorder, strict=True)]
+        self._disorder = now
+        log.warning("%d samples repeated, %d out of order, %d without a time of their own", *new)
+        self._mark("disorder", duplicates=new[0], out_of_order=new[1], restamped=new[2])
+
     def _mark(self, event: str, **details: object) -> None:
+        text = json.dumps({"event": event, **details})
+        log.info("event %s", text)
         if self._markers is not None:
-            self._markers.push(json.dumps({"event": event, **details}), self._clock())
+            self._markers.push(text, self._clock())

@@ -11,20 +11,34 @@ from numpy.typing import NDArray
 
 @dataclass
 class Counters:
-    """What happened to samples; every input sample is in ``samples_out`` or ``skipped``.
+    """What happened to samples. Two balances hold, the first at every status::
+
+        samples_in = samples_out + skipped + duplicates + out_of_order + refused
+        rows published = samples_out + skipped + bridged + filled
+
+    The second holds at the end; before, the newest rows may wait for look-ahead or hop. What the
+    source sent and the daemon never got is missing in the stamps: in ``bridged``, ``filled`` or
+    ``unfilled``.
 
     Attributes
     ----------
     samples_in, samples_out : int
-        Samples received, and rows published from them.
+        Samples received, and those of them that were rendered.
     bridged, filled : int
         Rows made up to bridge short gaps and to fill long ones.
-    gaps, jumps, recovered : int
-        Long gaps, clock jumps, returns of the source.
-    skipped, duplicates, restamped : int
-        Samples too late to render, repeated, and with stamps that did not grow.
     unfilled : int
         Missing samples left out of long gaps (policy ``skip``, or beyond the fill limit).
+    gaps, jumps, recovered : int
+        Long gaps, clock jumps, returns of the source.
+    skipped, overdue : int
+        Samples beyond the latency budget: not rendered (policy ``skip_to_newest``), or rendered
+        all the same (``catch_up``; these are in ``samples_out`` as well).
+    duplicates, out_of_order : int
+        Samples dropped: the one before repeated, or time that was answered before.
+    restamped : int
+        Samples in ``samples_out`` or ``skipped`` whose stamp stood still or was no number.
+    refused : int
+        Samples of a source that came back as something else.
     status_lost : int
         Lines of the status file that could not be written.
     """
@@ -38,8 +52,11 @@ class Counters:
     jumps: int = 0
     recovered: int = 0
     skipped: int = 0
+    overdue: int = 0
     duplicates: int = 0
+    out_of_order: int = 0
     restamped: int = 0
+    refused: int = 0
     status_lost: int = 0
 
 

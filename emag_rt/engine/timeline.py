@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,12 +24,15 @@ class TimelineRules:
     bridge_s : float
         Gaps up to this long are bridged by straight lines between the samples around them.
     jump_s : float
-        A step back, or a gap, beyond this is a clock jump: time is anchored anew.
+        A gap beyond this is a clock jump: time is anchored anew.
+    back_s : float
+        So is a step back beyond this. Shorter ones are samples that are repeated or out of order.
     """
 
     gap_factor: float = 1.5
     bridge_s: float = 0.05
     jump_s: float = 600.0
+    back_s: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +71,12 @@ class Timeline:
     ----------
     duplicates : int
         Samples dropped because stamp and values repeat the one before.
+    out_of_order : int
+        Samples dropped because their time had been answered before: repeated, or overtaken.
+        Also those without any time, before the first sample that has one.
     restamped : int
-        Samples whose stamp did not grow and was set one period after the one before.
+        Samples kept although their stamp stood still, or was no number: set one period after
+        the one before.
     """
 
     def __init__(self, sfreq: float, rules: TimelineRules | None = None) -> None:
@@ -76,9 +84,17 @@ class Timeline:
         self._rules = rules or TimelineRules()
         self._longest = self._rules.gap_factor * self._period
         self.duplicates = 0
+        self.out_of_order = 0
         self.restamped = 0
         self._last_stamp: float | None = None
         self._last_row: Samples = np.empty(0)
+        # What the source said of the sample that was restamped to ``_last_stamp``, if it was.
+        self._restamped_to: float | None = None
+        self._said = 0.0
+
+    def forget_values(self) -> None:
+        """Bridge nothing from the last sample, whose channels were in another order."""
+        self._last_row = np.empty(0)
 
     def follows(self, samples: Samples, stamps: Stamps) -> bool:
         """Whether a chunk goes on from the one before without a gap; if so, it is noted.
@@ -90,7 +106,8 @@ class Timeline:
         if not 0.0 < stamps.item(0) - self._last_stamp <= self._longest:
             return False
         if len(stamps) > 1:
-            steps = stamps[1:] - stamps[:-1]
+            with np.errstate(invalid="ignore"):  # a stamp may be no number
+                steps = stamps[1:] - stamps[:-1]
             if not (steps.min() > 0.0 and steps.max() <= self._longest):
                 return False
         self._last_stamp = stamps.item(-1)
@@ -115,6 +132,12 @@ class Timeline:
         if not len(stamps):
             return []
         if self._last_stamp is None:
+            told = np.flatnonzero(np.isfinite(stamps))
+            n_untold = int(told[0]) if len(told) else len(stamps)
+            self.out_of_order += n_untold
+            samples, stamps = samples[n_untold:], stamps[n_untold:]
+            if not len(stamps):
+                return []
             self._last_stamp = float(stamps[0]) - self._period
         if self.follows(samples, stamps):
             return [Piece("data", samples, stamps)]
@@ -142,27 +165,51 @@ class Timeline:
                 rows.clear()
                 times.clear()
 
-        last, last_row = self._last_stamp, self._last_row
-        assert last is not None
-        for i, stamp in enumerate(stamps.tolist()):
-            step = stamp - last
-            if step == 0 and np.array_equal(samples[i], last_row):
-                self.duplicates += 1
-                continue
-            if step <= 0 and step > -self._rules.jump_s:
-                self.restamped += 1
-                stamp = last + self._period
-            elif abs(step) > self._rules.jump_s:
+        assert self._last_stamp is not None
+        last: float = self._last_stamp
+        last_row = self._last_row
+        for i, said in enumerate(stamps.tolist()):
+            step = said - last
+            stamp = said
+            before = self._said if self._restamped_to == last else last
+            if not math.isfinite(said) or said == before or -self._rules.back_s <= step <= 0:
+                repeats = np.array_equal(samples[i], last_row, equal_nan=True)
+                placed = self._placed(said, before, last, repeats)
+                if placed is None:
+                    continue
+                stamp = placed
+            elif not 0 < step <= self._rules.jump_s:
                 end_run()
                 pieces.append(Piece("jump", samples[:0], stamps[:0], step))
             elif step > self._longest:
                 end_run()
-                pieces.append(self._hole(last, stamp, last_row, samples[i]))
+                pieces.append(self._hole(last, said, last_row, samples[i]))
             rows.append(i)
             times.append(stamp)
             last, last_row = stamp, samples[i]
         end_run()
         return pieces
+
+    def _placed(self, said: float, before: float, last: float, repeats: bool) -> float | None:
+        """Time of a sample that says none after the last one; None drops it.
+
+        A clock that stands still must not stop the stream, and a sample that was overtaken must
+        not push all later ones ahead of their time. ``before`` is what the last sample said.
+        """
+        if said == before and repeats:
+            self.duplicates += 1
+            return None
+        told = math.isfinite(said)
+        if told and said < before:
+            self.out_of_order += 1
+            return None
+        self.restamped += 1
+        # Behind what was given out while the clock stood: steps of half a period catch up, and
+        # the stamps are the source's own again.
+        behind = told and said > before
+        self._restamped_to = last + (0.5 if behind else 1.0) * self._period
+        self._said = said if told else before
+        return self._restamped_to
 
     def _hole(self, last: float, stamp: float, before: Samples, after: Samples) -> Piece:
         n_missing = max(1, round((stamp - last) / self._period) - 1)

@@ -61,6 +61,11 @@ class Source(Protocol):
         """Format seen when the source was opened."""
         ...
 
+    @property
+    def drained(self) -> bool:
+        """Whether the last pull took all samples that had arrived."""
+        ...
+
     def pull(self, timeout_s: float) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         """Wait for samples, then return all that have arrived.
 
@@ -81,6 +86,24 @@ class Source(Protocol):
 
     def current_format(self, timeout_s: float) -> StreamFormat:
         """Ask the stream that is connected now for its format (it may have come back changed)."""
+        ...
+
+    def replaced_by(self) -> StreamFormat | None:
+        """While the source is silent: what came in its place and cannot be taken up again.
+
+        Asked again and again; may take its time only to read what it has found.
+
+        Returns
+        -------
+        StreamFormat or None
+            A stream of the same name, type and id with other channels or another number format;
+            None as long as there is none.
+
+        Raises
+        ------
+        StreamAmbiguous
+            If several such streams are there, of which none can be chosen.
+        """
         ...
 
     def close(self) -> None:

@@ -52,11 +52,14 @@ class Chunk:
         Capture stamps in seconds.
     arrives_s : float or None
         When the chunk arrives, on the clock of the test; None: with its last stamp.
+    drained : bool
+        Whether nothing else has arrived yet.
     """
 
     samples: NDArray[np.floating]
     timestamps: NDArray[np.float64]
     arrives_s: float | None = None
+    drained: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class MemorySource:
     ----------
     closed : bool
         Whether :meth:`close` was called.
+    drained : bool
+        Whether the last pull took all that had arrived.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class MemorySource:
         self._events = deque(events)
         self._clock = clock
         self.closed = False
+        self.drained = True
 
     @property
     def format(self) -> StreamFormat:
@@ -130,6 +136,7 @@ class MemorySource:
         if isinstance(event, Lost):
             raise StreamError(event.message)
         if isinstance(event, Chunk):
+            self.drained = event.drained
             if self._clock is not None and len(event.timestamps):
                 due = event.timestamps[-1] if event.arrives_s is None else event.arrives_s
                 self._clock.advance_to(float(due))
@@ -141,6 +148,12 @@ class MemorySource:
     def current_format(self, timeout_s: float) -> StreamFormat:
         """Format that the script has come to."""
         return self._current
+
+    def replaced_by(self) -> StreamFormat | None:
+        """What the script has come to, when LSL would not take it up again."""
+        now, known = self._current, self._format
+        same = (now.n_channels, now.channel_format) == (known.n_channels, known.channel_format)
+        return None if same else now
 
     def close(self) -> None:
         """Let go of the stream."""

@@ -31,7 +31,7 @@ def test_rounded_rates_order_aliases_and_extras_fit():
     assert match.warnings == ()
 
 
-@pytest.mark.parametrize("sfreq", [250.0, 198.0, 0.0, float("nan")])
+@pytest.mark.parametrize("sfreq", [250.0, 198.0, float("nan")])
 def test_other_rates_are_refused_with_the_command(sfreq):
     with pytest.raises(StreamMismatch) as caught:
         match_input(replace(AMP, sfreq=sfreq), BUNDLE)
@@ -71,18 +71,31 @@ def test_units():
         match_input(replace(AMP, units=("uV",) * 3), BUNDLE)
 
 
+def test_an_irregular_rate_is_refused():
+    with pytest.raises(StreamMismatch, match=r"200 Hz as calibrated, got an irregular rate"):
+        match_input(replace(AMP, sfreq=0.0), BUNDLE)
+
+
 def test_a_source_that_comes_back_as_it_was():
-    check_return(AMP, replace(AMP, uid="another", hostname="elsewhere"))
-    check_return(AMP, replace(AMP, labels=tuple(label.upper() for label in LD)))
+    assert not check_return(AMP, replace(AMP, uid="another", hostname="elsewhere"))
+    assert not check_return(AMP, replace(AMP, labels=tuple(label.upper() for label in LD)))
+    assert not check_return(replace(AMP, labels=(), units=()), replace(AMP, labels=(), units=()))
+
+
+def test_another_order_of_channels_can_be_helped():
+    mixed = replace(AMP, units=("V", *AMP.units[1:]))
+    assert check_return(mixed, replace(mixed, labels=LD[::-1], units=mixed.units[::-1]))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"sfreq": 250.0}, "rate 200 Hz became 250 Hz"),
-        ({"labels": LD[::-1]}, "labels Fp1,.* became O2,"),
+        ({"labels": ("X", *LD[1:])}, "labels Fp1,.* became X,"),
+        ({"channel_format": "int16"}, "format float32 became int16"),
         ({"n_channels": 9}, "8 channels became 9"),
         ({"units": ("V",) * 8}, r"units \['microvolts'\] became \['V'\]"),
+        ({"labels": LD[::-1], "units": ("V", *AMP.units[1:])}, "units"),
     ],
 )
 def test_a_source_that_comes_back_changed(change, message):

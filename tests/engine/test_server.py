@@ -180,12 +180,13 @@ def test_silence_is_stale_then_recovered_on_the_same_outlet():
 
 CHANGED = [
     replace(AMP, sfreq=250.0),
-    replace(AMP, labels=LD[::-1]),
+    replace(AMP, labels=("X", *LD[1:])),
     replace(AMP, units=("V",) * len(LD)),
+    replace(AMP, channel_format="double64"),
 ]
 
 
-@pytest.mark.parametrize("changed", CHANGED, ids=["rate", "labels", "units"])
+@pytest.mark.parametrize("changed", CHANGED, ids=["rate", "labels", "units", "format"])
 @pytest.mark.parametrize("silent_s", [0.8, 3.0])
 def test_a_source_that_comes_back_as_another_is_refused(changed, silent_s):
     """Also when it was away for less time than it takes to be called silent."""
@@ -197,7 +198,10 @@ def test_a_source_that_comes_back_as_another_is_refused(changed, silent_s):
     with pytest.raises(StreamMismatch, match="must come back as it was"):
         bench.run()
     np.testing.assert_array_equal(bench.sink.timestamps, stamps_of(20))
-    assert bench.events()[-1] == {"event": "stopped"}
+    assert [e["event"] for e in bench.events()][-2:] == ["refused", "stopped"]
+    assert bench.server.state == "stopped"
+    account = bench.server.status().counters
+    assert account.samples_in == account.samples_out + account.refused
 
 
 def test_large_chunks_do_not_ask_the_source_again(monkeypatch):
@@ -344,6 +348,7 @@ def test_no_step_leaves_anything_behind():
 
     class Endless:
         format = AMP
+        drained = True
         n = 0
 
         def pull(self, _timeout_s):

@@ -92,7 +92,7 @@ def test_live_equals_offline(cli, subject, unique_id, tmp_path):
 def test_mne_lsl_reads_labels_units_positions_and_values(cli, subject, unique_id):
     from mne_lsl.stream import StreamLSL
 
-    start_player(cli, subject, unique_id, "--loop")
+    player = start_player(cli, subject, unique_id, "--loop")
     start_daemon(cli, subject, unique_id)
     bundle = load_bundle(subject.bundle)
     stream = StreamLSL(bufsize=2, name=f"hd-{unique_id}").connect(timeout=30)
@@ -112,6 +112,18 @@ def test_mne_lsl_reads_labels_units_positions_and_values(cli, subject, unique_id
         assert np.isfinite(data).all()
         assert 1 < data.std() < 500, "µV of EEG"
         np.testing.assert_allclose(np.diff(stamps), 1 / SFREQ, rtol=1e-3)
+        # A source that dies and comes back is missing data to MNE-LSL, and nothing else.
+        player.kill()
+        start_player(cli, subject, unique_id, "--loop")
+        end = time.monotonic() + 20
+        while True:
+            assert time.monotonic() < end, "no samples after the source came back"
+            data, stamps = stream.get_data()
+            lost = np.isnan(data).all(axis=0)
+            if lost.any() and not lost[-50:].any():
+                break
+        assert stream.connected
+        assert (np.diff(stamps[stamps > 0]) > 0).all()
     finally:
         stream.disconnect()
 

@@ -1,7 +1,7 @@
 """A plain pylsl amplifier, as somebody else would write it. Run by the tests as a process.
 
-Usage: amplifier.py NAME SOURCE_ID LABELS SFREQ FORMAT N_SAMPLES. Sample i is (i, i + 1000, ...),
-its stamp start + i / SFREQ; `start` is printed with all its digits.
+Usage: amplifier.py NAME SOURCE_ID LABELS SFREQ FORMAT N_SAMPLES [UNIT [nowait]].
+Sample i is (i, i + 1000, ...), its stamp start + i / SFREQ; `start` is printed with all its digits.
 """
 
 import sys
@@ -10,6 +10,7 @@ import time
 import pylsl
 
 name, source_id, labels, sfreq, fmt, n_samples = sys.argv[1:7]
+unit, waits = (*sys.argv[7:], "microvolts")[0], "nowait" not in sys.argv
 names = labels.split(",")
 rate = float(sfreq)
 info = pylsl.StreamInfo(name, "EEG", len(names), rate, fmt, source_id)
@@ -17,12 +18,13 @@ channels = info.desc().append_child("channels")
 for label in names:
     channel = channels.append_child("channel")
     channel.append_child_value("label", label)
-    channel.append_child_value("unit", "microvolts")
+    channel.append_child_value("unit", unit)
 info.desc().append_child("reference").append_child_value("label", "CMS")
 info.desc().append_child("acquisition").append_child_value("compensated_lag", "0.004")
 outlet = pylsl.StreamOutlet(info)
 print("up", flush=True)
-outlet.wait_for_consumers(60)
+if waits:
+    outlet.wait_for_consumers(60)
 start = pylsl.local_clock()
 print(f"start {start!r}", flush=True)
 i, step = 0, max(1, int(rate / 50))

@@ -29,6 +29,8 @@ from emag_rt.streams.metadata import Tree
 
 logger = logging.getLogger("emag_rt.lsl")
 
+pylsl.lib.lib.lsl_time_correction_ex.restype = ctypes.c_double
+
 _FORMAT_NAMES = {
     pylsl.cf_float32: "float32",
     pylsl.cf_double64: "double64",
@@ -233,16 +235,33 @@ class Inlet:
         with translated(self.what):
             self._inlet.open_stream(timeout_s)
 
-    def clock_correction(self, timeout_s: float) -> float:
-        """Offset to add to the source's stamps; the first call blocks for 0.64 s."""
-        with translated(self.what):
-            return float(self._inlet.time_correction(timeout_s))
+    def clock_correction(self, timeout_s: float) -> tuple[float, float, float]:
+        """What to add to the source's stamps, measured by round trips every two seconds.
 
-    def synchronise(self, on: bool) -> None:
-        """Let liblsl bring stamps to this host's clock. Never dejitter: it bends them."""
-        flags = pylsl.proc_clocksync if on else pylsl.proc_none
+        liblsl's own post-processing stays off: it takes over each measurement as it comes, and
+        its dejittering bends stamps for minutes.
+
+        Parameters
+        ----------
+        timeout_s : float
+            For the first measurement, which takes 0.64 s; later calls return the newest one.
+
+        Returns
+        -------
+        offset_s, round_trip_s, remote_s : float
+            Offset, the round trip it was measured by, and the source's clock at that time.
+        """
+        remote, trip, errcode = ctypes.c_double(), ctypes.c_double(), ctypes.c_int()
+        offset = pylsl.lib.lib.lsl_time_correction_ex(
+            self._inlet.obj,
+            ctypes.byref(remote),
+            ctypes.byref(trip),
+            ctypes.c_double(timeout_s),
+            ctypes.byref(errcode),
+        )
         with translated(self.what):
-            handle_error(pylsl.lib.lib.lsl_set_postprocessing(self._inlet.obj, flags))
+            handle_error(errcode)
+        return float(offset), trip.value, remote.value
 
     def pull_into(
         self, samples: int, stamps: int, n_values: int, n_samples: int, timeout_s: float

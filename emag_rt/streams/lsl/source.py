@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import socket
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,21 +15,24 @@ from numpy.typing import NDArray
 
 from emag_rt.errors import StreamError, StreamMismatch
 from emag_rt.streams.base import StreamFormat
+from emag_rt.streams.clock_offset import ClockOffset
 from emag_rt.streams.lsl.discovery import FoundStream, Search
-from emag_rt.streams.lsl.library import Inlet, header, resolve
+from emag_rt.streams.lsl.library import Inlet, Resolver, header, local_clock, resolve
 from emag_rt.streams.query import StreamQuery, not_found, require_one
 
 log = logging.getLogger(__name__)
 # Two processes on one machine agree to microseconds; more means two machines of one name.
 _SAME_CLOCK_S = 1e-3
+_PATIENCE_S = 20.0
+_MEASURE_S = 0.5
 
 
 class LslSource:
     """A live LSL input (see :class:`emag_rt.streams.base.Source`).
 
-    On this host the source's stamps are passed on bit for bit; from another host liblsl brings
-    them to this host's clock (without smoothing). A stream that comes back with the same
-    source id is taken up again by liblsl itself, in one to two seconds.
+    On this host the source's stamps are passed on bit for bit; those of another host are brought
+    to this host's clock (see :class:`emag_rt.streams.clock_offset.ClockOffset`). A stream that
+    comes back with the same source id is taken up again by liblsl itself, in one to two seconds.
 
     Parameters
     ----------
@@ -44,8 +49,10 @@ class LslSource:
 
     Attributes
     ----------
+    drained : bool
+        Whether the last pull took all samples that had arrived.
     clock_correction_s : float
-        Offset from the source's clock to this host's when connected, in seconds.
+        Offset from the source's clock to this host's, in seconds.
     same_clock : bool
         Whether the source's stamps are used as they are.
 
@@ -77,6 +84,8 @@ class LslSource:
         # Blocks for 0.64 s, so it comes before data starts to queue up.
         self._choose_clock(self._inlet, self._format.hostname, timeout_s)
         self._make_buffers(self._inlet.dtype)
+        self._resolver: Resolver | None = None
+        self.drained = True
         if check is not None:
             check()
         self._inlet.open_stream(timeout_s)
@@ -135,6 +144,9 @@ class LslSource:
             if more == 0:
                 break
             n += more
+        self.drained = n < self._capacity
+        if self._offset is not None and n:
+            self._to_our_clock(self._offset, self._stamps[:n])
         if self._floats is None:
             return self._raw[:n], self._stamps[:n]
         np.copyto(self._floats[:n], self._raw[:n])
@@ -163,18 +175,56 @@ class LslSource:
             If there is none (:class:`~emag_rt.errors.StreamNotFound`), several
             (:class:`~emag_rt.errors.StreamAmbiguous`), or one that does not answer.
         """
-        known = self._format
-        query = StreamQuery(known.source_id or None, known.name or None, known.type or None)
+        self._resolver = None
+        known, query = self._format, self._query()
         found = {info.uid(): info for info in resolve(query.predicate(), timeout_s)}
         if not found:
             raise not_found(query, timeout_s, [])
-        head = require_one(query, [header(info) for info in found.values()])
-        if head.uid == known.uid:
+        if known.uid in found:
             return known
-        now = Inlet(found[head.uid], self._what).full_format(timeout_s)
+        formats = [Inlet(info, self._what).full_format(timeout_s) for info in found.values()]
+        now = formats[0]
+        if any(replace(other, uid=now.uid, hostname=now.hostname) != now for other in formats):
+            require_one(query, formats)
         if now.hostname != known.hostname and self._inlet is not None:
             self._choose_clock(self._inlet, now.hostname, max(timeout_s, 2.0))
         return now
+
+    def replaced_by(self) -> StreamFormat | None:
+        """While the source is silent: what came in its place and cannot be taken up again.
+
+        Returns
+        -------
+        StreamFormat or None
+            A stream of the same name, type and id with other channels or number format, when
+            there is none that fits.
+
+        Raises
+        ------
+        StreamAmbiguous
+            If several fit: liblsl takes up none of them.
+        """
+        if self._resolver is None:
+            self._resolver = Resolver(self._query().predicate())
+        known = self._format
+        found = {info.uid(): info for info in self._resolver.results()}
+        # The outlet that went away is listed for five seconds more.
+        found.pop(known.uid, None)
+        heads = {uid: header(info) for uid, info in found.items()}
+        fits = [head for head in heads.values() if _same_kind(head, known)]
+        if len(fits) > 1:
+            require_one(self._query(), fits)
+        if fits or not heads:
+            return None
+        uid = next(iter(heads))
+        try:
+            return Inlet(found[uid], self._what).full_format(2.0)
+        except StreamError:  # gone again
+            return None
+
+    def _query(self) -> StreamQuery:
+        known = self._format
+        return StreamQuery(known.source_id or None, known.name or None, known.type or None)
 
     def samples_available(self) -> int:
         """Samples that wait in liblsl's buffer."""
@@ -182,19 +232,43 @@ class LslSource:
 
     def close(self) -> None:
         """Let go of the stream; harmless when repeated."""
-        self._inlet = None
+        self._inlet = self._resolver = None
 
     def _choose_clock(self, inlet: Inlet, hostname: str, timeout_s: float) -> None:
         """Pass stamps on as they are when source and receiver share a clock."""
         local = hostname == socket.gethostname()
+        # Stamps of another host mean nothing without the offset, and probes get lost.
+        patience_s = timeout_s if local else max(timeout_s, _PATIENCE_S)
+        round_trip_s = 0.0
         try:
-            self.clock_correction_s = inlet.clock_correction(timeout_s)
+            self.clock_correction_s, round_trip_s, self._measured = inlet.clock_correction(
+                patience_s
+            )
         except StreamError:
-            if not local:  # stamps of another host mean nothing without the offset
+            if not local:
                 raise
-            self.clock_correction_s = 0.0
-        self.same_clock = local and abs(self.clock_correction_s) < _SAME_CLOCK_S
-        inlet.synchronise(not self.same_clock)
+            self.clock_correction_s = self._measured = 0.0
+        # On a busy machine the measurement itself may be off by milliseconds.
+        error_s = max(_SAME_CLOCK_S, 0.5 * round_trip_s)
+        self.same_clock = local and abs(self.clock_correction_s) < error_s
+        self._offset = None
+        if not self.same_clock:
+            now = local_clock()
+            self._offset = ClockOffset(now, self.clock_correction_s, round_trip_s)
+            self._ask_again = now + _MEASURE_S
+
+    def _to_our_clock(self, offset: ClockOffset, stamps: NDArray[np.float64]) -> None:
+        """Add the offset in place, and now and then see whether LSL has measured it again."""
+        now = local_clock()
+        if now >= self._ask_again and self._inlet is not None:
+            self._ask_again = now + _MEASURE_S
+            with contextlib.suppress(StreamError):  # the estimate goes on without
+                offset_s, round_trip_s, remote_s = self._inlet.clock_correction(0.0)
+                if remote_s != self._measured:
+                    self._measured = remote_s
+                    offset.observe(remote_s + offset_s, offset_s, round_trip_s)
+        self.clock_correction_s = offset.at(now)
+        stamps += self.clock_correction_s
 
     def _make_buffers(self, dtype: np.dtype[Any]) -> None:
         """Memory that liblsl writes to, made once: a second of data, 64 samples at least."""
@@ -218,3 +292,8 @@ class LslSource:
             timeout_s,
         )
         return written // n_channels
+
+
+def _same_kind(a: StreamFormat, b: StreamFormat) -> bool:
+    """Whether liblsl takes up one for the other."""
+    return (a.n_channels, a.channel_format) == (b.n_channels, b.channel_format)

@@ -1,0 +1,105 @@
+"""Whether the source is the one it was, after a silence."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from emag_rt.bundle import Bundle
+from emag_rt.engine.matching import InputMatch, check_return, match_input
+from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
+from emag_rt.streams.base import Source
+
+log = logging.getLogger(__name__)
+_LOOKUP_S = 2.0
+# Samples flow and wait meanwhile, so a second look must stay within the latency budget.
+_SECOND_LOOKUP_S = 0.4
+
+
+class SourceWatch:
+    """Looks at the source again when it has been away.
+
+    liblsl takes a stream up again by name, type, id, channel count and number format, without
+    comparing rate, labels and units, and says nothing when it cannot.
+
+    Parameters
+    ----------
+    source : Source
+        The source.
+    bundle : Bundle
+        What it must fit.
+    unit : str or None
+        Overrides the declared units.
+    mark : callable
+        Publishes an event: name and details.
+
+    Attributes
+    ----------
+    unverified : bool
+        Whether samples flow from a source that did not answer when asked what it is.
+    """
+
+    def __init__(
+        self, source: Source, bundle: Bundle, unit: str | None, mark: Callable[..., None]
+    ) -> None:
+        self._source, self._bundle, self._unit, self._mark = source, bundle, unit, mark
+        self._format = source.format
+        self._several_told = False
+        self.unverified = False
+
+    def check(self) -> InputMatch | None:
+        """Ask what the source is now that samples flow again.
+
+        Returns
+        -------
+        InputMatch or None
+            How to read it from now on; None: as before.
+
+        Raises
+        ------
+        StreamMismatch
+            If it is something else.
+        StreamAmbiguous
+            If there are several, and they differ.
+        """
+        self._several_told = False
+        try:
+            now = self._source.current_format(_SECOND_LOOKUP_S if self.unverified else _LOOKUP_S)
+        except (StreamAmbiguous, StreamMismatch):
+            raise
+        except StreamError as error:
+            # Samples flow, so it is there: a question lost on the network must not end the run.
+            if not self.unverified:
+                log.warning("the source could not be checked after its return: %s", error)
+                self._mark("unverified")
+            self.unverified = True
+            return None
+        if self.unverified:
+            log.warning("the source could be checked now")
+        self.unverified = False
+        if not check_return(self._format, now):
+            return None
+        self._format = now
+        match = match_input(now, self._bundle, self._unit)
+        log.warning("the source came back with its channels in another order: remapped")
+        self._mark("remapped", labels=list(match.channels))
+        return match
+
+    def look(self) -> None:
+        """While it is silent: is it there as something that LSL will not take up again?
+
+        Raises
+        ------
+        StreamMismatch
+            If so.
+        """
+        try:
+            other = self._source.replaced_by()
+        except StreamAmbiguous as error:
+            if not self._several_told:
+                log.warning("the source cannot be taken up again: %s", error)
+                self._mark("ambiguous")
+            self._several_told = True
+            return
+        if other is not None:
+            check_return(self._format, other)

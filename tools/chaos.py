@@ -1,0 +1,397 @@
+"""A bad day in the lab: faults of every kind against a real daemon, and the account closed.
+
+    python tools/chaos.py [--minutes 3] [--seed 0] [--case 8:32@250] [--json]
+
+A source process that misbehaves on command is killed, stopped, restarted with its channels in
+another order; samples are lost, repeated, swapped, their stamps jump or stand still, channels
+break; the daemon is stopped for seconds; receivers come, stall and are killed; the processor is
+hogged. One receiver stays throughout. At the end three accounts must agree: what the source says
+it sent, what the daemon counted, and what the receiver got. Leaves with 1 when one sample is
+missing from them.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from emag_rt.bench.cases import Case, parse_case
+from emag_rt.bench.processes import Child
+from emag_rt.bench.subject import standin_bundle
+from emag_rt.bundle import save_bundle
+
+HERE = Path(__file__).parent
+RETURN_S = 2.0
+
+
+def _burn(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+@dataclass
+class Report:
+    """What was tried, and what became of it."""
+
+    tried: Counter[str] = field(default_factory=Counter)
+    survived: Counter[str] = field(default_factory=Counter)
+    returns_s: list[float] = field(default_factory=list)
+    account: dict[str, int] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+
+class Lab:
+    """The processes, and what can be done to them."""
+
+    def __init__(self, case: Case, folder: Path, seed: int) -> None:
+        self.random, self.case, self.folder = random.Random(seed), case, folder  # noqa: S311
+        self.session, self.report = f"chaos-{uuid.uuid4().hex[:8]}", Report()
+        bundle = standin_bundle(case, resolution=5)
+        save_bundle(bundle, folder / "chaos.emag")
+        self.labels = [e.label for e in bundle.manifest.ld]
+        self.log, self.status = folder / "sent.f64", folder / "status.jsonl"
+        self.shift, self.others = 0.0, []
+        self.amplifier = self._amplifier()
+        (folder / "serve.yaml").write_text("status: {interval_s: 0.1}\n")
+        self.daemon = Child(
+            *("daemon", "-m", "emag_rt", "-v", "serve", str(folder / "chaos.emag"), "--source-id"),
+            *(self.session, "--name", self.session, "--config", str(folder / "serve.yaml")),
+            *("--status-json", str(self.status), "--scope", "machine"),
+            *("--session-id", self.session, "--engine", "packed"),
+        )
+        self.daemon.wait_for("ready", 40)
+        self.recorder = Child("recorder", *self._consumer("record", str(folder / "rows.npz")))
+        self.recorder.wait_for("reading", 40)
+        self.tell("go")
+
+    def _consumer(self, kind: str, what: str) -> list[str]:
+        return [str(HERE / "chaos_consumer.py"), kind, self.session, what, self.session]
+
+    def _amplifier(self) -> subprocess.Popen[str]:
+        script = str(HERE / "chaos_amplifier.py")
+        options = (self.session, ",".join(self.labels), self.case.sfreq, self.log, self.session)
+        made = subprocess.Popen(
+            [sys.executable, script, *map(str, options), str(self.shift)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert made.stdout is not None
+        if made.stdout.readline().strip() != "up":
+            raise click.ClickException("the source did not start")
+        return made
+
+    def tell(self, command: str) -> None:
+        """Send a command to the source."""
+        assert self.amplifier.stdin is not None
+        self.amplifier.stdin.write(command + "\n")
+        self.amplifier.stdin.flush()
+
+    def counters(self) -> dict[str, float]:
+        """The daemon's newest status."""
+        lines = self.status.read_text().splitlines()
+        return json.loads(lines[-1]) if lines else {"samples_out": 0}
+
+    def events(self) -> list[dict[str, Any]]:
+        """What the daemon marked, from its log."""
+        lines = [line for _, line in self.daemon.lines if " event {" in line]
+        return [json.loads(line[line.index("{") :]) for line in lines]
+
+    def flowing(self, deadline_s: float = 15.0) -> float | None:
+        """Seconds until rows flow again; None: not within the deadline."""
+        begin, before = time.monotonic(), self.counters()["samples_out"]
+        while time.monotonic() - begin < deadline_s:
+            if self.counters()["samples_out"] >= before + 10:
+                return time.monotonic() - begin
+            time.sleep(0.02)
+        return None
+
+    # Faults
+
+    def kill_source(self) -> None:
+        """SIGKILL; another process comes back with the same id."""
+        self.amplifier.kill()
+        self.amplifier.wait()
+        time.sleep(self.random.uniform(0.0, 3.0))
+        self.amplifier = self._amplifier()
+        self.tell("go")
+        waited = self.flowing()
+        if waited is not None:
+            self.report.returns_s.append(waited)
+
+    def reorder_source(self) -> None:
+        """As before, with the channels in another order."""
+        self.random.shuffle(self.labels)
+        self.kill_source()
+
+    def stop_source(self) -> None:
+        """SIGSTOP, SIGCONT."""
+        self._stop(self.amplifier.pid)
+
+    def stop_daemon(self) -> None:
+        """SIGSTOP, SIGCONT."""
+        self._stop(self.daemon.process.pid)
+
+    def _stop(self, pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(self.random.uniform(0.5, 4.0))
+        os.kill(pid, signal.SIGCONT)
+
+    def lose(self) -> None:
+        """A few samples, or seconds of them, are never sent."""
+        self.tell(f"lose {self.random.choice([5, 8, 50, 500])}")
+
+    def repeat(self) -> None:
+        """A chunk is sent twice."""
+        self.tell(f"repeat {self.random.choice([5, 20])}")
+
+    def swap(self) -> None:
+        """Two samples change places."""
+        self.tell("swap")
+
+    def stuck(self) -> None:
+        """The clock stands still for some samples."""
+        self.tell(f"stuck {self.random.choice([5, 30])}")
+
+    def jump(self) -> None:
+        """The clock jumps, and back again some time later."""
+        step = self.random.choice([3600.0, -3600.0, -5.0])
+        for sign in (1, -1):
+            self.tell(f"jump {sign * step}")
+            self.shift += sign * step
+            time.sleep(1.0)
+
+    def break_channels(self) -> None:
+        """NaN or flat for a second or two, up to all of them."""
+        for channel in self.random.sample(range(len(self.labels)), self.random.choice([1, 3, 8])):
+            n = round(self.random.uniform(0.1, 2.0) * self.case.sfreq)
+            self.tell(f"{self.random.choice(['nan', 'flat'])} {channel} {n}")
+
+    def killed_receivers(self) -> None:
+        """Ten come and are killed."""
+        child = Child("receivers", *self._consumer("read", "10"))
+        child.wait_for("reading", 40)
+        child.process.kill()
+
+    def stuck_receiver(self) -> None:
+        """One comes, is stopped, and stays."""
+        child = Child("receiver", *self._consumer("read", "1"))
+        child.wait_for("reading", 40)
+        os.kill(child.process.pid, signal.SIGSTOP)
+        self.others.append(child)
+
+    def hog(self) -> None:
+        """Every core is busy with something else."""
+        context = multiprocessing.get_context("fork")
+        hogs = [context.Process(target=_burn, args=(3.0,)) for _ in range(os.cpu_count() or 1)]
+        for process in hogs:
+            process.start()
+        for process in hogs:
+            process.join()
+
+    def finish(self) -> None:
+        """End everything in order, so that all that was sent can arrive."""
+        time.sleep(3.0)
+        self.tell("quiet")
+        time.sleep(1.5)
+        self.daemon.process.send_signal(signal.SIGTERM)
+        code = self.daemon.process.wait(20)
+        if code not in (0, None):
+            self.report.failures.append(f"the daemon ended with {code}: {self.daemon.lines[-3:]}")
+        self.recorder.process.send_signal(signal.SIGTERM)
+        self.recorder.process.wait(20)
+
+    def close(self) -> None:
+        """Kill what is left."""
+        self.amplifier.kill()
+        self.amplifier.wait()
+        for child in (self.daemon, self.recorder, *self.others):
+            if child.process.is_running():
+                child.process.kill()
+
+
+FAULTS: tuple[Callable[[Lab], None], ...] = (
+    Lab.kill_source,
+    Lab.reorder_source,
+    Lab.stop_source,
+    Lab.stop_daemon,
+    Lab.lose,
+    Lab.repeat,
+    Lab.swap,
+    Lab.stuck,
+    Lab.jump,
+    Lab.break_channels,
+    Lab.killed_receivers,
+    Lab.stuck_receiver,
+    Lab.hog,
+)
+
+
+def made_up_rows(stamps: np.ndarray, events: list[dict[str, Any]]) -> np.ndarray:
+    """Mask of the rows that the events say nobody sent; their stamps may hit those of others.
+
+    Where a clock jumped back, time is lived through twice: a stamp is looked for between jumps.
+    """
+    made_up = np.zeros(len(stamps), dtype=bool)
+    edges = [0, *(1 + np.flatnonzero(np.diff(stamps) <= 0)), len(stamps)]
+    stretch = 0
+    for event in events:
+        if event["event"] == "clock_jump" and event["step_s"] < 0:
+            stretch += 1
+        n = {"bridged": event.get("samples"), "gap": event.get("filled")}.get(event["event"])
+        if not n or stretch + 1 >= len(edges):
+            continue
+        start, stop = edges[stretch], edges[stretch + 1]
+        first = start + int(np.searchsorted(stamps[start:stop], event["stamp"]))
+        if first < stop and stamps[first] == event["stamp"]:
+            made_up[first : first + n] = True
+    return made_up
+
+
+def account(
+    sent: np.ndarray, stamps: np.ndarray, events: list[dict[str, Any]], c: dict[str, int]
+) -> tuple[dict[str, int], list[str]]:
+    """Compare what was sent, counted and received.
+
+    Parameters
+    ----------
+    sent, stamps : ndarray, float64
+        Stamps of all samples sent, and of all rows received, in order.
+    events : list of dict
+        What the daemon marked.
+    c : dict
+        The daemon's last status.
+
+    Returns
+    -------
+    numbers : dict
+        ``lost_without_count`` must be 0.
+    failures : list of str
+        What does not agree.
+    """
+    dropped = c["duplicates"] + c["out_of_order"] + c["refused"]
+    answered = c["samples_out"] + c["skipped"]
+    in_transit = len(sent) - c["samples_in"]
+    made_up = made_up_rows(stamps, events)
+    real = stamps[~made_up]
+    unasked = sum((Counter(real.tolist()) - Counter(sent.tolist())).values())
+    back = int((np.diff(stamps) <= 0).sum())
+    lost = max(
+        abs(c["samples_in"] - answered - dropped),
+        abs(len(real) - answered),
+        abs(int(made_up.sum()) - c["bridged"] - c["filled"]),
+        # A real row whose stamp nobody sent stands for a sample that nobody counted ...
+        max(0, unasked - c["restamped"]),
+        # ... and what was lost in transit must be missing in the stamps.
+        max(0, in_transit - c["bridged"] - c["filled"] - c["unfilled"]),
+    )
+    numbers = {
+        "sent": len(sent),
+        "samples_in": c["samples_in"],
+        "lost_in_transit": in_transit,
+        "rows": len(stamps),
+        "samples_out": c["samples_out"],
+        "skipped": c["skipped"],
+        "dropped": dropped,
+        "restamped": c["restamped"],
+        "made_up": int(made_up.sum()),
+        "unfilled": c["unfilled"],
+        "gaps": c["gaps"],
+        "jumps": c["jumps"],
+        "recovered": c["recovered"],
+        "lost_without_count": lost,
+    }
+    rules = {
+        f"{lost} samples lost without count": lost == 0,
+        f"{in_transit} samples in transit": in_transit >= 0,
+        f"stamps went back {back} times, at {c['jumps']} jumps": back <= c["jumps"],
+    }
+    return numbers, [text for text, holds in rules.items() if not holds]
+
+
+def torment(lab: Lab, seconds: float, tell: Callable[[str], None]) -> None:
+    """Fault after fault; each must be survived."""
+    end = time.monotonic() + seconds
+    rounds: list[Callable[[Lab], None]] = []
+    while time.monotonic() < end:
+        if not rounds:  # every fault once before any comes again
+            rounds = lab.random.sample(FAULTS, len(FAULTS))
+        fault = rounds.pop()
+        name = fault.__name__
+        lab.report.tried[name] += 1
+        fault(lab)
+        waited = lab.flowing()
+        alive = lab.daemon.process.is_running() and lab.daemon.process.status() != "zombie"
+        if waited is None or not alive:
+            last = [line for _, line in lab.daemon.lines[-3:]]
+            lab.report.failures.append(f"not survived: {name}: {last}")
+            return
+        lab.report.survived[name] += 1
+        tell(f"{name}: rows flow after {waited:.2f} s")
+        time.sleep(lab.random.uniform(0.3, 1.0))
+
+
+def run(case: Case, minutes: float, seed: int, tell: Callable[[str], None]) -> Report:
+    """Make a lab, torment it, and close the account."""
+    with tempfile.TemporaryDirectory(prefix="emag_rt-chaos-") as name:
+        folder = Path(name)
+        lab = Lab(case, folder, seed)
+        try:
+            torment(lab, 60.0 * minutes, tell)
+            lab.finish()
+            c = lab.counters()
+            if not c.get("summary"):
+                lab.report.failures.append("the daemon left no summary")
+            sent = np.fromfile(lab.log)
+            stamps = np.load(folder / "rows.npz")["stamps"]
+            counted = {key: value for key, value in c.items() if isinstance(value, int)}
+            lab.report.account, failures = account(sent, stamps, lab.events(), counted)
+            lab.report.failures += failures
+        finally:
+            lab.close()
+    slow = [f"{s:.2f}" for s in lab.report.returns_s if s > RETURN_S]
+    if slow:
+        lab.report.failures.append(f"rows flowed only {', '.join(slow)} s after a return")
+    return lab.report
+
+
+@click.command()
+@click.option("--minutes", default=3.0, show_default=True, help="How long.")
+@click.option("--seed", default=0, show_default=True, help="Of the order of faults.")
+@click.option("--case", "case_text", default="8:32@250", show_default=True, help="Size.")
+@click.option("--json", "as_json", is_flag=True, help="The report, for programs.")
+def main(minutes: float, seed: int, case_text: str, as_json: bool) -> None:
+    """Run faults of every kind against a real daemon."""
+    report = run(parse_case(case_text), minutes, seed, lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(report.__dict__, indent=1))
+    else:
+        for name in sorted(report.tried):
+            click.echo(f"{name}: tried {report.tried[name]}, survived {report.survived[name]}")
+        if report.returns_s:
+            click.echo(f"rows after a return of the source: at most {max(report.returns_s):.2f} s")
+        click.echo(", ".join(f"{key} {value}" for key, value in report.account.items()))
+        for failure in report.failures:
+            click.echo(f"FAILED: {failure}")
+    sys.exit(bool(report.failures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""An amplifier that misbehaves on command; run by chaos.py as a process.
+
+    python tools/chaos_amplifier.py SOURCE_ID LABELS SFREQ LOG SESSION [SHIFT_S]
+
+Reads one command a line: ``go``, ``quiet``, ``lose N``, ``repeat N``, ``swap``, ``stuck N``,
+``jump SECONDS``, ``nan K N``, ``flat K N`` (channel K for N samples). Every stamp goes to LOG as a
+float64 before its sample is sent, so that the account can be closed after a kill.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.streams.lsl import LslSink, OutletSpec, configure, local_clock
+
+CHUNK = 5
+
+
+class Signal:
+    """Coloured noise without end, and faults of single channels."""
+
+    def __init__(self, n_channels: int) -> None:
+        self._rng = np.random.default_rng(os.getpid())
+        self._n, self._state = n_channels, np.zeros(n_channels)
+        self._faults: dict[int, tuple[str, int]] = {}
+
+    def fault(self, kind: str, channel: int, n: int) -> None:
+        """Break a channel for the next n samples."""
+        self._faults[channel] = (kind, n)
+
+    def take(self, n: int) -> NDArray[np.float32]:
+        """The next samples, shape (n, n_channels), in microvolts."""
+        out = np.empty((n, self._n), dtype=np.float32)
+        for i in range(n):
+            self._state = 0.95 * self._state + self._rng.normal(size=self._n)
+            out[i] = 10.0 * (self._state + self._state.mean())
+        for channel, (kind, left) in list(self._faults.items()):
+            out[:left, channel] = np.nan if kind == "nan" else 7.0
+            self._faults[channel] = (kind, left - n)
+            if left <= n:
+                del self._faults[channel]
+        return out
+
+
+def shaped(
+    command: list[str], rows: NDArray[np.float32], stamps: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """What a command makes of the samples that are to be sent next."""
+    if command[0] == "repeat":
+        return np.concatenate([rows, rows]), np.concatenate([stamps, stamps])
+    if command[0] == "swap":
+        turn = np.array([0, 2, 1, *range(3, len(rows))])
+        return rows[turn], stamps[turn]
+    if command[0] == "stuck":
+        return rows, np.full_like(stamps, stamps[0])
+    return rows, stamps
+
+
+def main() -> None:
+    """Send until killed."""
+    source_id, labels, sfreq_text, log, session, *rest = sys.argv[1:]
+    configure("machine", session)
+    names, sfreq = tuple(labels.split(",")), float(sfreq_text)
+    shift = float(rest[0]) if rest else 0.0
+    sink = LslSink(OutletSpec("chaos-amp", source_id, names, sfreq))
+    file = os.open(Path(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    signal, waiting = Signal(len(names)), deque[list[str]]()
+    going, start, sent = False, local_clock(), 0
+    print("up", flush=True)
+    text = ""
+    while True:
+        due = start + (sent + CHUNK) / sfreq
+        ready, _, _ = select.select([0], [], [], max(0.0, due - local_clock()))
+        if ready:
+            data = os.read(0, 4096).decode()
+            if not data:
+                return
+            *lines, text = (text + data).split("\n")
+            for line in lines:
+                command = line.split()
+                if command[0] in ("nan", "flat"):
+                    signal.fault(command[0], int(command[1]), int(command[2]))
+                elif command[0] == "jump":
+                    shift += float(command[1])
+                elif command[0] in ("go", "quiet"):
+                    going = command[0] == "go"
+                else:
+                    waiting.append(command)
+            continue
+        n, command = CHUNK, ["plain"]
+        if waiting and going:
+            command = waiting.popleft()
+            n = max(CHUNK, int(command[1]) if len(command) > 1 else CHUNK)
+        stamps = start + np.arange(sent, sent + n) / sfreq + shift
+        sent += n
+        if not going or command[0] == "lose":
+            continue
+        rows, stamps = shaped(command, signal.take(n), stamps)
+        os.write(file, stamps.tobytes())
+        sink.push(rows, stamps)
+
+
+if __name__ == "__main__":
+    main()
