@@ -20,6 +20,7 @@ FloatArray = NDArray[np.float64]
 Tensors = dict[str, NDArray[np.float64]]
 MAX_DILATION = 100_000
 MAX_BLOCKS = 32
+MAX_FILL_LAGS = 64
 MAX_MEMORY = 400_000
 """Samples: a little more than two seconds at 100 kHz."""
 
@@ -258,6 +259,22 @@ def read_covariance(tensors: Tensors, manifest: Manifest) -> FloatArray:
             "field.safetensors: 'ld_covariance' must be symmetric with a positive diagonal."
         )
     return covariance
+
+
+def read_lagged_covariance(tensors: Tensors, manifest: Manifest) -> FloatArray | None:
+    """Calibration covariance of the LD channels with their own past, where the bundle has it."""
+    name = "ld_lagged_covariance"
+    if name not in tensors:
+        return None
+    n_ld = len(manifest.ld)
+    lagged = take(tensors, name, None, n_ld, n_ld)
+    present = read_covariance(tensors, manifest)
+    if len(lagged) > MAX_FILL_LAGS or not np.allclose(lagged[0], present):
+        raise BundleError(
+            f"field.safetensors: {name!r} must hold {MAX_FILL_LAGS} lags at most, the first equal "
+            f"to 'ld_covariance', got {len(lagged)}."
+        )
+    return lagged
 
 
 def read_baselines(tensors: Tensors, manifest: Manifest) -> dict[str, Baseline]:

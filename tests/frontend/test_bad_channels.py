@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from emag_rt.frontend import FrontEnd, FrontEndSettings, design_band
-from emag_rt.frontend.bad_channels import BadChannelMonitor, BadChannelRules, fill_matrix
+from emag_rt.frontend.bad_channels import BadChannelMonitor, BadChannelRules
+from emag_rt.frontend.fill import fill_matrix, lagged_fill
 from tests.factories import LD, ld_covariance, ld_signal
 
 SFREQ = 200.0
@@ -150,9 +151,9 @@ def test_the_fill_is_solved_when_the_set_changes_not_per_chunk(monkeypatch):
 
     def counted(covariance, bad):
         calls.append(bad.copy())
-        return fill_matrix(covariance, bad)
+        return lagged_fill(covariance, bad)
 
-    monkeypatch.setattr("emag_rt.frontend.frontend.fill_matrix", counted)
+    monkeypatch.setattr("emag_rt.frontend.frontend.lagged_fill", counted)
     ld = ld_signal(800)
     ld[100:, 3] = np.nan
     ld[350:, 5] = np.nan
