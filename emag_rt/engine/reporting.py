@@ -31,6 +31,9 @@ STATUS_NUMBERS = (
     "input_age_s",
     "render_ms",
     "n_bad_channels",
+    "too_many_bad",
+    "unrenderable",
+    "steps",
 )
 
 
@@ -179,6 +182,8 @@ class LiveView:
         line.append(f"  gaps {c.gaps}  skipped {c.skipped}")
         if status.bad_channels:
             line.append(f"  bad {','.join(status.bad_channels)}", style="bold red")
+        if status.too_many_bad:
+            line.append("  too many", style="bold red")
         self._live.update(line, refresh=True)
 
     def finish(self, status: ServerStatus) -> None:

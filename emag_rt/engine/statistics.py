@@ -25,6 +25,10 @@ class Counters:
         Samples too late to render, repeated, and with stamps that did not grow.
     unfilled : int
         Missing samples left out of long gaps (policy ``skip``, or beyond the fill limit).
+    unrenderable : int
+        Rows during which too many LD channels were bad.
+    steps : int
+        Jumps of channels or of the reference that were taken out.
     """
 
     samples_in: int = 0
@@ -38,6 +42,8 @@ class Counters:
     skipped: int = 0
     duplicates: int = 0
     restamped: int = 0
+    unrenderable: int = 0
+    steps: int = 0
 
 
 class LatencyWindow:
@@ -91,6 +97,8 @@ class ServerStatus:
     input_age_s: float | None
     render_ms: float | None
     latency: dict[str, float | None] = field(default_factory=dict)
+    bad_reasons: dict[str, str] = field(default_factory=dict)
+    too_many_bad: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Flat form for JSON."""
@@ -103,4 +111,6 @@ class ServerStatus:
             "render_ms": self.render_ms,
             "engine": self.engine,
             "bad_channels": list(self.bad_channels),
+            "bad_reasons": dict(self.bad_reasons),
+            "too_many_bad": self.too_many_bad,
         }

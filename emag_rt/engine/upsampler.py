@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from emag_rt.core.labels import match_labels
 from emag_rt.core.montage import Montage
 from emag_rt.engine.montages import left_out_nmse, placed_montage, resolve_montage
 from emag_rt.errors import MontageError, SettingsError
-from emag_rt.frontend import FrontEnd
+from emag_rt.frontend import FrontEnd, Step
 from emag_rt.render import Renderer, RenderPlan, make_renderer
 
 Float32 = NDArray[np.float32]
@@ -49,6 +50,11 @@ class Upsampler:
         Render in steps of this many samples; 0 renders every chunk as it comes.
     require_gpu : bool
         Fail unless rendering runs on a GPU.
+    max_bad_share : float
+        With more than this share of the LD channels bad, or all of them, too many are bad.
+    too_many_bad : {"nan", "fill"}
+        What is rendered meanwhile: NaN, good measured channels apart (with the reference
+        ``input``), or what the fill makes of the rest.
 
     Attributes
     ----------
@@ -63,6 +69,8 @@ class Upsampler:
     expected_nmse : tuple of (float or None)
         Cross-validated error of each output channel; of virtual ones, that of nearby electrodes
         when left out of calibration. None for measured channels, and where it is not known.
+    unrenderable : int
+        Rows so far during which too many LD channels were bad.
     on_filtered : callable or None
         Called between front end and rendering of every chunk, for benchmarks.
 
@@ -84,9 +92,15 @@ class Upsampler:
         montage: str | Montage | Placement | None = None,
         hop: int = 0,
         require_gpu: bool = False,
+        max_bad_share: float = 0.5,
+        too_many_bad: str = "nan",
     ) -> None:
         if hop < 0:
             raise SettingsError(f"hop must be 0 (every chunk) or a number of samples, got {hop}.")
+        if not 0 <= max_bad_share <= 1:
+            raise SettingsError(f"max_bad_share must be from 0 to 1, got {max_bad_share}.")
+        if too_many_bad not in ("nan", "fill"):
+            raise SettingsError(f"too_many_bad must be 'nan' or 'fill', got {too_many_bad!r}.")
         self.bundle = bundle
         self.placement = _placement(bundle, montage)
         self.montage = self.placement.montage
@@ -95,6 +109,9 @@ class Upsampler:
         self.sfreq = bundle.manifest.sfreq
         self.look_ahead = bundle.manifest.look_ahead_samples
         self.hop = hop
+        self.too_many_bad = too_many_bad
+        self._max_bad_share = max_bad_share
+        self.unrenderable = 0
         self.plan = _plan(bundle, self.placement, montage is None, measured)
         self.expected_nmse = _expected_nmse(bundle, self.placement, self.plan)
         self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
@@ -119,7 +136,9 @@ class Upsampler:
         MontageError, SettingsError
             If an LD channel is missing, or a unit is not known.
         """
-        self._frontend = FrontEnd(self.bundle.frontend_settings, channels, units)
+        settings = self.bundle.frontend_settings
+        rules = replace(settings.bad_rules, max_share=self._max_bad_share)
+        self._frontend = FrontEnd(replace(settings, bad_rules=rules), channels, units)
         self.reset()
 
     @classmethod
@@ -149,6 +168,26 @@ class Upsampler:
     def bad(self) -> tuple[str, ...]:
         """LD channels that are bad now, and filled from the others."""
         return self._frontend.bad
+
+    @property
+    def bad_reasons(self) -> dict[str, str]:
+        """Why each of them is bad."""
+        return self._frontend.reasons
+
+    @property
+    def lacking(self) -> bool:
+        """Whether too many LD channels are bad now."""
+        return self._frontend.lacking
+
+    @property
+    def steps(self) -> list[Step]:
+        """Jumps of channels and of the reference, since this list was emptied."""
+        return self._frontend.steps
+
+    @property
+    def n_steps(self) -> int:
+        """Jumps so far, also those of channels that were bad already."""
+        return self._frontend.n_steps
 
     @property
     def n_inputs(self) -> int:
@@ -214,7 +253,10 @@ class Upsampler:
             self.on_filtered()
         if self.hop:
             ld, stamps = self._whole_hops(ld, stamps)
-        return self._render(ld, stamps, skip)
+        hd, stamps = self._render(ld, stamps, skip)
+        if self._frontend.too_many:
+            self._withhold(hd)
+        return hd, stamps
 
     def prepare(self) -> None:
         """Do now what the next chunk would else wait for.
@@ -236,14 +278,40 @@ class Upsampler:
         """
         ld, stamps = self._take_pending()
         hd, out_stamps = self._render(ld, stamps, False)
-        if not len(self._owed):
-            return hd, out_stamps
-        held = np.repeat(self._last_ld, self.look_ahead, axis=0)
-        rest = self._finish(self._renderer.push(held))
-        hd = np.concatenate([hd, rest[-len(self._owed) :]])
-        out_stamps = np.concatenate([out_stamps, self._owed])
-        self._owed = np.empty(0)
+        if len(self._owed):
+            held = np.repeat(self._last_ld, self.look_ahead, axis=0)
+            rest = self._finish(self._renderer.push(held))
+            hd = np.concatenate([hd, rest[-len(self._owed) :]])
+            out_stamps = np.concatenate([out_stamps, self._owed])
+            self._owed = np.empty(0)
+        if self._frontend.too_many:
+            self._withhold(hd)
         return hd, out_stamps
+
+    def _withhold(self, hd: Float32) -> None:
+        """Take back rows, the newest that are out, of samples with too many bad channels."""
+        spans = self._frontend.too_many
+        end = self._count - self._n_pending - len(self._owed)
+        first = end - len(hd)
+        for i, (start, bad) in enumerate(spans):
+            stop = min(spans[i + 1][0] if i + 1 < len(spans) else end, end) - first
+            rows = hd[max(0, start - first) : max(0, stop)]
+            if bad is None or not len(rows):
+                continue
+            self.unrenderable += len(rows)
+            if self.too_many_bad == "nan":
+                kept = [
+                    row
+                    for row, column in self.plan.measured
+                    if self.reference == "input" and not bad[column]
+                ]
+                measured = rows[:, kept]
+                rows[...] = np.nan
+                rows[:, kept] = measured
+        while len(spans) > 1 and spans[1][0] <= end:
+            del spans[0]
+        if spans[0][1] is None and spans[0][0] <= end:
+            del spans[0]
 
     def _stamps(self, n: int, timestamps: ArrayLike | None) -> Stamps:
         if timestamps is None:

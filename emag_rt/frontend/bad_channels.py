@@ -48,7 +48,7 @@ class BadChannelRules:
     swap_gain, swap_share : float
         See :class:`emag_rt.frontend.swaps.SwapWatch`.
     max_share : float
-        With more than this share of the channels bad, or all of them, there are too many.
+        With more than this share of the channels bad, or all of them, too many are bad.
     """
 
     block_s: float = 0.5
@@ -220,7 +220,10 @@ class BadChannelMonitor:
         self._strikes = np.where(striking, self._strikes + 1, 0)
         faulty = at_once | (self._strikes >= rules.blocks_to_bad)
         self._clean = np.where(at_once | striking, 0, self._clean + 1)
-        held = self.bad & (self._clean < rules.blocks_to_good)
+        # All bad at once is no fault of any electrode, and there is nothing to fill from: one
+        # clean block is enough then.
+        needed = 1 if self.bad.all() else rules.blocks_to_good
+        held = self.bad & (self._clean < needed)
         self._watch_places(faulty | (held & ~self._swaps.swapped), at_once | striking)
         found["swapped"] = self._swaps.swapped
         bad = faulty | held | self._swaps.swapped
@@ -265,7 +268,7 @@ class BadChannelMonitor:
             worst = int(np.argmax(excess))
             if excess[worst] <= 1.0:
                 return wild, flooded
-            kind = flooded if line[worst] > 1.0 else wild
+            kind = flooded if line[worst] > rms[worst] else wild
             kind[np.flatnonzero(good)[worst]] = True
 
     def _disagreement(self, good: BoolArray) -> FloatArray:

@@ -67,11 +67,11 @@ class StepAnchor:
         """
         jump = now - last
         usual = float(np.median(jump))
-        common = np.zeros(len(jump), dtype=bool)
-        if abs(usual) > self._limit:
-            common = np.abs(jump - usual) <= self._limit
+        apart = np.abs(jump - usual) > self._limit
+        common = ~apart & (abs(usual) > self._limit)
+        if common.any():
             self._move_all(common, usual)
-        own = ~common & (np.abs(jump) > self._limit)
+        own = apart & (np.abs(jump) > self._limit)
         self._move_one_by_one(own, jump, now, last)
         return common, own
 
