@@ -56,7 +56,7 @@ class BadChannelRules:
     flat_uv: float = 0.1
     dead_ratio: float = 0.02
     wild_ratio: float = 10.0
-    line_ratio: float = 3.0
+    line_ratio: float = 1.5
     clipped_share: float = 0.25
     step_uv: float = 2000.0
     blocks_to_bad: int = 2
