@@ -79,20 +79,23 @@ class SwapWatch:
         if np.trace(s) < _MIN_POWER * self._power:
             return
         fit = float((self._inverse * s).sum())
-        self._ring[self._count % self._n_blocks] = np.minimum(
-            _exchange(self._inverse, s) / fit, 1.0
-        )
+        oldest = self._ring[self._count % self._n_blocks]
+        newest = np.minimum(_exchange(self._inverse, s) / fit, 1.0)
+        self._sum += newest - oldest
+        self._better += (newest < 0).astype(int) - (oldest < 0)
+        oldest[...] = newest
         self._count += 1
         if self._count >= self._n_blocks:
             self._judge()
 
     def _start(self, usable: BoolArray) -> None:
-        self._usable, self._count = usable, 0
+        self._usable = usable
         n = int(usable.sum())
         self._inverse: FloatArray | None = None
         if n < _MIN_CHANNELS:
             return
         self._ring = np.zeros((self._n_blocks, n, n))
+        self._empty()
         centre = np.eye(n) - 1.0 / n
         covariance = centre @ self._covariance[np.ix_(usable, usable)] @ centre
         self._power = float(np.trace(covariance))
@@ -105,14 +108,20 @@ class SwapWatch:
         self._needed = np.where(expected >= self._gain, needed, np.inf)
 
     def _judge(self) -> None:
-        mean = self._ring.mean(axis=0)
-        found = (mean < -self._needed) & ((self._ring < 0).mean(axis=0) >= self._share)
+        mean = self._sum / self._n_blocks
+        found = (mean < -self._needed) & (self._better >= self._share * self._n_blocks)
         if not found.any():
             return
         a, b = np.unravel_index(int(np.argmin(np.where(found, mean, np.inf))), mean.shape)
         i, j = np.flatnonzero(self._usable)[[a, b]]
         self.source[[i, j]] = self.source[[j, i]]
-        self._count = 0  # the others are judged anew, in the better order
+        self._empty()  # the others are judged anew, in the better order
+
+    def _empty(self) -> None:
+        self._count = 0
+        self._ring[...] = 0.0
+        self._sum = np.zeros(self._ring.shape[1:])
+        self._better = np.zeros(self._ring.shape[1:], dtype=int)
 
 
 def _exchange(inverse: FloatArray, s: FloatArray) -> FloatArray:
