@@ -7,8 +7,9 @@ import pytest
 from scipy.signal import sosfreqz
 
 from emag_rt.frontend import FrontEnd, FrontEndSettings, design_band
-from emag_rt.frontend.bad_channels import BadChannelMonitor, BadChannelRules
+from emag_rt.frontend.bad_channels import BadChannelMonitor
 from emag_rt.frontend.fill import fill_matrix, lagged_fill
+from emag_rt.frontend.rules import BadChannelRules
 from tests.factories import LD, ld_covariance, ld_signal
 
 SFREQ = 200.0
