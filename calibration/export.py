@@ -53,6 +53,7 @@ def make_bundle(fitted: Fitted) -> Bundle:
         model=model,
         operator=operator,
         covariance=session.covariance,
+        lagged_covariance=session.lagged_covariance,
         onnx=build_graph(operator, measured),
         baselines={name: _baseline(session, fitted.baselines_[name]) for name in fitted.baselines_},
     )

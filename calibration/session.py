@@ -17,6 +17,7 @@ from calibration.channel_quality import (
 )
 from calibration.ld_choice import choose_ld
 from calibration.settings import CalibrationSettings
+from emag_rt.bundle.tensors import MAX_FILL_INPUTS
 from emag_rt.core.drive import reference_free
 from emag_rt.core.labels import canonical, match_labels
 from emag_rt.core.montage import Montage
@@ -29,6 +30,8 @@ FloatArray = NDArray[np.float64]
 MIN_SECONDS = 8.0
 ADVISED_SECONDS = 60.0
 _MIN_SEGMENT_S = 2.0
+FILL_LAGS = 8
+"""Samples of the good LD channels that a bad one is filled from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,8 @@ class Session:
         Standard deviation of each reference-free LD channel.
     covariance : ndarray, shape (n_ld, n_ld)
         Of the reference-free LD channels, µV².
+    lagged_covariance : ndarray, shape (n_lags, n_ld, n_ld)
+        Of the same with their own past, ``E[x(t) x(t - l)^T]``, from which bad ones are filled.
     segments : tuple of (x, y)
         Features (n_times, n_ld), and all channels relative to the LD mean (n_times, n_channels)
         in µV.
@@ -74,6 +79,7 @@ class Session:
     sos: FloatArray
     scale_uv: FloatArray
     covariance: FloatArray
+    lagged_covariance: FloatArray
     segments: tuple[tuple[FloatArray, FloatArray], ...]
     recordings: tuple[Recording, ...]
     warnings: tuple[str, ...]
@@ -172,10 +178,19 @@ def make_session(
         sos=sos,
         scale_uv=scale,
         covariance=ld_centred.T @ ld_centred / len(ld_centred),
+        lagged_covariance=_lagged_covariance([y[:, rows] for y in centred]),
         segments=tuple((y[:, rows] / scale, y) for y in centred),
         recordings=tuple(recordings),
         warnings=tuple(notes),
     )
+
+
+def _lagged_covariance(segments: Sequence[FloatArray]) -> FloatArray:
+    """Over all samples, with zeros before a segment: short ones must not weigh more."""
+    n_times = sum(len(x) for x in segments)
+    n_lags = min(FILL_LAGS, max(1, MAX_FILL_INPUTS // segments[0].shape[1]))
+    sums = [sum(x[lag:].T @ x[: max(0, len(x) - lag)] for x in segments) for lag in range(n_lags)]
+    return np.array(sums) / n_times
 
 
 def _common_montage(recordings: Sequence[Recording], notes: list[str]) -> Montage:

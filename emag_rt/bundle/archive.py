@@ -62,6 +62,8 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         **arrays.baseline_tensors(bundle.baselines),
         "ld_covariance": bundle.covariance,
     }
+    if bundle.lagged_covariance is not None:
+        content["ld_lagged_covariance"] = bundle.lagged_covariance
     contiguous = {k: np.ascontiguousarray(v, dtype=np.float64) for k, v in content.items()}
     blobs = {
         "manifest.json": bundle.manifest.model_dump_json(indent=1).encode(),
@@ -122,6 +124,7 @@ def _assemble(manifest: Manifest, tensors: arrays.Tensors, graph: bytes, digest:
         onnx=graph,
         baselines=arrays.read_baselines(tensors, manifest),
         sha256=digest,
+        lagged_covariance=arrays.read_lagged_covariance(tensors, manifest),
     )
     check_state(bundle.model, bundle.operator)
     check_gain(bundle.operator)

@@ -54,6 +54,9 @@ class Bundle:
         ``ridge`` and ``lagged_ridge``.
     sha256 : str
         Hash of the file it was read from, empty when it never was one.
+    lagged_covariance : ndarray, shape (n_lags, n_ld, n_ld), or None
+        ``E[x(t) x(t - l)^T]`` of the same channels, for filling bad ones; None in bundles made
+        before there was one, which fill from the present sample.
     """
 
     manifest: Manifest
@@ -63,6 +66,7 @@ class Bundle:
     onnx: bytes
     baselines: dict[str, Baseline] = field(default_factory=dict)
     sha256: str = ""
+    lagged_covariance: FloatArray | None = None
 
     @property
     def frontend_settings(self) -> FrontEndSettings:
@@ -72,6 +76,7 @@ class Bundle:
             sos=np.array(self.manifest.frontend.sos),
             sfreq=self.manifest.sfreq,
             covariance=self.covariance,
+            lagged_covariance=self.lagged_covariance,
         )
 
     def measured_rows(self, labels: tuple[str, ...]) -> list[tuple[int, int]]:

@@ -21,6 +21,7 @@ MAX_STATE_BYTES = 1 << 30
 MAX_GAIN = 1e12
 MAX_FOLD_BYTES = 8 << 30
 _BLOCK_S = 0.5  # what the front end judges channels by
+_AT_ONCE = 32  # samples that the compiled engine takes in one go
 
 
 def check_state(model: FieldModel, operator: PackedOperator) -> None:
@@ -40,7 +41,7 @@ def check_state(model: FieldModel, operator: PackedOperator) -> None:
     longest = max(operator.n_context, model.n_context) + operator.look_ahead
     rows = longest + _BLOCK_S * model.sfreq
     # Histories are twice as long as what they keep (render/base.py).
-    wanted = 2 * 8 * rows * operator.n_ld
+    wanted = max(2 * 8 * rows * operator.n_ld, _compiled_bytes(operator))
     if operator.hidden is not None:
         wanted += 2 * 4 * _units_kept(operator.hidden)
     if wanted > MAX_STATE_BYTES:
@@ -96,6 +97,14 @@ def _filters(model: FieldModel, operator: PackedOperator) -> list[tuple[str, NDA
         found.append(("packed.hidden.taps", operator.hidden.taps))
         found.append(("packed.hidden.out_taps", operator.hidden.out_taps))
     return found
+
+
+def _compiled_bytes(operator: PackedOperator) -> int:
+    """What the compiled engine keeps of the stream at most, on all its levels."""
+    deepest = max(operator.n_context, operator.look_ahead) + 1
+    # A level's functions are six of its strides long, and none is longer than the filter.
+    n_levels = 1 + (deepest // 6).bit_length()
+    return 2 * 4 * (deepest + _AT_ONCE) * n_levels * (operator.n_ld + 15)
 
 
 def _units_kept(hidden: PackedHidden) -> int:

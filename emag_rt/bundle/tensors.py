@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float64]
 Tensors = dict[str, NDArray[np.float64]]
 MAX_DILATION = 100_000
 MAX_BLOCKS = 32
+MAX_FILL_INPUTS = 2048
+"""Lags times LD channels that a bad one is filled from: a matrix of as many rows is inverted."""
 MAX_MEMORY = 400_000
 """Samples: a little more than two seconds at 100 kHz."""
 
@@ -264,6 +266,26 @@ def read_covariance(tensors: Tensors, manifest: Manifest) -> FloatArray:
             f"got one of {eigenvalues[0]:.3g} beside {eigenvalues[-1]:.3g} µV²."
         )
     return covariance
+
+
+def read_lagged_covariance(tensors: Tensors, manifest: Manifest) -> FloatArray | None:
+    """Calibration covariance of the LD channels with their own past, where the bundle has it."""
+    name = "ld_lagged_covariance"
+    if name not in tensors:
+        return None
+    n_ld = len(manifest.ld)
+    lagged = take(tensors, name, None, n_ld, n_ld)
+    present = read_covariance(tensors, manifest)
+    most = max(1, MAX_FILL_INPUTS // n_ld)
+    if not 0 < len(lagged) <= most:
+        raise BundleError(
+            f"field.safetensors: {name!r} must hold 1 to {most} lags, got {len(lagged)}."
+        )
+    if not np.allclose(lagged[0], present):
+        raise BundleError(
+            f"field.safetensors: {name!r} must begin with 'ld_covariance'; it does not: damaged."
+        )
+    return lagged
 
 
 def read_baselines(tensors: Tensors, manifest: Manifest) -> dict[str, Baseline]:

@@ -244,6 +244,8 @@ def _make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
         montage=settings.output.montage,
         hop=settings.engine.hop,
         require_gpu=settings.engine.require_gpu,
+        max_bad_share=settings.bads.max_share,
+        too_many_bad=settings.bads.policy,
     )
     if settings.output.montage is not None:
         log.info("montage: %s", upsampler.montage_note)
@@ -358,6 +360,7 @@ def outlet_spec(
             "measured_channels": output.measured,
             "montage": upsampler.montage_note,
             "gap_policy": settings.gaps.policy,
+            "too_many_bad_policy": settings.bads.policy,
             "latency_policy": settings.latency.policy,
             "latency_budget_s": f"{settings.latency.budget_s:g}",
         },

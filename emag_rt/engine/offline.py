@@ -158,7 +158,15 @@ def upsample_recording(
     )
     duration_s = len(hd) / recording.sfreq
     warnings = [f"montage: {text}" for text in upsampler.placement.warnings]
-    warnings += [f"channel {label} was bad at the end" for label in upsampler.bad]
+    warnings += [
+        f"channel {label} was bad at the end: {reason}"
+        for label, reason in upsampler.bad_reasons.items()
+    ]
+    if upsampler.n_steps:
+        warnings.append(f"{upsampler.n_steps} jumps of electrodes or the reference were taken out")
+    if upsampler.unrenderable:
+        seconds = upsampler.unrenderable / recording.sfreq
+        warnings.append(f"too many LD channels were bad for {seconds:.1f} s: no number there")
     if holes:
         warnings.append(f"{len(holes)} stretches hold no number: annotated {_HOLE}")
     return OfflineResult(

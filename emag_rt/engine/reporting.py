@@ -45,6 +45,9 @@ STATUS_NUMBERS = (
     "out_of_order",
     "restamped",
     "refused",
+    "too_many_bad",
+    "unrenderable",
+    "steps",
 )
 
 
@@ -237,6 +240,8 @@ class LiveView:
         line.append(f"  gaps {c.gaps}  skipped {c.skipped}")
         if status.bad_channels:
             line.append(f"  bad {','.join(status.bad_channels)}", style="bold red")
+        if status.too_many_bad:
+            line.append("  too many", style="bold red")
         with contextlib.suppress(OSError):  # the terminal has gone
             self._live.update(line, refresh=True)
 

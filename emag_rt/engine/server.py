@@ -95,6 +95,7 @@ class Server:
         self._late_untold = 0
         self._late_told = -math.inf
         self._disorder = (0, 0, 0)
+        self._lacking = False
         self.counters = Counters()
         self.state = "waiting"
         self._started = clock()
@@ -209,6 +210,8 @@ class Server:
         self.counters.duplicates = self._timeline.duplicates
         self.counters.out_of_order = self._timeline.out_of_order
         self.counters.restamped = self._timeline.restamped
+        self.counters.unrenderable = self.upsampler.unrenderable
+        self.counters.steps = self.upsampler.n_steps
         now = self._clock()
         newest = self._newest()
         age = None if newest is None else round(now - newest, 4)
@@ -221,6 +224,8 @@ class Server:
             input_age_s=age,
             render_ms=None if self._render_s is None else round(self._render_s * 1e3, 4),
             latency=self._latency.summary_ms(),
+            bad_reasons=self.upsampler.bad_reasons,
+            too_many_bad=self.upsampler.lacking,
         )
 
     def _arrived(self, now: float, n: int) -> None:
@@ -338,18 +343,43 @@ class Server:
             self._latency.add(self._clock() - stamps)
 
     def _watch_channels(self) -> None:
+        if self.upsampler.steps:
+            self._tell_steps()
         bad = self.upsampler.bad
         if bad == self._bad:
             return
+        reasons = self.upsampler.bad_reasons
         for label in bad:
             if label not in self._bad:
-                log.warning("channel %s is bad: filled from the others", label)
-                self._mark("bad_channel", channel=label)
+                reason = reasons[label]
+                log.warning("channel %s is bad (%s): filled from the others", label, reason)
+                self._mark("bad_channel", channel=label, reason=reason)
         for label in self._bad:
             if label not in bad:
                 log.warning("channel %s is good again", label)
                 self._mark("good_channel", channel=label)
         self._bad = bad
+        if self.upsampler.lacking != self._lacking:
+            self._lacking = self.upsampler.lacking
+            n_bad, policy = len(bad), self.upsampler.too_many_bad
+            if self._lacking:
+                log.error("%d LD channels are bad, too many to render: %s", n_bad, policy)
+                self._mark("too_many_bad", channels=list(bad), policy=policy)
+            else:
+                log.warning("enough LD channels are good again")
+                self._mark("enough_good", channels=list(bad))
+
+    def _tell_steps(self) -> None:
+        for step in self.upsampler.steps:
+            what = "the reference" if step.common else f"channel {', '.join(step.channels)}"
+            log.warning("%s jumped by %.1f mV: taken out", what, step.size_uv / 1e3)
+            self._mark(
+                "step",
+                channels=list(step.channels),
+                size_uv=round(step.size_uv, 1),
+                common=step.common,
+            )
+        self.upsampler.steps.clear()
 
     def _mark_disorder(self) -> None:
         """One event a status for what may come with every sample."""

@@ -88,6 +88,13 @@ class GapSettings(_Section):
     stale_s: Annotated[float, _EXPONENT, Field(gt=0, le=3600, allow_inf_nan=False)] = 1.0
 
 
+class BadSettings(_Section):
+    """More than ``max_share`` of the LD channels bad, or all: NaN, or rendered from the rest."""
+
+    max_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    policy: Literal["nan", "fill"] = "nan"
+
+
 class StatusSettings(_Section):
     """Where to say how it goes.
 
@@ -121,6 +128,7 @@ class ServeSettings(_Section):
     engine: EngineSettings = EngineSettings()
     latency: LatencySettings = LatencySettings()
     gaps: GapSettings = GapSettings()
+    bads: BadSettings = BadSettings()
     status: StatusSettings = StatusSettings()
     lsl: LslSettings = LslSettings()
     http: HttpSettings = HttpSettings()

@@ -41,6 +41,10 @@ class Counters:
         Samples of a source that came back as something else.
     status_lost : int
         Lines of the status file that could not be written.
+    unrenderable : int
+        Rows during which too many LD channels were bad.
+    steps : int
+        Jumps of channels or of the reference that were taken out.
     """
 
     samples_in: int = 0
@@ -58,6 +62,8 @@ class Counters:
     restamped: int = 0
     refused: int = 0
     status_lost: int = 0
+    unrenderable: int = 0
+    steps: int = 0
 
 
 class LatencyWindow:
@@ -111,6 +117,8 @@ class ServerStatus:
     input_age_s: float | None
     render_ms: float | None
     latency: dict[str, float | None] = field(default_factory=dict)
+    bad_reasons: dict[str, str] = field(default_factory=dict)
+    too_many_bad: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Flat form for JSON."""
@@ -123,4 +131,6 @@ class ServerStatus:
             "render_ms": self.render_ms,
             "engine": self.engine,
             "bad_channels": list(self.bad_channels),
+            "bad_reasons": dict(self.bad_reasons),
+            "too_many_bad": self.too_many_bad,
         }

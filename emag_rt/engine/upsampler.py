@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.core.alignment import Placement
-from emag_rt.core.labels import match_labels
 from emag_rt.core.montage import Montage
-from emag_rt.engine.montages import left_out_nmse, placed_montage, resolve_montage
+from emag_rt.engine.planning import (
+    expected_nmse,
+    find_reference_rows,
+    make_placement,
+    make_plan,
+    require_finite,
+)
 from emag_rt.engine.quick import QuickStep
-from emag_rt.errors import BundleError, MontageError, SettingsError
-from emag_rt.frontend import FrontEnd
-from emag_rt.render import Renderer, RenderPlan, make_renderer
+from emag_rt.errors import SettingsError
+from emag_rt.frontend import FrontEnd, Step
+from emag_rt.render import Renderer, make_renderer
 from emag_rt.render.native import NativeRenderer
 
 Float32 = NDArray[np.float32]
 Stamps = NDArray[np.float64]
-_LARGEST_UV = 1e12
 
 
 class Upsampler:
@@ -52,6 +57,11 @@ class Upsampler:
         Render in steps of this many samples; 0 renders every chunk as it comes.
     require_gpu : bool
         Fail unless rendering runs on a GPU.
+    max_bad_share : float
+        With more than this share of the LD channels bad, or all of them, too many are bad.
+    too_many_bad : {"nan", "fill"}
+        What is rendered meanwhile: NaN, good measured channels apart (with the reference
+        ``input``), or what the fill makes of the rest.
 
     Attributes
     ----------
@@ -66,6 +76,8 @@ class Upsampler:
     expected_nmse : tuple of (float or None)
         Cross-validated error of each output channel; of virtual ones, that of nearby electrodes
         when left out of calibration. None for measured channels, and where it is not known.
+    unrenderable : int
+        Rows so far during which too many LD channels were bad.
     on_filtered : callable or None
         Called between front end and rendering of chunks for which they are two steps.
 
@@ -87,26 +99,35 @@ class Upsampler:
         montage: str | Montage | Placement | None = None,
         hop: int = 0,
         require_gpu: bool = False,
+        max_bad_share: float = 0.5,
+        too_many_bad: str = "nan",
     ) -> None:
         if hop < 0:
             raise SettingsError(f"hop must be 0 (every chunk) or a number of samples, got {hop}.")
+        if not 0 <= max_bad_share <= 1:
+            raise SettingsError(f"max_bad_share must be from 0 to 1, got {max_bad_share}.")
+        if too_many_bad not in ("nan", "fill"):
+            raise SettingsError(f"too_many_bad must be 'nan' or 'fill', got {too_many_bad!r}.")
         self.bundle = bundle
-        self.placement = _placement(bundle, montage)
+        self.placement = make_placement(bundle, montage)
         self.montage = self.placement.montage
         self.labels = self.montage.labels
         self.virtual = tuple(row is None for row in self.placement.worn)
         self.sfreq = bundle.manifest.sfreq
         self.look_ahead = bundle.manifest.look_ahead_samples
         self.hop = hop
-        self.plan = _plan(bundle, self.placement, montage is None, measured)
-        self.expected_nmse = _expected_nmse(bundle, self.placement, self.plan)
+        self.too_many_bad = too_many_bad
+        self._max_bad_share = max_bad_share
+        self.unrenderable = 0
+        self.plan = make_plan(bundle, self.placement, montage is None, measured)
+        self.expected_nmse = expected_nmse(bundle, self.placement, self.plan)
         with np.errstate(all="ignore"):  # numbers that overflow are refused, in words
             self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
-            _require_finite(self._renderer, bundle)
+            require_finite(self._renderer, bundle)
         self.engine = self._renderer.name
         self.on_filtered: Callable[[], None] | None = None
         self.reference = reference
-        self._reference_rows = _reference_rows(reference, self.labels)
+        self._reference_rows = find_reference_rows(reference, self.labels)
         self.attach(channels, units)
 
     def attach(
@@ -124,7 +145,9 @@ class Upsampler:
         MontageError, SettingsError
             If an LD channel is missing, or a unit is not known.
         """
-        self._frontend = FrontEnd(self.bundle.frontend_settings, channels, units)
+        settings = self.bundle.frontend_settings
+        rules = replace(settings.bad_rules, max_share=self._max_bad_share)
+        self._frontend = FrontEnd(replace(settings, bad_rules=rules), channels, units)
         self._quick = None
         if isinstance(self._renderer, NativeRenderer) and not self.hop:
             self._quick = QuickStep(self._frontend, self._renderer.field)
@@ -157,6 +180,26 @@ class Upsampler:
     def bad(self) -> tuple[str, ...]:
         """LD channels that are bad now, and filled from the others."""
         return self._frontend.bad
+
+    @property
+    def bad_reasons(self) -> dict[str, str]:
+        """Why each of them is bad."""
+        return self._frontend.reasons
+
+    @property
+    def lacking(self) -> bool:
+        """Whether too many LD channels are bad now."""
+        return self._frontend.lacking
+
+    @property
+    def steps(self) -> list[Step]:
+        """Jumps of channels and of the reference, since this list was emptied."""
+        return self._frontend.steps
+
+    @property
+    def n_steps(self) -> int:
+        """Jumps so far, also those of channels that were bad already."""
+        return self._frontend.n_steps
 
     @property
     def n_inputs(self) -> int:
@@ -229,7 +272,10 @@ class Upsampler:
             self.on_filtered()
         if self.hop:
             ld, stamps = self._whole_hops(ld, stamps)
-        return self._render(ld, stamps, skip)
+        hd, stamps = self._render(ld, stamps, skip)
+        if self._frontend.too_many:
+            self._withhold(hd)
+        return hd, stamps
 
     def prepare(self) -> None:
         """Do now what the next chunk would else wait for.
@@ -251,14 +297,40 @@ class Upsampler:
         """
         ld, stamps = self._take_pending()
         hd, out_stamps = self._render(ld, stamps, False)
-        if not len(self._owed):
-            return hd, out_stamps
-        held = np.repeat(self._last_ld, self.look_ahead, axis=0)
-        rest = self._finish(self._renderer.push(held))
-        hd = np.concatenate([hd, rest[-len(self._owed) :]])
-        out_stamps = np.concatenate([out_stamps, self._owed])
-        self._owed = np.empty(0)
+        if len(self._owed):
+            held = np.repeat(self._last_ld, self.look_ahead, axis=0)
+            rest = self._finish(self._renderer.push(held))
+            hd = np.concatenate([hd, rest[-len(self._owed) :]])
+            out_stamps = np.concatenate([out_stamps, self._owed])
+            self._owed = np.empty(0)
+        if self._frontend.too_many:
+            self._withhold(hd)
         return hd, out_stamps
+
+    def _withhold(self, hd: Float32) -> None:
+        """Take back rows, the newest that are out, of samples with too many bad channels."""
+        spans = self._frontend.too_many
+        end = self._count - self._n_pending - len(self._owed)
+        first = end - len(hd)
+        for i, (start, bad) in enumerate(spans):
+            stop = min(spans[i + 1][0] if i + 1 < len(spans) else end, end) - first
+            rows = hd[max(0, start - first) : max(0, stop)]
+            if bad is None or not len(rows):
+                continue
+            self.unrenderable += len(rows)
+            if self.too_many_bad == "nan":
+                kept = [
+                    row
+                    for row, column in self.plan.measured
+                    if self.reference == "input" and not bad[column]
+                ]
+                measured = rows[:, kept]
+                rows[...] = np.nan
+                rows[:, kept] = measured
+        while len(spans) > 1 and spans[1][0] <= end:
+            del spans[0]
+        if spans[0][1] is None and spans[0][0] <= end:
+            del spans[0]
 
     def _stamps(self, n: int, timestamps: ArrayLike | None) -> Stamps:
         if timestamps is None:
@@ -324,76 +396,3 @@ class Upsampler:
         if self._reference_rows is not None:
             hd -= hd[:, self._reference_rows].mean(axis=1, keepdims=True)
         return hd
-
-
-def _require_finite(renderer: Renderer, bundle: Bundle) -> None:
-    """Refuse a field that makes no usable numbers of EEG, though each of its own is finite."""
-    sign = np.where(np.arange(bundle.model.n_ld) % 2, -1.0, 1.0)
-    rendered = renderer.push(10.0 * bundle.model.scale_uv * sign * np.array([[1.0], [-1.0]]))
-    renderer.reset()
-    largest = float(np.abs(rendered).max(initial=0.0))
-    if not largest < _LARGEST_UV:  # NaN compares false
-        raise BundleError(
-            f"bundle {bundle.manifest.name}: must render EEG to less than {_LARGEST_UV:g} µV, got "
-            f"{largest:.3g} µV. It is damaged: calibrate again."
-        )
-
-
-def _placement(bundle: Bundle, montage: str | Montage | Placement | None) -> Placement:
-    if montage is None:
-        own = bundle.manifest.hd_montage
-        return Placement(own, tuple(range(len(own))), "the bundle's own")
-    if isinstance(montage, str):
-        return resolve_montage(montage, bundle)
-    return placed_montage(montage, bundle) if isinstance(montage, Montage) else montage
-
-
-def _expected_nmse(
-    bundle: Bundle, placement: Placement, plan: RenderPlan
-) -> tuple[float | None, ...]:
-    measured = {row for row, _ in plan.measured}
-    unlearned = left_out_nmse(bundle.manifest, placement.montage.positions_mm)
-    expected: list[float | None] = []
-    for row, worn in enumerate(placement.worn):
-        electrode = None if worn is None else bundle.manifest.hd[worn]
-        if row in measured:
-            expected.append(None)
-        elif electrode is None or electrode.bad:
-            expected.append(unlearned[row])
-        else:
-            expected.append(electrode.expected_nmse)
-    return tuple(expected)
-
-
-def _plan(bundle: Bundle, placement: Placement, own: bool, measured: str) -> RenderPlan:
-    if measured not in ("pass", "render"):
-        raise SettingsError(f"measured must be 'pass' or 'render', got {measured!r}.")
-    montage = placement.montage
-    columns = dict(bundle.measured_rows(bundle.manifest.hd_montage.labels))
-    rows = [
-        (row, columns[worn])
-        for row, worn in enumerate(placement.worn)
-        if worn is not None and worn in columns and measured == "pass"
-    ]
-    return RenderPlan(
-        model=bundle.model,
-        operator=bundle.operator if own else bundle.operator_at(montage.positions_mm),
-        positions_mm=montage.positions_mm,
-        measured=tuple(rows),
-        # The bundle's graph is for its own montage with measured channels passed through.
-        onnx=bundle.onnx if own and measured == "pass" else None,
-    )
-
-
-def _reference_rows(reference: str, labels: tuple[str, ...]) -> list[int] | None:
-    if reference == "input":
-        return None
-    if reference == "average":
-        return list(range(len(labels)))
-    try:
-        return match_labels(reference.split("+"), labels, "output channels")
-    except MontageError as error:
-        raise SettingsError(
-            f"reference must be input, average, an output channel, or several joined by +, got "
-            f"{reference!r}: {error}"
-        ) from error

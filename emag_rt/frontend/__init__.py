@@ -2,5 +2,6 @@
 
 from emag_rt.frontend.filters import CausalFilter, design_band
 from emag_rt.frontend.frontend import FrontEnd, FrontEndSettings
+from emag_rt.frontend.steps import Step
 
-__all__ = ["CausalFilter", "FrontEnd", "FrontEndSettings", "design_band"]
+__all__ = ["CausalFilter", "FrontEnd", "FrontEndSettings", "Step", "design_band"]

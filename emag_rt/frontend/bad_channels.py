@@ -1,86 +1,17 @@
-"""Bad LD channels at run time: finding them with hysteresis, filling them."""
+"""Bad LD channels at run time: found, with hysteresis."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
-from emag_rt.errors import SettingsError
+from emag_rt.frontend.fill import BoolArray, FloatArray
+from emag_rt.frontend.rules import BadChannelRules
+from emag_rt.frontend.swaps import SwapWatch
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 _KEPT_PRECISIONS = 16
-
-
-@dataclass(frozen=True)
-class BadChannelRules:
-    """When a channel counts as bad.
-
-    Attributes
-    ----------
-    block_s : float
-        Length of the blocks of time that are judged, in s.
-    rail_uv : float
-        Samples beyond this are not EEG: the channel is bad at once.
-    flat_uv : float
-        Bad when the raw peak-to-peak of a block stays below this, in µV.
-    dead_ratio : float
-        Bad when its filtered rms is below this share of the median channel's.
-    wild_ratio : float
-        Bad when its disagreement with its own prediction from the other channels exceeds this
-        many times the calibration's.
-    blocks_to_bad : int
-        Wild or dead blocks in a row before the channel is bad.
-    blocks_to_good : int
-        Clean blocks in a row before it is good again.
-    """
-
-    block_s: float = 0.5
-    rail_uv: float = 1e6
-    flat_uv: float = 0.1
-    dead_ratio: float = 0.02
-    wild_ratio: float = 10.0
-    blocks_to_bad: int = 2
-    blocks_to_good: int = 4
-
-    def __post_init__(self) -> None:
-        if not 0 < self.rail_uv < np.inf:
-            raise SettingsError(
-                f"rail_uv must be positive and finite, got {self.rail_uv}: it also tells numbers "
-                "from infinity."
-            )
-
-
-def fill_matrix(covariance: FloatArray, bad: BoolArray) -> FloatArray:
-    """Conditional mean of bad channels given good ones, whatever the reference.
-
-    Parameters
-    ----------
-    covariance : ndarray, shape (n_ld, n_ld)
-        Calibration covariance of the reference-free LD channels in µV².
-    bad : ndarray of bool, shape (n_ld,)
-        Channels to fill; at least one must be good.
-
-    Returns
-    -------
-    ndarray, shape (n_bad, n_good)
-        ``x_bad = matrix @ x_good``; rows sum to 1, so a common signal passes unchanged.
-
-    Notes
-    -----
-    x_b = m + S_bg S_gg^-1 (x_g - m) with m the mean of the good channels and S taken relative
-    to m, a contrast of the same covariance: no reference is favoured.
-    """
-    n_good = int((~bad).sum())
-    to_mean = np.where(bad, 0.0, 1.0 / n_good)
-    good = np.eye(len(bad))[~bad] - to_mean
-    lost = np.eye(len(bad))[bad] - to_mean
-    inner = good @ covariance @ good.T
-    gain = lost @ covariance @ good.T @ np.linalg.pinv(inner, rcond=1e-7, hermitian=True)
-    centre = np.eye(n_good) - 1.0 / n_good
-    return np.asarray(gain @ centre + 1.0 / n_good)
+_LINES_HZ = (50.0, 60.0)
+# EEG of few bits repeats its extremes as well, but not over such a span.
+_CLIPPED_SPAN_UV = 1000.0
 
 
 class BadChannelMonitor:
@@ -94,27 +25,80 @@ class BadChannelMonitor:
         Sampling rate in Hz.
     rules : BadChannelRules
         Thresholds.
+    n_before : int
+        Samples of the past that :meth:`windows` shows beside each one.
+
+    Attributes
+    ----------
+    bad : ndarray of bool, shape (n_ld,)
+        Verdict that counts from the next sample on.
+    reasons : ndarray of str, shape (n_ld,)
+        Why each bad channel is bad.
+    raw, filtered : ndarray, shape (n_block, n_ld)
+        The present block, of which ``filled`` samples are there.
     """
 
-    def __init__(self, covariance: FloatArray, sfreq: float, rules: BadChannelRules) -> None:
+    def __init__(
+        self, covariance: FloatArray, sfreq: float, rules: BadChannelRules, n_before: int = 0
+    ) -> None:
         self._rules = rules
         self._covariance = covariance
         n = len(covariance)
         self.n_block = max(2, round(rules.block_s * sfreq))
-        # The present block; compiled code may write into them.
+        self.n_before = min(n_before, self.n_block)
+        # The present block; compiled code may write into them. Filtered samples stand behind
+        # the newest ones of the block before.
         self.raw = np.empty((self.n_block, n))
-        self.filtered = np.empty((self.n_block, n))
+        self._history = np.zeros((self.n_before + self.n_block, n))
+        self.filtered = self._history[self.n_before :]
         self._precisions: dict[bytes, FloatArray] = {}
+        times = np.arange(self.n_block) / sfreq
+        lines = [hz for hz in _LINES_HZ if hz < 0.499 * sfreq]
+        self._lines = np.exp(-2j * np.pi * np.outer(lines, times)) * np.sqrt(2.0) / self.n_block
+        self._swaps = SwapWatch(covariance, rules.swap_blocks, rules.swap_gain, rules.swap_share)
         self.reset()
 
     def reset(self) -> None:
         """Start a new block; all channels good."""
         n = len(self._covariance)
         self.filled = 0
+        self._n_judged = 0
+        self._history[...] = 0.0
         self._broken = np.zeros(n, dtype=bool)
         self._strikes = np.zeros(n, dtype=int)
         self._clean = np.zeros(n, dtype=int)
+        self._swaps.reset()
         self.bad = np.zeros(n, dtype=bool)
+        self.reasons = np.full(n, "", dtype=object)
+
+    @property
+    def time(self) -> int:
+        """Samples seen since the start."""
+        return self._n_judged * self.n_block + self.filled
+
+    @property
+    def too_many(self) -> bool:
+        """Whether too few channels are left to say anything from."""
+        n_bad = int(self.bad.sum())
+        return n_bad == len(self.bad) or n_bad > self._rules.max_share * len(self.bad)
+
+    def windows(self, n: int) -> FloatArray:
+        """The newest samples, each with those before it.
+
+        Parameters
+        ----------
+        n : int
+            How many; all must be in the present block.
+
+        Returns
+        -------
+        ndarray, shape (n, (n_before + 1) * n_ld)
+            A view; filtered, oldest sample first.
+        """
+        n_ld, first = self.raw.shape[1], self.filled - n
+        flat = self._history[first : self.filled + self.n_before].reshape(-1)
+        wide = np.lib.stride_tricks.sliding_window_view(flat, (self.n_before + 1) * n_ld)
+        return np.asarray(wide[::n_ld])
 
     @property
     def rail_uv(self) -> float:
@@ -122,16 +106,22 @@ class BadChannelMonitor:
         return self._rules.rail_uv
 
     @property
+    def step_uv(self) -> float:
+        """Neighbouring samples further apart than this are not EEG."""
+        return self._rules.step_uv
+
+    @property
     def room(self) -> int:
         """Samples until the present block ends."""
         return self.n_block - self.filled
 
-    def break_now(self, broken: BoolArray) -> bool:
-        """Mark channels that hold non-finite or railed samples; True when ``bad`` changed."""
+    def break_now(self, broken: BoolArray, reason: str = "no number, or railed") -> bool:
+        """Mark channels that must not be used from this sample on; True when ``bad`` changed."""
         self._broken |= broken
-        news = bool((broken & ~self.bad).any())
+        new = broken & ~self.bad
+        self.reasons[new] = reason
         self.bad = self.bad | broken
-        return news
+        return bool(new.any())
 
     def add(self, raw: FloatArray, filtered: FloatArray) -> None:
         """Take in samples, at most :attr:`room` of them.
@@ -164,42 +154,80 @@ class BadChannelMonitor:
     def _judge(self) -> None:
         rules = self._rules
         flat = np.ptp(self.raw, axis=0) < rules.flat_uv
-        if flat.all():
-            flat[:] = False  # the whole stream is silent: no channel to blame, nothing to fill from
+        if (flat | self._broken | self.bad).all():
+            # The whole stream is silent: no channel to blame, nothing to fill from.
+            flat &= self.bad
         at_once = self._broken | flat
-        striking = self._dead() | self._wild(at_once)
+        wild, flooded = self._disagreeing(at_once)
+        found = {
+            "no number, or railed": self._broken,
+            "flat": flat,
+            "dead": self._dead(),
+            "clipped": self._clipped(),
+            "line noise": flooded,
+            "at odds with the others": wild,
+        }
+        striking = np.any(list(found.values()), axis=0) & ~at_once
         self._strikes = np.where(striking, self._strikes + 1, 0)
         faulty = at_once | (self._strikes >= rules.blocks_to_bad)
         self._clean = np.where(at_once | striking, 0, self._clean + 1)
-        self.bad = faulty | (self.bad & (self._clean < rules.blocks_to_good))
+        # All bad at once is no fault of any electrode, and there is nothing to fill from: one
+        # clean block is enough then.
+        needed = 1 if self.bad.all() else rules.blocks_to_good
+        held = self.bad & (self._clean < needed)
+        self._watch_places(faulty | (held & ~self._swaps.swapped), at_once | striking)
+        found["swapped"] = self._swaps.swapped
+        bad = faulty | held | self._swaps.swapped
+        for reason, channels in reversed(found.items()):
+            self.reasons[channels & bad & ~self.bad] = reason
+        self.reasons[~bad] = ""
+        self.bad = bad
         self._broken = np.zeros_like(self._broken)
+        self._history[: self.n_before] = self._history[self.n_block :]
         self.filled = 0
+        self._n_judged += 1
+
+    def _watch_places(self, other_fault: BoolArray, disturbed: BoolArray) -> None:
+        if not (disturbed & ~other_fault).any():
+            self._swaps.add(self.filtered, ~other_fault)
 
     def _dead(self) -> BoolArray:
         rms = np.sqrt((self.filtered**2).mean(axis=0))
         return np.asarray(rms < self._rules.dead_ratio * np.median(rms))
 
-    def _wild(self, known_bad: BoolArray) -> BoolArray:
-        """Take the worst channel out again and again: one wild channel makes all disagree."""
-        wild = np.zeros_like(known_bad)
+    def _clipped(self) -> BoolArray:
+        low, high = self.raw.min(axis=0), self.raw.max(axis=0)
+        on_edge = ((self.raw == low) | (self.raw == high)).mean(axis=0)
+        wide = high - low > _CLIPPED_SPAN_UV
+        return np.asarray(wide & (on_edge > self._rules.clipped_share))
+
+    def _disagreeing(self, known_bad: BoolArray) -> tuple[BoolArray, BoolArray]:
+        """Channels that are wild, and that are flooded by the mains.
+
+        The worst is taken out again and again: one wild channel makes all disagree.
+        """
+        wild, flooded = np.zeros_like(known_bad), np.zeros_like(known_bad)
         while True:
-            good = ~(known_bad | wild)
+            good = ~(known_bad | wild | flooded)
             if good.sum() < 4:
-                return wild
-            ratio = self._disagreement(good)
-            worst = int(np.argmax(ratio))
-            if ratio[worst] <= self._rules.wild_ratio:
-                return wild
-            wild[np.flatnonzero(good)[worst]] = True
+                return wild, flooded
+            error = self._disagreement(good)
+            rms = np.sqrt((error**2).mean(axis=0)) / self._rules.wild_ratio
+            line = np.abs(self._lines @ error).max(axis=0, initial=0.0)
+            line /= self._rules.line_ratio * max(1.0, float(np.median(line)))
+            excess = np.maximum(rms, line)
+            worst = int(np.argmax(excess))
+            if excess[worst] <= 1.0:
+                return wild, flooded
+            kind = flooded if line[worst] > rms[worst] else wild
+            kind[np.flatnonzero(good)[worst]] = True
 
     def _disagreement(self, good: BoolArray) -> FloatArray:
-        """Rms of each good channel's error of prediction, in units of the calibration's."""
+        """Each good channel's error of prediction, in units of the calibration's rms."""
         x = self.filtered[:, good]
         x = x - x.mean(axis=1, keepdims=True)
         precision = self._precision(good)
-        diagonal = np.diag(precision)
-        error = (x @ precision) / diagonal
-        return np.asarray(np.sqrt((error**2).mean(axis=0) * diagonal))
+        return np.asarray(x @ precision / np.sqrt(np.diag(precision)))
 
     def _precision(self, good: BoolArray) -> FloatArray:
         """Inverse covariance of the good channels relative to their mean; the newest are kept."""

@@ -64,6 +64,7 @@ class NativeFilter:
             offset=stage.offset.ctypes.data,
             last=stage.last.ctypes.data,
             rail=monitor.rail_uv,
+            step=monitor.step_uv,
         )
         self._kept = (memory, stage)
         self.address = ctypes.addressof(self._struct)
@@ -89,8 +90,8 @@ class NativeFilter:
         Returns
         -------
         ndarray, shape (n_times, n_ld), float64, or None
-            Filtered, µV. None, and nothing has changed, for a sample that is not finite or
-            beyond the rail.
+            Filtered, µV. None, and nothing has changed, for a sample that is not finite,
+            beyond the rail, or a jump away from the one before.
         """
         is_float = chunk.dtype == np.float32
         chunk = np.ascontiguousarray(chunk, None if is_float else np.float64)

@@ -130,7 +130,7 @@ class CausalFilter:
         if len(samples) == 0:
             return samples
         if not self.all_started or not np.isfinite(samples.sum()):
-            samples = self._repair(samples)
+            samples = self.repair(samples)
         self.last[...] = samples[-1]
         centred = samples - self.offset
         out = np.empty_like(centred)
@@ -141,7 +141,19 @@ class CausalFilter:
             self.state[...] = self._powers[n] @ self.state + self._reach[:, _BLOCK - n :] @ u
         return out
 
-    def _repair(self, samples: FloatArray) -> FloatArray:
+    def repair(self, samples: FloatArray) -> FloatArray:
+        """Replace samples that are not finite, and start channels at their first finite one.
+
+        Parameters
+        ----------
+        samples : ndarray, shape (n_times, n_channels), float64
+            What comes next; may hold NaN or infinity.
+
+        Returns
+        -------
+        ndarray, shape (n_times, n_channels), float64
+            Finite; the rest of the state is as it was.
+        """
         finite = np.isfinite(samples)
         samples = np.where(finite, samples, 0.0)
         for c in np.flatnonzero(~self._started & finite.any(axis=0)):

@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from emag_rt.core.labels import match_labels
 from emag_rt.errors import SettingsError
-from emag_rt.frontend.bad_channels import BadChannelMonitor, BadChannelRules, fill_matrix
+from emag_rt.frontend.bad_channels import BadChannelMonitor
 from emag_rt.frontend.compiled import NativeFilter, make_native
+from emag_rt.frontend.fill import BoolArray, FloatArray, lagged_fill
 from emag_rt.frontend.filters import CausalFilter
+from emag_rt.frontend.rules import BadChannelRules
+from emag_rt.frontend.steps import Step, StepAnchor
 from emag_rt.frontend.units import unit_to_uv
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,9 @@ class FrontEndSettings:
     covariance : ndarray, shape (n_ld, n_ld), float64, or None
         Calibration covariance of the filtered, reference-free LD channels in µV²; None (during
         calibration, which makes it) switches the finding and filling of bad channels off.
+    lagged_covariance : ndarray, shape (n_lags, n_ld, n_ld), float64, or None
+        ``E[x(t) x(t - l)^T]`` of the same, the first being ``covariance``: bad channels are then
+        filled from the last samples of the good ones as well.
     bad_rules : BadChannelRules
         When a channel counts as bad.
     """
@@ -43,6 +47,7 @@ class FrontEndSettings:
     sos: FloatArray
     sfreq: float
     covariance: FloatArray | None = None
+    lagged_covariance: FloatArray | None = None
     bad_rules: BadChannelRules = field(default_factory=BadChannelRules)
 
 
@@ -65,6 +70,16 @@ class FrontEnd:
         If an LD channel is missing from ``channels`` or matches twice.
     SettingsError
         If a unit is not known.
+
+    Attributes
+    ----------
+    steps : list of Step
+        Jumps of channels that were good, and of the reference, since somebody emptied the list.
+    n_steps : int
+        Jumps so far, also those of channels that were bad already.
+    too_many : list of (int, ndarray of bool or None)
+        From which sample since the start on there were too many bad channels, and which; None
+        where there were no longer. Empty, as a rule; whoever has dealt with an entry removes it.
     """
 
     def __init__(
@@ -87,21 +102,31 @@ class FrontEnd:
         gains = np.array([unit_to_uv(by_column[c]) for c in columns])
         self._gains = None if (gains == 1.0).all() else gains
         self._filter = CausalFilter(settings.sos, len(columns))
+        self._anchor = StepAnchor(self._filter.offset, settings.bad_rules.step_uv)
+        self.steps: list[Step] = []
+        self.n_steps = 0
         self._monitor = None
         self._native: NativeFilter | None = None
         if settings.covariance is not None:
+            lagged = settings.lagged_covariance
+            self._covariances = settings.covariance[None] if lagged is None else lagged
             self._monitor = BadChannelMonitor(
-                settings.covariance, settings.sfreq, settings.bad_rules
+                settings.covariance, settings.sfreq, settings.bad_rules, len(self._covariances) - 1
             )
+            # No filter would work with more than a block of the past.
+            self._covariances = self._covariances[: self._monitor.n_before + 1]
             self._native = make_native(self._filter, self._monitor, self.n_inputs, columns, gains)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, as after a long gap."""
         self._filter.reset()
+        self._anchor.reset()
         if self._monitor is not None:
             self._monitor.reset()
         self._fill: FloatArray | None = None
+        self.too_many: list[tuple[int, BoolArray | None]] = []
+        self._lacking = False
 
     @property
     def bad(self) -> tuple[str, ...]:
@@ -111,6 +136,19 @@ class FrontEnd:
             return ()
         return tuple(self.settings.labels[i] for i in np.flatnonzero(self._monitor.bad))
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each bad LD channel is bad."""
+        if self._monitor is None:
+            return {}
+        pairs = zip(self.settings.labels, self._monitor.reasons, strict=True)
+        return {label: reason for label, reason in pairs if reason}
+
+    @property
+    def lacking(self) -> bool:
+        """Whether too many channels are bad now."""
+        return self._lacking
+
     def settle(self) -> None:
         """Judge the channels if it is time to, instead of when the next sample comes."""
         if self._monitor is not None and self._monitor.judge():
@@ -119,14 +157,16 @@ class FrontEnd:
     def plain(self, n_times: int) -> NativeFilter | None:
         """The compiled filter, if that is all that so many samples need if they are good.
 
-        For engines that filter and render in one call.
+        For engines that filter and render in one call. With all channels bad nothing is filled
+        either, but rows are taken back.
         """
         monitor = self._monitor
         if monitor is None or not self._filter.all_started:
             return None
         if not monitor.room:
             self.settle()
-        return self._native if self._fill is None and n_times <= monitor.room else None
+        as_it_is = self._fill is None and not self.too_many
+        return self._native if as_it_is and n_times <= monitor.room else None
 
     @property
     def newest(self) -> FloatArray:
@@ -184,22 +224,45 @@ class FrontEnd:
             filtered = self._native.process(chunk)
             if filtered is not None:
                 return self._filled(filtered, monitor)
-        raw = self._select(chunk)
-        rail_uv = self.settings.bad_rules.rail_uv
-        # One pass finds NaN, infinity and rails alike.
-        if np.abs(raw).max() <= rail_uv:
+        return self._careful(self._select(chunk), monitor)
+
+    def _careful(self, raw: FloatArray, monitor: BadChannelMonitor) -> FloatArray:
+        """Samples that may hold anything, cut where the set of bad channels changes."""
+        # One comparison finds NaN, infinity and rails alike.
+        broken = ~(np.abs(raw) <= monitor.rail_uv)
+        if broken.any():
+            raw = np.where(broken, np.nan, raw)
+        if broken.any() or not self._filter.all_started:
+            raw = self._filter.repair(raw)
+        before = np.concatenate([self._filter.last[None], raw[:-1]])
+        jumped = np.abs(raw - before) > self.settings.bad_rules.step_uv
+        if not (broken.any() or jumped.any()):
             return self._run(raw, monitor)
-        broken = ~(np.abs(raw) <= rail_uv)
-        raw = np.where(broken, np.nan, raw)
-        so_far = np.maximum.accumulate(broken, axis=0)
         # A channel is filled from its first broken sample on: runs end where another breaks.
-        cuts = 1 + np.flatnonzero((so_far[1:] != so_far[:-1]).any(axis=1))
+        so_far = np.maximum.accumulate(broken, axis=0)
+        new = (so_far[1:] != so_far[:-1]).any(axis=1) | jumped[1:].any(axis=1)
         runs = []
-        for start, stop in pairwise([0, *cuts, len(raw)]):
+        for start, stop in pairwise([0, *(1 + np.flatnonzero(new)), len(raw)]):
+            if jumped[start].any():
+                self._step(raw[start], before[start], monitor)
             if monitor.break_now(so_far[start]):
                 self._refill(monitor)
             runs.append(self._run(raw[start:stop], monitor))
         return np.concatenate(runs)
+
+    def _step(self, now: FloatArray, last: FloatArray, monitor: BadChannelMonitor) -> None:
+        """Take a jump out; an electrode that jumps is not believed until it has been quiet."""
+        common, own = self._anchor.move(now, last)
+        for moved, told in ((common, True), (own, bool((own & ~monitor.bad).any()))):
+            if not moved.any():
+                continue
+            self.n_steps += 1
+            if told:
+                labels = tuple(self.settings.labels[i] for i in np.flatnonzero(moved))
+                size_uv = float(np.abs(now - last)[moved].max())
+                self.steps.append(Step(labels, size_uv, moved is common))
+        if monitor.break_now(own, "jumped"):
+            self._refill(monitor)
 
     def _run(self, raw: FloatArray, monitor: BadChannelMonitor) -> FloatArray:
         """Samples with one set of bad channels throughout."""
@@ -210,14 +273,19 @@ class FrontEnd:
     def _filled(self, filtered: FloatArray, monitor: BadChannelMonitor) -> FloatArray:
         if self._fill is None:
             return filtered
-        bad = monitor.bad
         out = filtered.copy()
-        out[:, bad] = filtered[:, ~bad] @ self._fill.T
+        out[:, monitor.bad] = monitor.windows(len(filtered)) @ self._fill
         return out
 
     def _refill(self, monitor: BadChannelMonitor) -> None:
         bad = monitor.bad
         self._fill = None
         if bad.any() and not bad.all():
-            assert self.settings.covariance is not None
-            self._fill = fill_matrix(self.settings.covariance, bad)
+            matrices = lagged_fill(self._covariances, bad)
+            # As the windows hold it: oldest sample first, all channels of a sample together.
+            fill = np.zeros((len(matrices), len(bad), int(bad.sum())))
+            fill[:, ~bad] = np.swapaxes(matrices[::-1], 1, 2)
+            self._fill = fill.reshape(-1, fill.shape[2])
+        if monitor.too_many or self._lacking:
+            self._lacking = monitor.too_many
+            self.too_many.append((monitor.time, bad.copy() if self._lacking else None))

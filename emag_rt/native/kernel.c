@@ -165,10 +165,11 @@ typedef struct {
     double *state;          /* 2 n_sections x n_ld, transposed direct form II */
     const double *offset;   /* n_ld: first sample, taken off */
     double *last;           /* n_ld: newest raw value */
-    double rail;
+    double rail, step;
 } front_end;
 
-/* Filter a chunk. Returns 0, with nothing changed, if a value is not finite or beyond the rail. */
+/* Filter a chunk. Returns 0, with nothing changed, if a value is not finite, beyond the rail, or
+ * further than a step from the one before. */
 int64_t emag_filter(const front_end *f, const void *samples, int64_t is_float, int64_t n,
                            double *raw, double *filtered, double *out) {
     const int64_t n_ld = f->n_ld;
@@ -177,7 +178,8 @@ int64_t emag_filter(const front_end *f, const void *samples, int64_t is_float, i
             int64_t at = i * f->n_inputs + f->columns[c];
             double v = is_float ? ((const float *)samples)[at] : ((const double *)samples)[at];
             v *= f->gains[c];
-            if (!(fabs(v) <= f->rail)) return 0;
+            double before = i ? raw[(i - 1) * n_ld + c] : f->last[c];
+            if (!(fabs(v) <= f->rail && fabs(v - before) <= f->step)) return 0;
             raw[i * n_ld + c] = v;
         }
     for (int64_t i = 0; i < n; i++) {

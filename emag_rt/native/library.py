@@ -35,6 +35,7 @@ class FrontEndStruct(ctypes.Structure):
         *((name, _I) for name in ("n_inputs", "n_ld", "n_sections")),
         *((name, _P) for name in ("columns", "gains", "sections", "state", "offset", "last")),
         ("rail", ctypes.c_double),
+        ("step", ctypes.c_double),
     )
 
 

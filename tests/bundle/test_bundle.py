@@ -357,6 +357,8 @@ def test_every_tensor_is_needed_and_checked(good, reload):
         ("scale_uv", np.zeros(8), "positive"),
         ("ld_covariance", np.zeros((8, 8)), "ld_covariance"),
         ("ld_covariance", np.triu(np.ones((8, 8))), "symmetric"),
+        ("ld_lagged_covariance", np.ones((2, 8, 7)), "ld_lagged_covariance"),
+        ("ld_lagged_covariance", np.ones((2, 8, 8)), "must begin with"),
     ],
 )
 def test_tensors_that_make_no_sense(good, reload, name, value, message):

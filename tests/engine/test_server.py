@@ -289,6 +289,41 @@ def test_bad_channels_are_reported_when_they_change():
     assert np.isfinite(bench.sink.samples).all()
 
 
+def test_too_many_bad_channels_are_said_and_counted():
+    ld = ld_signal(1600)
+    ld[200:410, :5] = 1e30
+    bench = Bench(scripted_chunks(ld, SFREQ, 20))
+    states = []
+    while not bench.source.exhausted:
+        bench.server.step(0.2)
+        states.append(bench.server.status().too_many_bad)
+    bench.run()
+    assert states[9:11] == [False, True]
+    assert states[-1] is False
+    told = [e for e in bench.events() if e["event"] in ("too_many_bad", "enough_good")]
+    assert told == [
+        {"event": "too_many_bad", "channels": list(LD[:5]), "policy": "nan"},
+        {"event": "enough_good", "channels": []},
+    ]
+    assert {e["reason"] for e in bench.events("bad_channel")} == {"no number, or railed"}
+    lost = np.isnan(bench.sink.samples).any(axis=1)
+    assert bench.status.as_dict()["unrenderable"] == lost.sum() == 900 - 200
+    assert bench.counters.samples_in == bench.counters.samples_out == 1600
+
+
+def test_jumps_are_said_once_and_counted():
+    ld = ld_signal(1600)
+    ld[300:] += 3e5
+    ld[700:, 3] += np.cumsum(np.full(900, 5e3)) * (np.arange(900) < 50)
+    bench = Bench(scripted_chunks(ld, SFREQ, 20)).run()
+    steps = bench.events("step")
+    assert [(e["common"], e["channels"]) for e in steps] == [(True, list(LD)), (False, ["Cz"])]
+    assert steps[0]["size_uv"] == pytest.approx(3e5, rel=0.01)
+    assert bench.status.as_dict()["steps"] == 1 + 51
+    assert [e["reason"] for e in bench.events("bad_channel")] == ["jumped"]
+    assert np.isfinite(bench.sink.samples).all()
+
+
 def test_status_once_an_interval_and_numbers_that_add_up():
     ld = ld_signal(1000)
     bench = Bench([*scripted_chunks(ld, SFREQ, 20), Silence(), Silence()]).run()

@@ -10,6 +10,7 @@ from emag_rt.bundle import save_bundle
 from emag_rt.core.montage import Montage
 from emag_rt.engine.offline import render_recording
 from emag_rt.errors import EngineError, MontageError, SettingsError
+from emag_rt.native import why_not
 from tests.factories import LD, REST, ld_signal, make_bundle, prop, random_cuts, relative
 
 HD = LD + REST
@@ -130,6 +131,58 @@ def test_skipped_samples_are_nan_and_the_state_moves_on(look_ahead, hop):
     np.testing.assert_allclose(hd[~lost], whole[~lost], rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.parametrize("look_ahead", [0, 3])
+@pytest.mark.parametrize("hop", [0, 7])
+@pytest.mark.parametrize("reference", ["input", "average"])
+@pytest.mark.parametrize("policy", ["nan", "fill"])
+def test_too_many_bad_channels(look_ahead, hop, reference, policy):
+    """NaN from the very sample on at which the fifth of eight breaks, till enough are good."""
+    bundle = make_bundle(16, look_ahead=look_ahead)
+    ld = ld_signal(1200)
+    ld[100:430, :4] = np.nan
+    ld[153:350, 4] = np.nan
+    options = {"engine": "packed", "reference": reference}
+    upsampler = Upsampler(bundle, hop=hop, too_many_bad=policy, **options)
+    rng = np.random.default_rng(look_ahead + hop)
+    parts = [upsampler.push(ld[cut])[0] for cut in random_cuts(rng, 1200, 40)]
+    assert not upsampler.lacking
+    hd = np.concatenate([*parts, upsampler.flush()[0]])
+    whole = Upsampler(bundle, too_many_bad="fill", **options)
+    expected = np.concatenate([whole.push(ld)[0], whole.flush()[0]])
+    # The fifth is bad till its fourth clean block ends: 400 + 4 * 100.
+    assert upsampler.unrenderable == whole.unrenderable == 800 - 153
+    lost = np.zeros(1200, dtype=bool)
+    lost[153:800] = policy == "nan"
+    np.testing.assert_allclose(hd[~lost], expected[~lost], rtol=1e-5, atol=1e-2)
+    assert np.isfinite(expected).all()
+    passed = [HD.index(label) for label in LD[5:]] if reference == "input" else []
+    rendered = np.setdiff1d(np.arange(len(HD)), passed)
+    assert np.isnan(hd[lost][:, rendered]).all()
+    np.testing.assert_allclose(hd[lost][:, passed], expected[lost][:, passed], atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["packed", "native"])
+@pytest.mark.parametrize("n_chunk", [1, 10, 700])
+def test_all_channels_lost_is_too_many_whatever_the_share(engine, n_chunk):
+    if engine == "native" and why_not():
+        pytest.skip(why_not())
+    upsampler = Upsampler(make_bundle(17), engine=engine, max_bad_share=1.0)
+    ld = ld_signal(700)
+    ld[150:260] = np.nan
+    rows = []
+    for start in range(0, 700, n_chunk):
+        rows.append(upsampler.push(ld[start : start + n_chunk])[0])
+        if start <= 200 < start + n_chunk < 400:
+            assert upsampler.lacking
+    # Nobody is to blame when all are lost: one clean block is enough.
+    lost = np.isnan(np.concatenate(rows)).all(axis=1)
+    np.testing.assert_array_equal(np.flatnonzero(lost), np.arange(150, 400))
+    assert upsampler.unrenderable == 250
+    assert not upsampler.lacking
+    upsampler.reset()
+    assert np.isfinite(upsampler.push(ld[:100])[0]).all()
+
+
 @pytest.mark.parametrize("engine", ["onnx", "packed", "direct"])
 def test_references(engine):
     bundle = make_bundle(11)
@@ -208,6 +261,8 @@ def test_recordings_get_one_row_a_sample():
     ("options", "error", "message"),
     [
         ({"hop": -1}, SettingsError, "hop"),
+        ({"max_bad_share": 1.5}, SettingsError, "max_bad_share"),
+        ({"too_many_bad": "hold"}, SettingsError, "too_many_bad"),
         ({"measured": "drop"}, SettingsError, "measured"),
         ({"engine": "magic"}, EngineError, "magic"),
         ({"channels": ["Cz"]}, MontageError, "missing"),

@@ -15,6 +15,8 @@ from tests.factories import LD, ld_covariance, ld_signal, prop, random_cuts
 
 SFREQ = 200.0
 SETTINGS = FrontEndSettings(LD, design_band(0.5, 45.0, SFREQ), SFREQ, ld_covariance())
+# ld_signal is a first-order recursion, so its past is worth 0.9 a lag.
+LAGGED = replace(SETTINGS, lagged_covariance=ld_covariance() * 0.9 ** np.arange(6)[:, None, None])
 
 
 @prop
@@ -36,8 +38,13 @@ def test_common_signals_change_nothing_reference_free(seed, size_uv, lost):
 
 
 @prop
-@given(seed=st.integers(0, 10_000), n_cuts=st.integers(0, 15), faults=st.booleans())
-def test_any_chunking_equals_one_block(seed, n_cuts, faults):
+@given(
+    seed=st.integers(0, 10_000),
+    n_cuts=st.integers(0, 15),
+    faults=st.booleans(),
+    settings=st.sampled_from([SETTINGS, LAGGED]),
+)
+def test_any_chunking_equals_one_block(seed, n_cuts, faults, settings):
     rng = np.random.default_rng(seed)
     ld = ld_signal(900, seed=seed)
     if faults:
@@ -46,12 +53,19 @@ def test_any_chunking_equals_one_block(seed, n_cuts, faults):
         ld[300:700, 4] = ld[300, 4]
         ld[200:600, 6] += 3000.0 * rng.normal(size=400)
         ld[210, 7] = 2e6
-    whole = FrontEnd(SETTINGS)
+        ld[rng.integers(0, 900) :, 0] += 3e5
+        ld[rng.integers(0, 900) :] -= 2e5
+        ld[rng.integers(0, 900)] += 1e5
+        ld[rng.integers(0, 900), 3] += 3e5
+    whole = FrontEnd(settings)
     expected = whole.process(ld)
-    chunked = FrontEnd(SETTINGS)
+    chunked = FrontEnd(settings)
     parts = [chunked.process(ld[cut]) for cut in random_cuts(rng, 900, n_cuts)]
     np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-6)
     assert chunked.bad == whole.bad
+    assert chunked.reasons == whole.reasons
+    assert chunked.steps == whole.steps
+    assert [start for start, _ in chunked.too_many] == [start for start, _ in whole.too_many]
     assert np.isfinite(expected).all()
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from emag_rt.bundle import limits
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
 from emag_rt.errors import EngineError, SettingsError
@@ -173,3 +174,12 @@ def test_without_the_library_the_engine_says_why(monkeypatch):
         assert "cannot be loaded" in why_not()
     finally:
         load.cache_clear()
+
+
+@needs_library
+@pytest.mark.parametrize("n_lags", [5, 96, 500, 4000])
+@pytest.mark.parametrize("n_ld", [3, 64])
+def test_memory_is_within_what_a_bundle_is_refused_by(n_lags, n_ld):
+    operator = random_operator(0, n_ld, 5, 3, n_lags, look_ahead=7, hidden=False)
+    kept = sum(rows.nbytes for rows, _ in NativeField(operator, ())._rings)
+    assert 0 < kept <= limits._compiled_bytes(operator)

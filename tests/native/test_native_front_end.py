@@ -37,6 +37,9 @@ def test_equals_numpy(seed, n_cuts, faults, kind):
         ld[rng.integers(0, 900, 3), rng.integers(0, 8, 3)] = np.inf
         ld[300:700, 4] = ld[300, 4]
         ld[210, 7] = 2e6
+        ld[500:, 6] += 3e5
+        ld[600:] -= 2e5
+        ld[650] += 1e5
     ld = ld.astype(kind)
     expected, found = numpy_front_end(), FrontEnd(SETTINGS)
     for cut in random_cuts(rng, 900, n_cuts):
@@ -44,6 +47,7 @@ def test_equals_numpy(seed, n_cuts, faults, kind):
             found.process(ld[cut]), expected.process(ld[cut]), rtol=1e-9, atol=1e-7
         )
         assert found.bad == expected.bad
+        assert found.steps == expected.steps
 
 
 def test_columns_units_and_strides():
@@ -58,13 +62,14 @@ def test_columns_units_and_strides():
     assert found._native is not None
 
 
-def test_a_broken_sample_changes_nothing_before_numpy_takes_over():
+@pytest.mark.parametrize("value", [np.nan, 2e6, 2.5e3])
+def test_a_broken_sample_changes_nothing_before_numpy_takes_over(value):
     stage = FrontEnd(SETTINGS)
     ld = ld_signal(60)
     stage.process(ld[:20])
     before = stage._filter.state.copy()
     broken = ld[20:40].copy()
-    broken[-1, 2] = np.nan
+    broken[-1, 2] = value
     assert stage._native.process(broken) is None
     np.testing.assert_array_equal(stage._filter.state, before)
     assert stage._monitor.filled == 20

@@ -1,0 +1,104 @@
+"""What an upsampler renders: which electrodes, how well, against which reference."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emag_rt.bundle import Bundle
+from emag_rt.core.alignment import Placement
+from emag_rt.core.labels import match_labels
+from emag_rt.core.montage import Montage
+from emag_rt.engine.montages import left_out_nmse, placed_montage, resolve_montage
+from emag_rt.errors import BundleError, MontageError, SettingsError
+from emag_rt.render import Renderer, RenderPlan
+
+_LARGEST_UV = 1e12
+
+
+def require_finite(renderer: Renderer, bundle: Bundle) -> None:
+    """Refuse a field that makes no usable numbers of EEG, though each of its own is finite."""
+    sign = np.where(np.arange(bundle.model.n_ld) % 2, -1.0, 1.0)
+    rendered = renderer.push(10.0 * bundle.model.scale_uv * sign * np.array([[1.0], [-1.0]]))
+    renderer.reset()
+    largest = float(np.abs(rendered).max(initial=0.0))
+    if not largest < _LARGEST_UV:  # NaN compares false
+        raise BundleError(
+            f"bundle {bundle.manifest.name}: must render EEG to less than {_LARGEST_UV:g} µV, got "
+            f"{largest:.3g} µV. It is damaged: calibrate again."
+        )
+
+
+def make_placement(bundle: Bundle, montage: str | Montage | Placement | None) -> Placement:
+    """The electrodes asked for; the bundle's own by default."""
+    if montage is None:
+        own = bundle.manifest.hd_montage
+        return Placement(own, tuple(range(len(own))), "the bundle's own")
+    if isinstance(montage, str):
+        return resolve_montage(montage, bundle)
+    return placed_montage(montage, bundle) if isinstance(montage, Montage) else montage
+
+
+def expected_nmse(
+    bundle: Bundle, placement: Placement, plan: RenderPlan
+) -> tuple[float | None, ...]:
+    """Error that is to be expected of each output channel, see :class:`.Upsampler`."""
+    measured = {row for row, _ in plan.measured}
+    unlearned = left_out_nmse(bundle.manifest, placement.montage.positions_mm)
+    expected: list[float | None] = []
+    for row, worn in enumerate(placement.worn):
+        electrode = None if worn is None else bundle.manifest.hd[worn]
+        if row in measured:
+            expected.append(None)
+        elif electrode is None or electrode.bad:
+            expected.append(unlearned[row])
+        else:
+            expected.append(electrode.expected_nmse)
+    return tuple(expected)
+
+
+def make_plan(bundle: Bundle, placement: Placement, own: bool, measured: str) -> RenderPlan:
+    """What a renderer needs to know.
+
+    Raises
+    ------
+    SettingsError
+        If ``measured`` is neither ``pass`` nor ``render``.
+    """
+    if measured not in ("pass", "render"):
+        raise SettingsError(f"measured must be 'pass' or 'render', got {measured!r}.")
+    montage = placement.montage
+    columns = dict(bundle.measured_rows(bundle.manifest.hd_montage.labels))
+    rows = [
+        (row, columns[worn])
+        for row, worn in enumerate(placement.worn)
+        if worn is not None and worn in columns and measured == "pass"
+    ]
+    return RenderPlan(
+        model=bundle.model,
+        operator=bundle.operator if own else bundle.operator_at(montage.positions_mm),
+        positions_mm=montage.positions_mm,
+        measured=tuple(rows),
+        # The bundle's graph is for its own montage with measured channels passed through.
+        onnx=bundle.onnx if own and measured == "pass" else None,
+    )
+
+
+def find_reference_rows(reference: str, labels: tuple[str, ...]) -> list[int] | None:
+    """Rows whose mean is taken off all; None for the input's own reference.
+
+    Raises
+    ------
+    SettingsError
+        If it names no output channel.
+    """
+    if reference == "input":
+        return None
+    if reference == "average":
+        return list(range(len(labels)))
+    try:
+        return match_labels(reference.split("+"), labels, "output channels")
+    except MontageError as error:
+        raise SettingsError(
+            f"reference must be input, average, an output channel, or several joined by +, got "
+            f"{reference!r}: {error}"
+        ) from error
