@@ -1,17 +1,18 @@
 """A bad day in the lab: faults of every kind against a real daemon, and the account closed.
 
-    python tools/chaos.py [--minutes 3] [--seed 0] [--case 8:32@250] [--json]
+    python tools/chaos.py [--minutes 3] [--seed 0] [--case 8:32@250] [--engine auto] [--json]
 
 A source process that misbehaves on command is killed, stopped, restarted with its channels in
 another order; samples are lost, repeated, swapped, their stamps jump or stand still, channels
-break; the daemon is stopped for seconds; receivers come, stall and are killed; the processor is
-hogged. One receiver stays throughout. At the end three accounts must agree: what the source says
-it sent, what the daemon counted, and what the receiver got. Leaves with 1 when one sample is
-missing from them.
+break, are railed, flooded or pop, the reference changes; the daemon is stopped for seconds;
+receivers come, stall and are killed; the processor is hogged. One receiver stays
+throughout. At the end three accounts must agree: what the source says it sent, what the daemon
+counted, and what the receiver got. Leaves with 1 when one sample is missing from them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -32,7 +33,7 @@ import click
 import numpy as np
 
 from emag_rt.bench.cases import Case, parse_case
-from emag_rt.bench.processes import Child
+from emag_rt.bench.processes import Child, child_environment
 from emag_rt.bench.subject import standin_bundle
 from emag_rt.bundle import save_bundle
 
@@ -60,39 +61,65 @@ class Report:
 class Lab:
     """The processes, and what can be done to them."""
 
-    def __init__(self, case: Case, folder: Path, seed: int) -> None:
+    def __init__(
+        self,
+        case: Case,
+        folder: Path,
+        seed: int,
+        engine: str = "auto",
+        source_sfreq: float | None = None,
+    ) -> None:
+        self.source_sfreq = source_sfreq or case.sfreq
         self.random, self.case, self.folder = random.Random(seed), case, folder  # noqa: S311
         self.session, self.report = f"chaos-{uuid.uuid4().hex[:8]}", Report()
         bundle = standin_bundle(case, resolution=5)
         save_bundle(bundle, folder / "chaos.emag")
         self.labels = [e.label for e in bundle.manifest.ld]
         self.log, self.status = folder / "sent.f64", folder / "status.jsonl"
-        self.shift, self.others = 0.0, []
+        self.shift = 0.0
+        self._stack = contextlib.ExitStack()
+        try:
+            self._start(engine)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, engine: str) -> None:
+        folder = self.folder
         self.amplifier = self._amplifier()
         (folder / "serve.yaml").write_text("status: {interval_s: 0.1}\n")
-        self.daemon = Child(
+        self.daemon = self._child(
             *("daemon", "-m", "emag_rt", "-v", "serve", str(folder / "chaos.emag"), "--source-id"),
             *(self.session, "--name", self.session, "--config", str(folder / "serve.yaml")),
             *("--status-json", str(self.status), "--scope", "machine"),
-            *("--session-id", self.session, "--engine", "packed"),
+            *("--session-id", self.session, "--engine", engine),
         )
         self.daemon.wait_for("ready", 40)
-        self.recorder = Child("recorder", *self._consumer("record", str(folder / "rows.npz")))
+        self.recorder = self._child("recorder", *self._consumer("record", str(folder / "rows.npz")))
         self.recorder.wait_for("reading", 40)
         self.tell("go")
+
+    def _child(self, what: str, *arguments: str) -> Child:
+        child = Child(what, *arguments)
+        self._stack.callback(child.end)
+        self._stack.callback(child.kill)
+        return child
 
     def _consumer(self, kind: str, what: str) -> list[str]:
         return [str(HERE / "chaos_consumer.py"), kind, self.session, what, self.session]
 
     def _amplifier(self) -> subprocess.Popen[str]:
         script = str(HERE / "chaos_amplifier.py")
-        options = (self.session, ",".join(self.labels), self.case.sfreq, self.log, self.session)
+        options = (self.session, ",".join(self.labels), self.source_sfreq, self.log, self.session)
         made = subprocess.Popen(
             [sys.executable, script, *map(str, options), str(self.shift)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=child_environment(),
         )
+        self._stack.enter_context(made)
+        self._stack.callback(made.kill)
         assert made.stdout is not None
         if made.stdout.readline().strip() != "up":
             raise click.ClickException("the source did not start")
@@ -179,23 +206,30 @@ class Lab:
             time.sleep(1.0)
 
     def break_channels(self) -> None:
-        """NaN or flat for a second or two, up to all of them."""
+        """NaN, railed, flat or flooded for a second or two, up to all of them."""
         for channel in self.random.sample(range(len(self.labels)), self.random.choice([1, 3, 8])):
             n = round(self.random.uniform(0.1, 2.0) * self.case.sfreq)
-            self.tell(f"{self.random.choice(['nan', 'flat'])} {channel} {n}")
+            self.tell(
+                f"{self.random.choice(['nan', 'inf', 'rail', 'flat', 'mains'])} {channel} {n}"
+            )
+
+    def step(self) -> None:
+        """300 mV, up or down, in one channel, some, or all: a pop, or another reference."""
+        channels = self.random.sample(range(len(self.labels)), self.random.choice([1, 3, 8]))
+        size = self.random.choice([3e5, -3e5])
+        self.tell(f"step {size} {' '.join(map(str, channels))}")
 
     def killed_receivers(self) -> None:
         """Ten come and are killed."""
-        child = Child("receivers", *self._consumer("read", "10"))
+        child = self._child("receivers", *self._consumer("read", "10"))
         child.wait_for("reading", 40)
-        child.process.kill()
+        child.kill()
 
     def stuck_receiver(self) -> None:
         """One comes, is stopped, and stays."""
-        child = Child("receiver", *self._consumer("read", "1"))
+        child = self._child("receiver", *self._consumer("read", "1"))
         child.wait_for("reading", 40)
         os.kill(child.process.pid, signal.SIGSTOP)
-        self.others.append(child)
 
     def hog(self) -> None:
         """Every core is busy with something else."""
@@ -220,11 +254,7 @@ class Lab:
 
     def close(self) -> None:
         """Kill what is left."""
-        self.amplifier.kill()
-        self.amplifier.wait()
-        for child in (self.daemon, self.recorder, *self.others):
-            if child.process.is_running():
-                child.process.kill()
+        self._stack.close()
 
 
 FAULTS: tuple[Callable[[Lab], None], ...] = (
@@ -238,6 +268,7 @@ FAULTS: tuple[Callable[[Lab], None], ...] = (
     Lab.stuck,
     Lab.jump,
     Lab.break_channels,
+    Lab.step,
     Lab.killed_receivers,
     Lab.stuck_receiver,
     Lab.hog,
@@ -348,22 +379,28 @@ def torment(lab: Lab, seconds: float, tell: Callable[[str], None]) -> None:
         time.sleep(lab.random.uniform(0.3, 1.0))
 
 
-def run(case: Case, minutes: float, seed: int, tell: Callable[[str], None]) -> Report:
+def close_account(lab: Lab) -> None:
+    """End everything, and compare the three accounts."""
+    lab.finish()
+    c = lab.counters()
+    if not c.get("summary"):
+        lab.report.failures.append("the daemon left no summary")
+    sent = np.fromfile(lab.log)
+    stamps = np.load(lab.folder / "rows.npz")["stamps"]
+    counted = {key: value for key, value in c.items() if isinstance(value, int)}
+    lab.report.account, failures = account(sent, stamps, lab.events(), counted)
+    lab.report.failures += failures
+
+
+def run(
+    case: Case, minutes: float, seed: int, tell: Callable[[str], None], engine: str = "auto"
+) -> Report:
     """Make a lab, torment it, and close the account."""
     with tempfile.TemporaryDirectory(prefix="emag_rt-chaos-") as name:
-        folder = Path(name)
-        lab = Lab(case, folder, seed)
+        lab = Lab(case, Path(name), seed, engine)
         try:
             torment(lab, 60.0 * minutes, tell)
-            lab.finish()
-            c = lab.counters()
-            if not c.get("summary"):
-                lab.report.failures.append("the daemon left no summary")
-            sent = np.fromfile(lab.log)
-            stamps = np.load(folder / "rows.npz")["stamps"]
-            counted = {key: value for key, value in c.items() if isinstance(value, int)}
-            lab.report.account, failures = account(sent, stamps, lab.events(), counted)
-            lab.report.failures += failures
+            close_account(lab)
         finally:
             lab.close()
     slow = [f"{s:.2f}" for s in lab.report.returns_s if s > RETURN_S]
@@ -376,10 +413,15 @@ def run(case: Case, minutes: float, seed: int, tell: Callable[[str], None]) -> R
 @click.option("--minutes", default=3.0, show_default=True, help="How long.")
 @click.option("--seed", default=0, show_default=True, help="Of the order of faults.")
 @click.option("--case", "case_text", default="8:32@250", show_default=True, help="Size.")
+@click.option("--engine", default="auto", show_default=True, help="Of the daemon.")
 @click.option("--json", "as_json", is_flag=True, help="The report, for programs.")
-def main(minutes: float, seed: int, case_text: str, as_json: bool) -> None:
+def main(minutes: float, seed: int, case_text: str, engine: str, as_json: bool) -> None:
     """Run faults of every kind against a real daemon."""
-    report = run(parse_case(case_text), minutes, seed, lambda line: click.echo(line, err=True))
+
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
+    report = run(parse_case(case_text), minutes, seed, tell, engine)
     if as_json:
         click.echo(json.dumps(report.__dict__, indent=1))
     else:

@@ -3,8 +3,9 @@
     python tools/chaos_amplifier.py SOURCE_ID LABELS SFREQ LOG SESSION [SHIFT_S]
 
 Reads one command a line: ``go``, ``quiet``, ``lose N``, ``repeat N``, ``swap``, ``stuck N``,
-``jump SECONDS``, ``nan K N``, ``flat K N`` (channel K for N samples). Every stamp goes to LOG as a
-float64 before its sample is sent, so that the account can be closed after a kill.
+``jump SECONDS``, ``step MICROVOLTS K ...`` (channels, from then on), ``nan K N`` (channel K for N
+samples; also ``inf``, ``rail``, ``flat``, ``mains``). Every stamp goes to LOG as a float64 before
+its sample is sent, so that the account can be closed after a kill.
 """
 
 from __future__ import annotations
@@ -21,28 +22,38 @@ from numpy.typing import NDArray
 from emag_rt.streams.lsl import LslSink, OutletSpec, configure, local_clock
 
 CHUNK = 5
+BROKEN = {"nan": np.nan, "inf": np.inf, "rail": 1e30, "flat": 7.0}
 
 
 class Signal:
     """Coloured noise without end, and faults of single channels."""
 
-    def __init__(self, n_channels: int) -> None:
+    def __init__(self, n_channels: int, sfreq: float) -> None:
         self._rng = np.random.default_rng(os.getpid())
-        self._n, self._state = n_channels, np.zeros(n_channels)
+        self._n, self._state, self._sfreq = n_channels, np.zeros(n_channels), sfreq
+        self._level = np.zeros(n_channels)
         self._faults: dict[int, tuple[str, int]] = {}
 
     def fault(self, kind: str, channel: int, n: int) -> None:
         """Break a channel for the next n samples."""
         self._faults[channel] = (kind, n)
 
+    def step(self, size_uv: float, channels: list[int]) -> None:
+        """Move channels to another level for good."""
+        self._level[channels] += size_uv
+
     def take(self, n: int) -> NDArray[np.float32]:
         """The next samples, shape (n, n_channels), in microvolts."""
         out = np.empty((n, self._n), dtype=np.float32)
         for i in range(n):
             self._state = 0.95 * self._state + self._rng.normal(size=self._n)
-            out[i] = 10.0 * (self._state + self._state.mean())
+            out[i] = 10.0 * (self._state + self._state.mean()) + self._level
         for channel, (kind, left) in list(self._faults.items()):
-            out[:left, channel] = np.nan if kind == "nan" else 7.0
+            if kind == "mains":
+                phase = 2 * np.pi * 50.0 / self._sfreq * (left - np.arange(n))
+                out[:left, channel] += 500.0 * np.sin(phase[:left]).astype(np.float32)
+            else:
+                out[:left, channel] = BROKEN[kind]
             self._faults[channel] = (kind, left - n)
             if left <= n:
                 del self._faults[channel]
@@ -71,7 +82,7 @@ def main() -> None:
     shift = float(rest[0]) if rest else 0.0
     sink = LslSink(OutletSpec("chaos-amp", source_id, names, sfreq))
     file = os.open(Path(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    signal, waiting = Signal(len(names)), deque[list[str]]()
+    signal, waiting = Signal(len(names), sfreq), deque[list[str]]()
     going, start, sent = False, local_clock(), 0
     print("up", flush=True)
     text = ""
@@ -85,8 +96,10 @@ def main() -> None:
             *lines, text = (text + data).split("\n")
             for line in lines:
                 command = line.split()
-                if command[0] in ("nan", "flat"):
+                if command[0] == "mains" or command[0] in BROKEN:
                     signal.fault(command[0], int(command[1]), int(command[2]))
+                elif command[0] == "step":
+                    signal.step(float(command[1]), [int(k) for k in command[2:]])
                 elif command[0] == "jump":
                     shift += float(command[1])
                 elif command[0] in ("go", "quiet"):

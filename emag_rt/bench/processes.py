@@ -141,6 +141,10 @@ class Child:
         """Resident memory in MB."""
         return float(self.process.memory_info().rss / 1e6)
 
+    def kill(self) -> None:
+        """End it at once."""
+        self._popen.kill()
+
     def end(self) -> None:
         """Ask it to end and wait until it has; kill it when it does not."""
         self._popen.terminate()
