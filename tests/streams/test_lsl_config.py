@@ -24,6 +24,7 @@ def test_text_for_one_machine():
     assert config["ports"]["IPv6"] == "disable"
     assert config["lab"]["SessionID"] == "s1"
     assert config["log"]["level"] == "-2"
+    assert float(config["tuning"]["UnicastMaxRTT"]) < 0.5
 
 
 def test_an_existing_file_is_kept_under_our_values():
