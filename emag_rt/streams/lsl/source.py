@@ -39,7 +39,8 @@ class LslSource:
     stream : FoundStream
         The stream.
     timeout_s : float
-        Time allowed for each step of connecting, in seconds.
+        Time allowed for each step of connecting, in seconds; 20 at least for another host, whose
+        network may lose every fifth packet.
     max_buffer_s : int
         Seconds of data that wait for :meth:`pull`. Half a minute outlives any stall worth
         catching up with, and bounds memory; what is older is dropped, which shows as a gap in
@@ -80,6 +81,8 @@ class LslSource:
                 "Choose the signal stream, not its markers."
             )
         self._inlet: Inlet | None = Inlet(stream.handle, self._what, max_buffer_s, recover=True)
+        if not _is_here(head.hostname):
+            timeout_s = max(timeout_s, _PATIENCE_S)
         self._format = self._inlet.full_format(timeout_s)
         # Blocks for 0.64 s, so it comes before data starts to queue up.
         self._choose_clock(self._inlet, self._format.hostname, timeout_s)
@@ -236,7 +239,7 @@ class LslSource:
 
     def _choose_clock(self, inlet: Inlet, hostname: str, timeout_s: float) -> None:
         """Pass stamps on as they are when source and receiver share a clock."""
-        local = hostname == socket.gethostname()
+        local = _is_here(hostname)
         # Stamps of another host mean nothing without the offset, and probes get lost.
         patience_s = timeout_s if local else max(timeout_s, _PATIENCE_S)
         round_trip_s = 0.0
@@ -292,6 +295,10 @@ class LslSource:
             timeout_s,
         )
         return written // n_channels
+
+
+def _is_here(hostname: str) -> bool:
+    return hostname == socket.gethostname()
 
 
 def _same_kind(a: StreamFormat, b: StreamFormat) -> bool:
