@@ -12,6 +12,11 @@ from emag_rt.errors import SettingsError
 
 Scope = Literal["machine", "link", "site", "organization", "global"]
 
+# Unless the user's own file says otherwise. The clock of another host is measured every second
+# instead of every two, and by three probes of eight that came through instead of six: with a
+# fifth of all packets lost, LSL's own values leave a measurement every six seconds.
+_TUNING = {"TimeUpdateInterval": "1.0", "TimeUpdateMinProbes": "3"}
+
 SCOPES: tuple[Scope, ...] = ("machine", "link", "site", "organization", "global")
 
 
@@ -73,6 +78,9 @@ def lsl_config_text(
         changes.append(("tuning", "UnicastMaxRTT", "0.3"))
     if session_id is not None:
         changes.append(("lab", "SessionID", session_id))
+    for key, value in _TUNING.items():
+        if not parser.has_option("tuning", key):
+            changes.append(("tuning", key, value))
     for section, key, value in changes:
         if not parser.has_section(section):
             parser.add_section(section)

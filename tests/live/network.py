@@ -21,6 +21,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from emag_rt.streams.config import lsl_config_text
+
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 HOSTS = ("lsl-left", "lsl-right")
@@ -121,10 +123,8 @@ class Network:
         self.names = [f"emag-{run}-{side}" for side in "lr"]
         self._config = folder / "lsl_network.cfg"
         peers = ", ".join(ADDRESSES)
-        self._config.write_text(
-            f"[ports]\nIPv6=disable\n[multicast]\nResolveScope=link\n"
-            f"[lab]\nSessionID=net-{run}\nKnownPeers={{{peers}}}\n[log]\nlevel=-3\n"
-        )
+        base = f"[ports]\nIPv6=disable\n[lab]\nKnownPeers={{{peers}}}\n"
+        self._config.write_text(lsl_config_text("link", f"net-{run}", -3, base))
 
     def __enter__(self) -> Network:
         for name in self.names:

@@ -36,6 +36,9 @@ def test_an_existing_file_is_kept_under_our_values():
     assert config["lab"]["SessionID"] == "new"
     assert config["ports"]["BasePort"] == "17000"
     assert "multicast" not in config
+    assert config["tuning"]["TimeUpdateMinProbes"] == "3"
+    config = parsed(lsl_config_text(None, None, -3, "[tuning]\nTimeUpdateMinProbes=5\n"))
+    assert config["tuning"]["TimeUpdateMinProbes"] == "5", "the user's own"
 
 
 @pytest.mark.parametrize("arguments", [("planet", None), (None, "a\nb"), (None, "")])
