@@ -102,10 +102,13 @@ def window(rows: FloatArray, cue: int, sfreq: float) -> FloatArray:
 
 def decoder() -> Any:
     """Covariances, tangent space, logistic regression."""
-    from pyriemann.estimation import Covariances
-    from pyriemann.tangentspace import TangentSpace
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+    try:
+        from pyriemann.estimation import Covariances
+        from pyriemann.tangentspace import TangentSpace
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+    except ImportError as error:
+        raise click.ClickException(f"{error}: pip install pyriemann scikit-learn") from error
 
     return make_pipeline(Covariances("oas"), TangentSpace(), LogisticRegression(max_iter=1000))
 
@@ -321,8 +324,9 @@ def main(
     data: str | None,
 ) -> None:
     """Decode motor imagery from LD, rendered HD and measured HD."""
-    folder = Path(data) if data else data_folder()
+    decoder()  # says now what is not installed
     try:
+        folder = Path(data) if data else data_folder()
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, "subject.emag")
             for count in counts[:1] if live else counts:
