@@ -59,7 +59,7 @@ class Signal:
 
 @click.command()
 @click.option(
-    "--recording", type=click.Path(dir_okay=True), help="Play this file: anything MNE reads."
+    "--recording", type=click.Path(dir_okay=True), help="Play this file: XDF, or what MNE reads."
 )
 @click.option("--synthetic", is_flag=True, help="Play a synthetic head (the default).")
 @click.option(
