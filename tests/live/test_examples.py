@@ -31,7 +31,7 @@ def test_intervals_of_balanced_accuracy():
 
 @pytest.mark.parametrize(
     ("name", "needs"),
-    [("motor_imagery", "click"), ("ezmsg_reader", "ezmsg.lsl"), ("brainflow_source", "brainflow")],
+    [("ezmsg_reader", "ezmsg.lsl"), ("brainflow_source", "brainflow")],
 )
 def test_example_starts(spawn, name, needs):
     pytest.importorskip(needs)
@@ -87,6 +87,7 @@ def test_brainflow_is_a_source(cli, spawn, unique_id, tmp_path):
 @pytest.mark.soak
 @pytest.mark.data
 def test_motor_imagery_is_decoded_live_as_offline(spawn, data_dir):
+    pytest.importorskip("pyriemann")
     decoder = spawn(
         *(FOLDER / "motor_imagery.py", "--live", "--trials", 3, "--speed", 2),
         *("--data", data_dir),

@@ -38,7 +38,7 @@ def test_low_density_high_density_and_markers_in_one_file(
     daemon = cli("serve", subject.bundle, "--source-id", unique_id, "--name", hd, "--wait")
     daemon.wait_for("ready", 60)
     names = [word for name in (amp, hd, f"{amp}-markers") for word in ("--name", name)]
-    recorder = spawn(RECORD, xdf, *names, "--duration", "3.2")
+    recorder = spawn(RECORD, xdf, *names, "--duration", "2.8")
     assert recorder.finish(30) == 0, recorder.output
     player.kill()
     daemon.kill()
@@ -48,7 +48,7 @@ def test_low_density_high_density_and_markers_in_one_file(
     assert set(found) == {amp, hd, f"{amp}-markers"}
     low, high = found[amp]["time_stamps"], found[hd]["time_stamps"]
     both = np.intersect1d(low, high)  # bit for bit
-    assert len(both) > 2.5 * SFREQ
+    assert len(both) > 2.2 * SFREQ
     for stamps in (low, high):
         np.testing.assert_array_equal(stamps[(stamps >= both[0]) & (stamps <= both[-1])], both)
     assert min(len(low), len(high)) - len(both) < 0.1 * SFREQ
