@@ -6,7 +6,6 @@ import gzip
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ import mne
 import numpy as np
 from numpy.typing import NDArray
 
-from emag_rt.errors import RecordingError, SettingsError, short
-from emag_rt.frontend.units import unit_to_uv
+from emag_rt.errors import RecordingError
 from emag_rt.recordings.stamps import Grid, place_on_grid
+from emag_rt.recordings.xdf_description import child, in_metres, read_channels, text_of
 
 _SUFFIXES = (".xdf", ".xdfz", ".xdf.gz")
 _RATE_NOTE, _RATE_ERROR = 0.005, 0.1
-_KINDS = {"eeg": "eeg", "eog": "eog", "ecg": "ecg", "ekg": "ecg", "emg": "emg"}
 _MARKER_TYPES = ("markers", "marker", "events", "event", "stim", "trigger", "triggers")
 
 
@@ -210,20 +208,9 @@ def _grid(stamps: NDArray[np.float64], nominal: float, path: Path, notes: list[s
     return grid
 
 
-@dataclass(frozen=True)
-class _Channel:
-    """One ``desc/channels/channel``."""
-
-    label: str
-    kind: str
-    to_uv: float
-    place: tuple[float, ...] | None
-    rendered: bool
-
-
 def _raw(eeg: dict[str, Any], grid: Grid, nominal: float, path: Path, notes: list[str]) -> Any:
     what = f"{path.name}#{eeg['info']['name'][0]}"
-    channels = _channels(eeg["info"], what, notes)
+    channels = read_channels(eeg["info"], what, notes)
     labels = [channel.label for channel in channels]
     doubled = sorted({label for label in labels if labels.count(label) > 1})
     if doubled:
@@ -235,7 +222,7 @@ def _raw(eeg: dict[str, Any], grid: Grid, nominal: float, path: Path, notes: lis
     data[:, grid.rows] = np.asarray(eeg["time_series"], dtype=np.float64).T
     data *= np.array(factors)[:, None]
     info = mne.create_info(labels, nominal, [c.kind for c in channels], verbose="ERROR")
-    places = _metres({c.label: c.place for c in channels if c.place is not None})
+    places = in_metres({c.label: c.place for c in channels if c.place is not None})
     if places:
         montage = mne.channels.make_dig_montage(places, coord_frame="head")
         info.set_montage(montage, on_missing="ignore", verbose="ERROR")
@@ -246,52 +233,6 @@ def _raw(eeg: dict[str, Any], grid: Grid, nominal: float, path: Path, notes: lis
             "nothing to calibrate from"
         )
     return mne.io.RawArray(data, info, verbose="ERROR")
-
-
-def _channels(info: dict[str, Any], what: str, notes: list[str]) -> list[_Channel]:
-    entries = _child(_child(info, "desc"), "channels").get("channel") or []
-    n_channels = int(info["channel_count"][0])
-    if len(entries) != n_channels or not all(_text(entry, "label") for entry in entries):
-        raise RecordingError(
-            f"{what}: desc/channels must label each of the {n_channels} channels, got "
-            f"{len(entries)} entries. Have the amplifier's driver name them; a field is bound to "
-            "labels."
-        )
-    stream_kind = (info["type"][0] or "").lower()
-    silent = [_text(e, "label") for e in entries if not _text(e, "unit")]
-    if silent:
-        notes.append(f"no unit declared, microvolts assumed: {', '.join(silent)}")
-    return [_channel(entry, stream_kind, what) for entry in entries]
-
-
-def _channel(entry: dict[str, Any], stream_kind: str, what: str) -> _Channel:
-    kind = _KINDS.get((_text(entry, "type") or stream_kind).lower(), "misc")
-    label, unit = _text(entry, "label"), _text(entry, "unit") or "microvolts"
-    try:
-        to_uv = unit_to_uv(unit)
-    except SettingsError as error:
-        if kind == "eeg":
-            raise RecordingError(
-                f"{what}: channel {short(label)} must have a unit of voltage, got {unit!r}. Mend "
-                "the description of the stream (desc/channels/channel/unit)."
-            ) from error
-        to_uv = 1.0  # not a voltage, and not used
-    loc, location = _child(entry, "loc"), _child(entry, "location")
-    place = _numbers(loc, ("R0x", "R0y", "R0z"))  # metres in the head frame, as MNE-LSL has them
-    if place is not None:
-        place = tuple(1000.0 * value for value in place)
-    else:
-        place = _numbers(location, ("X", "Y", "Z"))  # millimetres, says XDF
-    return _Channel(label, kind, to_uv, place, _text(entry, "origin") == "rendered")
-
-
-def _metres(places: dict[str, tuple[float, ...]]) -> dict[str, NDArray[np.float64]]:
-    """Positions in metres; what is no head in millimetres is one in metres or centimetres."""
-    if not places:
-        return {}
-    size = float(np.median([np.linalg.norm(place) for place in places.values()]))
-    scale = 1.0 if size < 1.0 else 0.01 if size < 20.0 else 0.001
-    return {label: scale * np.array(place) for label, place in places.items()}
 
 
 def _annotations(
@@ -319,30 +260,9 @@ def _annotations(
 
 
 def _date(header: dict[str, Any] | None) -> datetime | None:
-    text = _text(_child(header or {}, "info") or {}, "datetime")
+    text = text_of(child(header or {}, "info") or {}, "datetime")
     try:
         date = datetime.fromisoformat(text)
     except ValueError:
         return None
     return date.astimezone() if date.tzinfo is None else date
-
-
-def _child(node: Any, name: str) -> Any:
-    """A child of pyxdf's XML: dictionaries of lists; an empty dictionary where there is none."""
-    found = node.get(name) if isinstance(node, dict) else None
-    first = found[0] if isinstance(found, list) and found else found
-    return first if isinstance(first, dict) else {}
-
-
-def _text(node: Any, name: str) -> str:
-    found = node.get(name) if isinstance(node, dict) else None
-    value = found[0] if isinstance(found, list) and found else found
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _numbers(node: Any, names: tuple[str, ...]) -> tuple[float, ...] | None:
-    try:
-        values = tuple(float(_text(node, name)) for name in names)
-    except ValueError:
-        return None
-    return values if np.isfinite(values).all() and any(values) else None
