@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from emag_rt.streams.base import Sink
     from emag_rt.streams.lsl import LslSink, OutletSpec
 
 # Outlets drop what is on its way when they end; give receivers time to take the last chunk.
@@ -53,11 +54,12 @@ class Signal:
     title: str
     n_times: int | None
     read: Callable[[int, int], NDArray[np.float64]]
+    events: tuple[tuple[float, str], ...] = ()
 
 
 @click.command()
 @click.option(
-    "--recording", type=click.Path(dir_okay=True), help="Play this file: anything MNE reads."
+    "--recording", type=click.Path(dir_okay=True), help="Play this file: XDF, or what MNE reads."
 )
 @click.option("--synthetic", is_flag=True, help="Play a synthetic head (the default).")
 @click.option(
@@ -94,6 +96,9 @@ class Signal:
     show_default=True,
     help="Start with the first receiver, so that it hears the first sample.",
 )
+@click.option(
+    "--markers", is_flag=True, help="Play its annotations too, as markers: stream NAME-markers."
+)
 @lsl_options("How far the stream is seen.")
 def simulate(
     recording: str | None,
@@ -108,6 +113,7 @@ def simulate(
     seed: int,
     duration: float | None,
     wait: bool,
+    markers: bool,
     scope: str | None,
     session_id: str | None,
 ) -> None:
@@ -119,6 +125,8 @@ def simulate(
     """
     from emag_rt.engine.stopping import stop_signals
 
+    if markers and not recording:
+        raise SettingsError("--markers needs --recording: a synthetic head has no annotations.")
     if recording and synthetic:
         raise SettingsError(
             "--recording and --synthetic exclude each other, got both. Drop one of them."
@@ -133,6 +141,7 @@ def simulate(
         n_total = _length(signal_, loop, duration)
         n_chunk = chunk or max(1, round(0.02 * signal_.sfreq))
         sink = LslSink(spec)
+        out = _with_markers(sink, signal_) if markers else sink
         click.echo(
             f"playing {signal_.title}: {len(columns)} channels at {signal_.sfreq:g} Hz as "
             f"{name!r}, source id {spec.source_id!r}"
@@ -143,7 +152,7 @@ def simulate(
                 n_sent = play(
                     signal_,
                     columns,
-                    sink,
+                    out,
                     n_total,
                     n_chunk,
                     speed,
@@ -153,13 +162,24 @@ def simulate(
                 stop.wait(_LINGER_S)
                 click.echo(f"played {n_sent} samples, {n_sent / signal_.sfreq:.1f} s")
         finally:
-            sink.close()
+            out.close()
+
+
+def _with_markers(sink: LslSink, source: Signal) -> Sink:
+    from emag_rt.cli.played_markers import MarkedSink
+    from emag_rt.streams.lsl import LslMarkerSink
+
+    name, source_id = f"{sink.spec.name}-markers", f"{sink.spec.source_id}:markers"
+    click.echo(f"with {len(source.events)} markers as {name!r}, source id {source_id!r}")
+    return MarkedSink(
+        sink, LslMarkerSink(name, source_id), source.events, source.sfreq, source.n_times
+    )
 
 
 def play(
     source: Signal,
     columns: list[int],
-    sink: LslSink,
+    sink: Sink,
     n_total: int | None,
     n_chunk: int,
     speed: float,
@@ -228,6 +248,7 @@ def _recorded(path: str, sfreq: float | None) -> Signal:
         recording.path.name,
         len(data),
         read,
+        tuple((onset, text) for onset, _, text in recording.events),
     )
 
 

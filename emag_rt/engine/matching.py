@@ -70,6 +70,11 @@ def match_input(stream: StreamFormat, bundle: Bundle, unit: str | None = None) -
             f"--sfreq {stream.sfreq:g} --out BUNDLE"
         )
     warnings: list[str] = []
+    if stream.sfreq != round(stream.sfreq):
+        warnings.append(
+            f"{who}: {stream.sfreq:g} Hz is no whole number. OpenViBE would take the output for "
+            f"{int(stream.sfreq)} Hz; other receivers do not mind"
+        )
     channels = stream.labels
     wanted = [e.label for e in manifest.ld]
     if not channels:

@@ -1,4 +1,4 @@
-"""Recordings: whatever MNE reads, as microvolts with positions and usable stretches."""
+"""Recordings: XDF and whatever MNE reads, in microvolts with positions and usable stretches."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from emag_rt.recordings.positions import (
 )
 from emag_rt.recordings.resample import resample_segments
 from emag_rt.recordings.usable import Segment, breaks, padding, runs, usable_segments
+from emag_rt.recordings.xdf import is_xdf, read_xdf, split_stream
 
 logger = logging.getLogger("emag_rt.recordings")
 
@@ -114,7 +115,9 @@ def read_recording(
     Parameters
     ----------
     path : path
-        Anything that :func:`mne.io.read_raw` reads: FIF, EDF, BDF, BrainVision, EEGLAB, EGI...
+        Anything that :func:`mne.io.read_raw` reads: FIF, EDF, BDF, BrainVision, EEGLAB, EGI...;
+        or XDF (LabRecorder), of which ``file.xdf#STREAM`` names one of several EEG streams by
+        name, source id or number.
     sfreq : float, optional
         Resample to this rate in Hz, each usable stretch by itself. Rates need not be integers.
     need_positions : bool
@@ -134,11 +137,11 @@ def read_recording(
         If the file cannot be read, is not continuous, or has fewer than two usable EEG
         channels, double labels, an implausible unit, nothing usable, or no positions.
     """
-    path = Path(path)
+    path, stream = split_stream(path)
     if sfreq is not None and not 1 <= sfreq <= 100_000:
         raise SettingsError(f"sfreq must be from 1 to 100000 Hz to resample to, got {sfreq:g}.")
     notes: list[str] = []
-    raw = _read_raw(path, notes)
+    raw = _read_raw(path, stream, notes)
     try:
         return _digest(raw, path, sfreq, need_positions, notes)
     except MontageError as error:  # lacks the file's name
@@ -211,7 +214,7 @@ def _mne_warnings(notes: list[str]) -> Iterator[None]:
             notes.append(text)
 
 
-def _read_raw(path: Path, notes: list[str]) -> Any:
+def _read_raw(path: Path, stream: str, notes: list[str]) -> Any:
     if not path.exists():
         raise RecordingError(f"recording {path}: the file must exist, it does not.")
     if path.name.endswith(("-ave.fif", "_ave.fif", "-epo.fif", "_epo.fif", "-ave.fif.gz")):
@@ -219,6 +222,9 @@ def _read_raw(path: Path, notes: list[str]) -> Any:
             f"{path.name}: a recording must be continuous (raw) data, this is averaged or "
             "epoched. Pass the raw file it was made from."
         )
+    if is_xdf(path):
+        with _mne_warnings(notes):
+            return read_xdf(path, stream, notes)
     try:
         with _mne_warnings(notes):
             raw = mne.io.read_raw(path, preload=False, verbose="WARNING")

@@ -28,7 +28,8 @@ def test_rounded_rates_order_aliases_and_extras_fit():
     )
     assert match.channels == labels
     assert match.units[1] == "mV"
-    assert match.warnings == ()
+    (warning,) = match.warnings
+    assert "199.9 Hz is no whole number. OpenViBE would take the output for 199 Hz" in warning
 
 
 @pytest.mark.parametrize("sfreq", [250.0, 198.0, float("nan")])

@@ -54,7 +54,8 @@ class Search:
         while True:
             found = self._results()
             waited = time.monotonic() - self._begun
-            if found:
+            # An irregular stream is refused later, by name; its regular twin may yet answer.
+            if found and (found[0].format.sfreq > 0 or waited >= _SEARCH_S):
                 self._first_seen = waited
                 return found[0]
             if stop is not None and stop():  # nobody waits for a list
@@ -80,7 +81,9 @@ class Search:
 
     def _results(self) -> list[FoundStream]:
         found = (FoundStream(header(info), info) for info in self._resolver.results())
-        return list({stream.format.uid: stream for stream in found}.values())
+        streams = list({stream.format.uid: stream for stream in found}.values())
+        # MNE-LSL's player gives its annotations the source id of its samples.
+        return [stream for stream in streams if stream.format.sfreq > 0] or streams
 
 
 def find_stream(

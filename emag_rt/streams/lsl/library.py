@@ -230,6 +230,26 @@ class Inlet:
         with translated(self.what):
             return _full_format(self._inlet.info(timeout_s))
 
+    def header_xml(self, timeout_s: float) -> str:
+        """Fetch the whole description as the XML that recordings keep."""
+        with translated(self.what):
+            return str(self._inlet.info(timeout_s).as_xml())
+
+    def take_all(self) -> tuple[Any, NDArray[np.float64]]:
+        """Take what has arrived, in any format, strings too; does not wait.
+
+        Returns
+        -------
+        values : ndarray, shape (n_times, n_channels), or list of list of str
+            As sent.
+        stamps : ndarray, shape (n_times,)
+            As sent, on the clock of the stream's host.
+        """
+        numbers = self._inlet.np_dtype is not None
+        with translated(self.what):
+            values, stamps = self._inlet.pull_chunk(0.0, max_samples=4096, as_numpy=numbers)
+        return values, np.asarray(stamps, dtype=np.float64)
+
     def open_stream(self, timeout_s: float) -> None:
         """Let data come in."""
         with translated(self.what):

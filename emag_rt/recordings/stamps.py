@@ -1,0 +1,118 @@
+"""Samples that carry stamps, put on an even grid: where some are missing, and where time jumps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter1d
+
+_WINDOW_S = 1.0  # how long a delay must last to be a gap, not jitter
+_DRIFT_S = 30.0
+_SURE = 0.7  # of a sample
+_FEW = 8
+MAX_FILLED_S = 60.0
+"""Longer gaps are cut out: their samples would only take memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where each sample goes.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (n_samples,), int
+        Row of each sample, ascending; rows without a sample are missing ones.
+    sfreq : float
+        Rate that the stamps show, in Hz.
+    gaps : tuple of (int, int)
+        Ranges of missing rows.
+    cuts : tuple of int
+        Rows before which time jumps: a gap too long to fill, or a clock set back.
+    lost_s : float
+        Duration of the gaps that were cut out, in seconds.
+    """
+
+    rows: NDArray[np.intp]
+    sfreq: float
+    gaps: tuple[tuple[int, int], ...]
+    cuts: tuple[int, ...]
+    lost_s: float
+
+
+def place_on_grid(stamps: NDArray[np.float64], sfreq: float) -> Grid:
+    """Find missing samples by what never catches up.
+
+    Stamps of many amplifiers jitter, or come in bursts of one chunk each. They are late then, and
+    others soon are not; after a gap all are. So what counts is the least delay within the coming
+    second, followed through the recording in whole samples.
+
+    Parameters
+    ----------
+    stamps : ndarray, shape (n_samples,)
+        In seconds.
+    sfreq : float
+        Nominal rate in Hz.
+
+    Returns
+    -------
+    Grid
+        The places.
+    """
+    n = len(stamps)
+    period = _period(stamps, sfreq)
+    missing = np.zeros(n, dtype=np.intp)
+    cuts: list[int] = []
+    lost_s = 0.0
+    back = [int(i) for i in np.flatnonzero(np.diff(stamps) < -_WINDOW_S) + 1]
+    jumps = [(i, -1) for i in back]
+    for start, stop in pairwise([0, *back, n]):
+        jumps += [(start + i, count) for i, count in _jumps(stamps[start:stop], period)]
+    for i, count in sorted(jumps):
+        if 0 < count * period <= MAX_FILLED_S:
+            missing[i] = count
+        else:
+            cuts.append(i)
+            lost_s += max(0.0, count * period)
+    rows = np.arange(n) + np.cumsum(missing)
+    gaps = tuple((int(rows[i] - missing[i]), int(rows[i])) for i in np.flatnonzero(missing))
+    return Grid(rows, 1.0 / period, gaps, tuple(int(rows[i]) for i in cuts), lost_s)
+
+
+def _period(stamps: NDArray[np.float64], sfreq: float) -> float:
+    """Seconds a sample, by the stamps; gaps in fewer than half of the seconds do not matter."""
+    width = round(_WINDOW_S * sfreq)
+    if len(stamps) < 3 * width:  # too short to measure
+        return 1.0 / sfreq
+    return float(np.median(stamps[width:] - stamps[:-width]) / width)
+
+
+def _jumps(stamps: NDArray[np.float64], period: float) -> list[tuple[int, int]]:
+    """Samples before which others are missing, and how many; less than none: time went back."""
+    if not (np.abs(np.diff(stamps) / period - 1.0) > 0.5).any():
+        return []
+    delay = (stamps - stamps[0]) / period - np.arange(len(stamps))
+    least = _least(delay, max(8, round(_WINDOW_S / period)))
+    follow = period / _DRIFT_S
+    found, level, base = [], 0, least[0]
+    for i, value in enumerate(least.tolist()):
+        off = value - base - level
+        if abs(off) > _SURE:
+            found.append((i, round(off)))
+            level += round(off)
+            off = value - base - level
+        base += follow * off  # clocks drift
+    return found
+
+
+def _least(delay: NDArray[np.float64], n_window: int) -> NDArray[np.float64]:
+    """The least delay from each sample on."""
+    alone = np.minimum(delay[:-2], delay[2:])  # a single stamp that is too early says nothing
+    calm = np.concatenate([delay[:1], np.maximum(delay[1:-1], alone), delay[-1:]])
+    least: NDArray[np.float64] = minimum_filter1d(
+        calm, n_window, mode="nearest", origin=-(n_window // 2)
+    )
+    least[-_FEW:] = least[-_FEW:].min()  # too few are left to tell a gap from jitter
+    return least

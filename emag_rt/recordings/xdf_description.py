@@ -1,0 +1,112 @@
+"""What an XDF stream says of its channels: labels, types, units, positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.errors import RecordingError, SettingsError, short
+from emag_rt.frontend.units import unit_to_uv
+
+_KINDS = {"eeg": "eeg", "eog": "eog", "ecg": "ecg", "ekg": "ecg", "emg": "emg"}
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One ``desc/channels/channel``.
+
+    Attributes
+    ----------
+    label, kind : str
+        Label, and type in MNE's words.
+    to_uv : float
+        Factor to microvolts.
+    place : tuple of float or None
+        Position as declared.
+    rendered : bool
+        Whether emag_rt made it up.
+    """
+
+    label: str
+    kind: str
+    to_uv: float
+    place: tuple[float, ...] | None
+    rendered: bool
+
+
+def read_channels(info: dict[str, Any], what: str, notes: list[str]) -> list[Channel]:
+    """Channels of a stream.
+
+    Raises
+    ------
+    RecordingError
+        If a label is missing, or the unit of an EEG channel is none of voltage.
+    """
+    entries = child(child(info, "desc"), "channels").get("channel") or []
+    n_channels = int(info["channel_count"][0])
+    if len(entries) != n_channels or not all(text_of(entry, "label") for entry in entries):
+        raise RecordingError(
+            f"{what}: desc/channels must label each of the {n_channels} channels, got "
+            f"{len(entries)} entries. Have the amplifier's driver name them; a field is bound to "
+            "labels."
+        )
+    stream_kind = (info["type"][0] or "").lower()
+    silent = [text_of(e, "label") for e in entries if not text_of(e, "unit")]
+    if silent:
+        notes.append(f"no unit declared, microvolts assumed: {', '.join(silent)}")
+    return [_channel(entry, stream_kind, what) for entry in entries]
+
+
+def _channel(entry: dict[str, Any], stream_kind: str, what: str) -> Channel:
+    kind = _KINDS.get((text_of(entry, "type") or stream_kind).lower(), "misc")
+    label, unit = text_of(entry, "label"), text_of(entry, "unit") or "microvolts"
+    try:
+        to_uv = unit_to_uv(unit)
+    except SettingsError as error:
+        if kind == "eeg":
+            raise RecordingError(
+                f"{what}: channel {short(label)} must have a unit of voltage, got {unit!r}. Mend "
+                "the description of the stream (desc/channels/channel/unit)."
+            ) from error
+        to_uv = 1.0  # not a voltage, and not used
+    loc, location = child(entry, "loc"), child(entry, "location")
+    place = _numbers(loc, ("R0x", "R0y", "R0z"))  # metres in the head frame, as MNE-LSL has them
+    if place is not None:
+        place = tuple(1000.0 * value for value in place)
+    else:
+        place = _numbers(location, ("X", "Y", "Z"))  # millimetres, says XDF
+    return Channel(label, kind, to_uv, place, text_of(entry, "origin") == "rendered")
+
+
+def in_metres(places: dict[str, tuple[float, ...]]) -> dict[str, NDArray[np.float64]]:
+    """Positions in metres; what is no head in millimetres is one in metres or centimetres."""
+    if not places:
+        return {}
+    size = float(np.median([np.linalg.norm(place) for place in places.values()]))
+    scale = 1.0 if size < 1.0 else 0.01 if size < 20.0 else 0.001
+    return {label: scale * np.array(place) for label, place in places.items()}
+
+
+def child(node: Any, name: str) -> Any:
+    """A child of pyxdf's XML: dictionaries of lists; an empty dictionary where there is none."""
+    found = node.get(name) if isinstance(node, dict) else None
+    first = found[0] if isinstance(found, list) and found else found
+    return first if isinstance(first, dict) else {}
+
+
+def text_of(node: Any, name: str) -> str:
+    """The text of a child; empty where there is none."""
+    found = node.get(name) if isinstance(node, dict) else None
+    value = found[0] if isinstance(found, list) and found else found
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _numbers(node: Any, names: tuple[str, ...]) -> tuple[float, ...] | None:
+    try:
+        values = tuple(float(text_of(node, name)) for name in names)
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() and any(values) else None

@@ -1,0 +1,84 @@
+"""The daemon's outlet by the rules of OpenViBE's acquisition driver (LabStreamingLayer).
+
+The driver resolves by name, prefers the source id it was set up with, takes labels from
+desc/channels/channel/label and the rate as an unsigned integer, pulls floats, does not recover a
+lost stream, and cuts blocks by counting samples: stamps only place its markers.
+"""
+
+import time
+
+import numpy as np
+import pylsl
+import pytest
+
+from emag_rt.bundle import load_bundle
+from emag_rt.streams.lsl import LslSink, OutletSpec, local_clock
+from tests.live.conftest import SFREQ
+
+pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
+BLOCK = 32
+
+
+class Driver:
+    """What ovasCDriverLabStreamingLayer.cpp does, in its order."""
+
+    def __init__(self, name, source_id=""):
+        found = pylsl.resolve_byprop("name", name, 1, 20.0)
+        assert found, "nothing of that name"
+        preferred = [info for info in found if info.source_id() == source_id]
+        info = (preferred or found)[0]
+        self.n_channels = info.channel_count()
+        self.rate = np.uint32(info.nominal_srate())
+        self.float32 = info.channel_format() == pylsl.cf_float32
+        self.exact = float(self.rate) == info.nominal_srate()
+        self.inlet = pylsl.StreamInlet(info, 360, recover=False)
+        desc = self.inlet.info(5.0).desc()
+        self.labels = []
+        channel = desc.child("channels").child("channel")
+        while not channel.empty():
+            self.labels.append(channel.child_value("label"))
+            channel = channel.next_sibling("channel")
+        self.inlet.open_stream(5.0)
+
+    def block(self):
+        """The next 32 samples, whatever their stamps, and these stamps."""
+        rows = [self.inlet.pull_sample(2.0) for _ in range(BLOCK)]  # after 2 s it would put NaN
+        assert all(stamp is not None for _, stamp in rows), "OpenViBE would have written NaN"
+        return np.array([row for row, _ in rows]), np.array([stamp for _, stamp in rows])
+
+
+def test_blocks_stay_dense_through_gaps_of_the_source(cli, subject, unique_id):
+    bundle = load_bundle(subject.bundle)
+    labels = tuple(e.label for e in bundle.manifest.ld)
+    amp = LslSink(OutletSpec(f"amp-{unique_id}", unique_id, labels, SFREQ))
+    daemon = cli(
+        *("serve", subject.bundle, "--config", "configs/openvibe.yaml"),
+        *("--source-id", unique_id, "--name", f"ov-{unique_id}", "--quiet"),
+    )
+    daemon.wait_for("ready", 60)
+    driver = Driver(f"ov-{unique_id}")
+    assert driver.float32
+    assert driver.exact
+    assert driver.rate == SFREQ
+    assert driver.labels == [e.label for e in bundle.manifest.hd]
+    assert len(driver.labels) == len(set(driver.labels)) == driver.n_channels
+
+    n = 400
+    lost = np.r_[100:103, 200:260]  # one short gap, which is bridged, and one that is filled
+    kept = np.setdiff1d(np.arange(n), lost)
+    signal = np.random.default_rng(0).normal(0, 20, (n, len(labels))).astype(np.float32)
+    start = local_clock()
+    for index in np.array_split(kept, 60):
+        time.sleep(max(0.0, start + index[-1] / SFREQ - local_clock()))
+        amp.push(signal[index], start + index / SFREQ)
+    blocks = [driver.block() for _ in range(n // BLOCK)]
+    rows = np.concatenate([block for block, _ in blocks])
+    stamps = np.concatenate([times for _, times in blocks])
+    assert np.isfinite(rows).all()
+    # Counting samples tells the time, which is all that OpenViBE does.
+    np.testing.assert_allclose(stamps - stamps[0], np.arange(len(stamps)) / driver.rate, atol=1e-6)
+    assert stamps[0] == start
+    held = rows[200:260]
+    np.testing.assert_array_equal(held, np.broadcast_to(rows[199], held.shape))
+    assert daemon.terminate() == 0
+    amp.close()
