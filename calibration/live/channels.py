@@ -216,7 +216,7 @@ def _positions(
         own[:] = np.nan
     positions, _ = fill_from_template(labels, own)
     placed = np.isfinite(positions).all(axis=1)
-    lost = [labels[i] for i in np.flatnonzero(~placed)]
+    lost = [labels[int(i)] for i in np.flatnonzero(~placed)]
     if placed.sum() < _MIN_PLACED:
         raise MontageError(
             f"{who}: at least {_MIN_PLACED} EEG channels must have a known position, in the "

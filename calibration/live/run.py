@@ -107,6 +107,7 @@ def record_live(
         _announce(display, source, channels, path)
         session = _session(request, source, channels, path, display, stop)
         session.keys = keys
+        _drop_backlog(source)
         try:
             session.run()
             if not (stop.requested and not session.saved):
@@ -160,6 +161,13 @@ def _session(
         markers=markers,
         description=f"from LSL stream {stream.name!r}, source id {stream.source_id!r}",
     )
+
+
+def _drop_backlog(source: LslSource) -> None:
+    """What came while all was made ready is older than the user's start."""
+    source.pull(0.0)
+    while not source.drained:
+        source.pull(0.0)
 
 
 def _announce(display: Display, source: LslSource, channels: LiveChannels, path: Path) -> None:

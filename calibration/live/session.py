@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from calibration.live.quality import Finding, QualityWatch
 from calibration.live.recorder import Part, Recorder
 from calibration.live.session_file import save_session
 from calibration.live.stopping import StopRequest
-from emag_rt.errors import StreamError
+from emag_rt.errors import OutputError, StreamError
 from emag_rt.recordings.read import PLAUSIBLE_UV
 from emag_rt.streams.lsl import Marker
 
@@ -85,7 +86,7 @@ class LiveSession:
     Attributes
     ----------
     saved : bool
-        Whether the recording is on disk.
+        Whether the recording is on disk, in ``path``.
     """
 
     recorder: Recorder
@@ -118,7 +119,7 @@ class LiveSession:
         StreamError, StreamMismatch
             If the stream fails; the recording so far is saved.
         OutputError
-            If it cannot be saved.
+            If it can be saved neither there nor in the folder for temporary files.
         """
         if not (self.plan.wait_for_key or self.plan.start_marker):
             self._start(None)
@@ -128,7 +129,7 @@ class LiveSession:
             if self._stop_at is not None:
                 self.recorder.stop_at(self._stop_at)
         finally:
-            self._save()
+            self._save(last=True)
             self._show(force=True)
 
     @property
@@ -241,13 +242,25 @@ class LiveSession:
                 f"{high:g} µV would be EEG: is the unit right? Say it with --unit"
             )
 
-    def _save(self) -> None:
-        recorded = self.recorder.recorded
-        if not any(len(part.stamps) for part in recorded.parts):
-            return
-        save_session(self.path, recorded, self._events, self._began, self.description)
-        self.saved = True
+    def _save(self, last: bool = False) -> None:
+        """Keep what came so far; at the end elsewhere, rather than not at all."""
         self._saved_s = self.recorder.seconds
+        if not any(len(part.stamps) for part in self.recorder.recorded.parts):
+            return
+        try:
+            self._write()
+        except OutputError as error:
+            self.display.say(f"warning: {error}")
+            if not last:
+                return
+            self.path = Path(tempfile.gettempdir()) / self.path.name
+            self._write()
+            self.display.say(f"warning: the recording is kept in {self.path} instead")
+        self.saved = True
+
+    def _write(self) -> None:
+        recorded = self.recorder.recorded
+        save_session(self.path, recorded, self._events, self._began, self.description)
 
 
 def require_samples(session: LiveSession, name: str) -> None:

@@ -21,8 +21,8 @@ from emag_rt.streams.lsl import Marker
 Annotation = tuple[float, float, str]
 
 _MISSING_SHARE = 0.2
-_TEXTS = {"gap": "BAD_ACQ_SKIP", "bridge": "bridged"}
-"""MNE leaves BAD_ACQ_SKIP out of filters as well; bridged samples stay in use, as in serving."""
+_TEXTS = {"gap": "BAD_gap", "bridge": "bridged"}
+"""Bridged samples stay in use, as in serving. BAD_ACQ_SKIP would make MNE write no samples."""
 
 
 def free_path(out: str | Path) -> Path:
@@ -144,14 +144,18 @@ def _from_stream(recorded: Recorded) -> list[Annotation]:
 
 def _from_markers(recorded: Recorded, markers: Sequence[Marker]) -> list[Annotation]:
     """Events at the sample nearest to them; those outside the recording are left out."""
+    blocks = _continuous(recorded)
+    sample = sum(len(stamps) for stamps in blocks)
     rows: list[Annotation] = []
-    sample = 0
-    for stamps in _continuous(recorded):
-        inside = [m for m in markers if stamps[0] <= m.stamp <= stamps[-1]]
+    waiting = list(markers)
+    # Where a clock was set back, the same time comes twice: the last one counts.
+    for stamps in reversed(blocks):
+        sample -= len(stamps)
+        inside = [m for m in waiting if stamps[0] <= m.stamp <= stamps[-1]]
+        waiting = [m for m in waiting if m not in inside]
         for marker in inside:
             place = float(np.interp(marker.stamp, stamps, np.arange(len(stamps))))
             rows.append(((sample + place) / recorded.sfreq, 0.0, marker_text(marker.text)))
-        sample += len(stamps)
     return rows
 
 

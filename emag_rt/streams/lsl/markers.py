@@ -15,6 +15,7 @@ from emag_rt.streams.named import named
 
 log = logging.getLogger(__name__)
 _OUR_OWN = ":markers"
+_CONNECT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,14 @@ class LslMarkerReader:
             if self._everything and head.source_id.endswith(_OUR_OWN):
                 continue
             key = _key(head)
-            if key not in self._inlets:
+            if key in self._inlets:
+                continue
+            try:
                 self._inlets[key] = (head.name, _inlet(info, head))
-                new.append(head.name)
+            except StreamError as error:  # gone again, or too busy: asked again next time
+                log.info("%s", error)
+                continue
+            new.append(head.name)
         self.streams += new
         return new
 
@@ -101,5 +107,6 @@ def _inlet(info: Any, head: StreamFormat) -> Inlet:
     # On this host the stamps are right as they are.
     elsewhere = head.hostname != socket.gethostname()
     inlet = Inlet(info, f"marker stream {head.name!r}", 10, recover=True, our_clock=elsewhere)
-    inlet.pull_texts()  # begins to listen; nothing is there yet
+    # An outlet sends nothing to those who are not there yet: what is said to be listened to is.
+    inlet.open_stream(_CONNECT_S)
     return inlet
