@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-
-import click
 
 from calibration.live.quality import Finding
 from calibration.live.recorder import Counts
@@ -100,7 +99,7 @@ class PlainDisplay:
 
     def say(self, text: str) -> None:
         """Write a line."""
-        click.echo(text, err=True)
+        print(text, file=sys.stderr, flush=True)
 
     def update(self, state: LiveState) -> None:
         """Write what is new."""

@@ -36,7 +36,7 @@ def read_keys(needed: bool) -> Iterator[ReadKeys]:
     Raises
     ------
     SettingsError
-        By the callable, if a key is needed and standard input has ended.
+        By the callable, if a start key is needed and standard input has ended before one.
     """
     try:
         descriptor = sys.stdin.fileno()
@@ -47,13 +47,17 @@ def read_keys(needed: bool) -> Iterator[ReadKeys]:
         yield _nobody(needed)
         return
 
+    waiting = needed
+
     def read() -> str:
+        nonlocal waiting
         if not select.select([descriptor], [], [], 0.0)[0]:
             return ""
-        typed = os.read(descriptor, 256)
-        if not typed and needed:
+        typed = os.read(descriptor, 256).decode("utf-8", "replace")
+        if not typed and waiting:
             raise _nobody_there()
-        return typed.decode("utf-8", "replace")
+        waiting = waiting and not START_KEYS & set(typed)
+        return typed
 
     with _one_by_one(descriptor) if terminal else contextlib.nullcontext():
         yield read
