@@ -26,7 +26,7 @@ _OPTIONS = (
     click.option("--unit", help="Unit of the stream, over what it declares: V, mV, µV, nV."),
     click.option(
         "--duration",
-        type=FiniteFloat(10, 14_400),
+        type=FiniteFloat(10, 3600),
         default=120.0,
         show_default=True,
         help="Record S seconds of signal; gaps do not count.",

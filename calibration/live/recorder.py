@@ -153,14 +153,12 @@ class Recorder:
         self._ambiguous_told = False
         self._unverified_from: float | None = None
         self._before = (0, 0, 0)
+        self._n_kept = 0
 
     @property
     def seconds(self) -> float:
         """Signal recorded so far, gaps not counted, in s."""
-        if not self.started:
-            return 0.0
-        kept = (len(p.stamps) for p in self._parts if p.kind in ("data", "bridge"))
-        return sum(kept) / self.sfreq
+        return self._n_kept / self.sfreq
 
     @property
     def recorded(self) -> Recorded:
@@ -185,11 +183,13 @@ class Recorder:
             self._parts = [part for part in self._parts if len(part.stamps)]
         self.counts = Counts()
         self._before = self._disorder()
+        self._n_kept = _signal(self._parts)
         self.started = True
 
     def stop_at(self, stamp: float) -> None:
         """Forget the samples after a stamp."""
         self._parts = [_cut(part, part.stamps <= stamp) for part in self._parts]
+        self._n_kept = _signal(self._parts)
 
     def step(self, timeout_s: float) -> list[Part]:
         """Wait for samples, and take in what has come.
@@ -298,6 +298,7 @@ class Recorder:
         if not self.started:
             self._forget_old()
             return
+        self._n_kept += _signal(parts)
         counts = self.counts
         counts.duplicates, counts.out_of_order, counts.restamped = (
             now - before for now, before in zip(self._disorder(), self._before, strict=True)
@@ -341,3 +342,8 @@ class Recorder:
 
 def _cut(part: Part, keep: NDArray[np.bool_]) -> Part:
     return Part(part.kind, part.samples[keep], part.stamps[keep])
+
+
+def _signal(parts: list[Part]) -> int:
+    """Samples of signal, made-up ones in gaps not counted."""
+    return sum(len(part.stamps) for part in parts if part.kind in ("data", "bridge"))

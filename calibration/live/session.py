@@ -22,6 +22,7 @@ from emag_rt.streams.lsl import Marker
 _PULL_S = 0.1
 _SHOW_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.5
+_JUDGE_EVERY_S = 1.0
 _SAVE_EVERY_S = 60.0
 _UNIT_AFTER_S = 3.0
 
@@ -105,7 +106,7 @@ class LiveSession:
         self._events: list[Marker] = []
         self._findings: list[Finding] = []
         self._began: datetime | None = None
-        self._shown = self._looked = float("-inf")
+        self._shown = self._looked = self._judge_at = float("-inf")
         self._saved_s = 0.0
         self._newest = float("-inf")
         self._stop_at: float | None = None
@@ -207,8 +208,12 @@ class LiveSession:
         if not force and now - self._shown < _SHOW_EVERY_S:
             return
         self._shown = now
-        self._findings = self.quality.judge()
-        self._judge_unit()
+        if force or now >= self._judge_at:
+            self._findings = self.quality.judge()
+            self._judge_unit()
+            # Many channels at a high rate take a while: a tenth of the time at most.
+            done = self.clock()
+            self._judge_at = done + max(_JUDGE_EVERY_S, 9.0 * (done - now))
         state = LiveState(
             phase=self._phase(),
             seconds=self.recorder.seconds,

@@ -89,8 +89,8 @@ class Headset(BaseModel):
 
     def electrode_of(self, sent: str) -> str | None:
         """The electrode that the stream calls ``sent``; None where it is not one of these."""
-        for names in (self.sends, self.channels):
-            for name, channel in zip(names, self.channels, strict=bool(names)):
+        for names in (self.sends or self.channels, self.channels):
+            for name, channel in zip(names, self.channels, strict=True):
                 if canonical(name) == canonical(sent):
                     return channel
         return None
