@@ -94,9 +94,9 @@ def calibrate(
 ) -> None:
     """Fit the field of one subject from HD RECORDINGS (anything that MNE reads), or a live stream.
 
+    Unfinished training is kept in OUT.partial: interrupted, the same command goes on from it.
     With --stream, the HD stream is recorded first, and the recording kept: OUT's name with
-    _raw.fif. Unfinished training is kept in OUT.partial: interrupted, the same command goes on
-    from it (after a live recording, with the recording in the place of --stream).
+    _raw.fif. Interrupted twice, nothing else is.
     """
     # Threads that spin while they wait make torch several times slower on busy cores; must be
     # said before torch is first imported.
@@ -118,19 +118,21 @@ def calibrate(
     if request is not None:
         recordings = (_record(request, choice.ld, settings, out, quiet),)
     with _kept_recording(recordings if request else (), ld, out):
-        calibrator = _fit(recordings, choice.ld, settings, out, quiet)
+        partial = Path(f"{out}.partial") if request is None else None
+        calibrator = _fit(recordings, choice.ld, settings, partial, quiet)
         digest = calibrator.save(out)
     for note in calibrator.notes_:
         click.echo(f"warning: {note}", err=True)
     _summary(calibrator, out, digest)
 
 
-def _fit(recordings: Sequence[str], ld: Any, settings: Any, out: str, quiet: bool) -> Any:
+def _fit(
+    recordings: Sequence[str], ld: Any, settings: Any, partial: Path | None, quiet: bool
+) -> Any:
     from calibration.cli.progress import progress_bar
     from calibration.estimator import FieldCalibrator
 
-    partial = Path(f"{out}.partial")
-    if partial.exists():
+    if partial is not None and partial.exists():
         click.echo(
             f"{partial.name} is there: going on from it, if it is of this calibration", err=True
         )

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from calibration.ld_choice import read_ld_choice
 from calibration.live.channels import eeg_labels
 from emag_rt.headsets import read_headset
-from emag_rt.streams.lsl import LslSource, channel_fields, find_stream
-from emag_rt.streams.named import NamedStream
 
 STREAM = "@stream:"
 HEADSET = "@headset:"
@@ -59,6 +57,10 @@ def read_ld(text: str, timeout_s: float = 10.0) -> LdChoice:
         return LdChoice(list(headset.labels), note=f"LD channels of {headset.title}")
     if not text.startswith(STREAM):
         return LdChoice(read_ld_choice(text))
+    # Fitting files needs no LSL library.
+    from emag_rt.streams.lsl import LslSource, channel_fields, find_stream
+    from emag_rt.streams.named import NamedStream
+
     found = find_stream(NamedStream(text.removeprefix(STREAM)), timeout_s)
     source = LslSource(found)
     try:
