@@ -154,6 +154,8 @@ class Recorder:
         self._unverified_from: float | None = None
         self._before = (0, 0, 0)
         self._n_kept = 0
+        # Stands where nothing came.
+        self._last_row: Samples = np.zeros(len(self.channels.labels))
 
     @property
     def seconds(self) -> float:
@@ -287,8 +289,8 @@ class Recorder:
             self.say("the source came back with its channels in another order: remapped")
             self.counts.remapped += 1
             self._timeline.forget_values()
-            if self._unverified_from is not None and self._parts:
-                newest = max(p.stamps[-1] for p in self._parts if len(p.stamps))
+            if self._unverified_from is not None:
+                newest = max((p.stamps[-1] for p in self._parts if len(p.stamps)), default=-np.inf)
                 self._doubtful.append((self._unverified_from, float(newest)))
         self._unverified_from = None
         self._columns = columns
@@ -314,7 +316,7 @@ class Recorder:
         ordered = piece.samples if columns is None else piece.samples[:, columns]
         samples = np.multiply(ordered, factors.astype(dtype), dtype=dtype)
         if piece.kind == "gap":
-            samples = np.tile(self._held(dtype), (len(piece.stamps), 1))
+            samples = np.tile(self._last_row.astype(dtype), (len(piece.stamps), 1))
             self.counts.gaps += 1
             self.counts.missing += len(piece.stamps)
             self.say(f"gap of {piece.step_s:.2f} s: {len(piece.stamps)} samples are missing")
@@ -323,14 +325,9 @@ class Recorder:
         elif piece.kind == "jump":
             self.counts.jumps += 1
             self.say(f"the source's clock jumped by {piece.step_s:.1f} s")
+        if len(samples):
+            self._last_row = samples[-1]
         return Part(piece.kind, samples, np.array(piece.stamps))
-
-    def _held(self, dtype: np.dtype[np.floating]) -> Samples:
-        """The last sample, which stands where nothing came."""
-        for part in reversed(self._parts):
-            if len(part.samples):
-                return part.samples[-1]
-        return np.zeros(len(self.channels.labels), dtype)
 
     def _forget_old(self) -> None:
         newest = next((p.stamps[-1] for p in self._parts[::-1] if len(p.stamps)), 0.0)

@@ -134,11 +134,14 @@ def _from_stream(recorded: Recorded) -> list[Annotation]:
             rows.append((onset, 0.0, "boundary"))
         elif part.kind in _TEXTS and n:
             rows.append((onset, n / recorded.sfreq, _TEXTS[part.kind]))
-        for first, last in recorded.doubtful:
-            for a, b in runs((part.stamps >= first) & (part.stamps <= last)):
-                where = (sample + a) / recorded.sfreq
-                rows.append((where, (b - a) / recorded.sfreq, "BAD_unverified"))
         sample += n
+    stamps = np.concatenate([part.stamps for part in recorded.parts])
+    doubt = np.zeros(len(stamps), dtype=bool)
+    for first, last in recorded.doubtful:
+        doubt |= (stamps >= first) & (stamps <= last)
+    rows += [
+        (a / recorded.sfreq, (b - a) / recorded.sfreq, "BAD_unverified") for a, b in runs(doubt)
+    ]
     return rows
 
 

@@ -73,6 +73,7 @@ def test_what_is_missing_is_marked_and_never_joined(tmp_path):
     run_until_lost(session)
     raw, data = recorded(session)
     assert marks(raw) == [(1000, 200, "BAD_gap"), (1500, 3, "bridged"), (1800, 0, "boundary")]
+    np.testing.assert_allclose(data[1000:1200], np.tile(PLAYED[999], (200, 1)), rtol=1e-6)
     came = [i for i in range(2000) if not (1000 <= i < 1200 or 1500 <= i < 1503)]
     np.testing.assert_allclose(data[came], PLAYED[came], rtol=1e-6)
     # The last sample before a gap is held in it, and so is taken for padding.
@@ -100,6 +101,35 @@ def test_a_source_that_is_away_is_waited_for_and_taken_up_in_its_new_order(tmp_p
     assert session.recorder.counts.silences == session.recorder.counts.remapped == 1
     for text in ("the source is silent", "the source is back", "another order: remapped"):
         assert text in said
+
+
+def test_what_came_while_the_source_did_not_say_what_it_is_is_doubted(tmp_path):
+    """It answers after a second, and turns out to be in another order."""
+    events = [
+        *chunks(PLAYED[:1000]),
+        *[Silence()] * 20,
+        stream(labels=LABELS[::-1], uid="new"),
+        *chunks(PLAYED[1200:1500, ::-1], stamp(1200)),
+        Lost(),
+    ]
+    session, said = stage(tmp_path, events)
+    source, clock = session.recorder.source, session.clock
+    answer = source.current_format
+
+    def busy(timeout_s):
+        if clock() < stamp(1300):
+            raise StreamError("no answer")
+        return answer(timeout_s)
+
+    source.current_format = busy
+    run_until_lost(session)
+    raw, data = recorded(session)
+    (gap, (start, n, text)) = marks(raw)
+    assert gap == (1000, 200, "BAD_gap")
+    assert (start, text) == (1200, "BAD_unverified")
+    assert 100 <= n <= 220
+    np.testing.assert_allclose(data[1200 + n :], PLAYED[1200 + n : 1500], rtol=1e-6)
+    assert "could not be checked after its return" in said
 
 
 @pytest.mark.parametrize(
