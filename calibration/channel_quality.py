@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 FLAT_RATIO = 0.05
+LINE_RATIO = 0.5
+LINE_EXCESS = 3.0
+LINES_HZ = (50.0, 60.0)
 WILD_RATIO = 6.0
 BRIDGED_CORRELATION = 0.999
 _RANK_TOLERANCE = 1e-7
@@ -46,6 +49,43 @@ def suspicious_channels(segments: Sequence[FloatArray], sfreq: float) -> dict[in
         elif value > WILD_RATIO * usual:
             found[column] = f"wild ({value:.3g} µV, others {usual:.2g} µV)"
     return found
+
+
+def line_noise(segments: Sequence[FloatArray], sfreq: float) -> tuple[dict[int, str], float]:
+    """Find channels with much more of the mains' 50 or 60 Hz than the others.
+
+    Parameters
+    ----------
+    segments : sequence of ndarray, shape (n_times, n_channels)
+        Filtered signals in µV.
+    sfreq : float
+        Sampling rate in Hz.
+
+    Returns
+    -------
+    found : dict of int to str
+        Column and reason: an rms at 50 or 60 Hz of over half the usual channel's whole amplitude,
+        and over three times that of the usual channel.
+    share : float
+        That of the usual channel, as a share of its whole amplitude: over 0.5, all have it.
+    """
+    size = max(2, round(sfreq))
+    pieces = [x[i : i + size] for x in segments for i in range(0, len(x) - size + 1, size)]
+    lines = [hz for hz in LINES_HZ if hz < 0.499 * sfreq]
+    if not pieces or not lines:
+        return {}, 0.0
+    waves = np.exp(-2j * np.pi * np.outer(lines, np.arange(size)) / sfreq) * np.sqrt(2.0) / size
+    amplitudes = [np.abs(waves @ (x - x.mean(axis=0))).max(axis=0) for x in pieces]
+    typical = np.median(np.array(amplitudes), axis=0)
+    usual = float(np.median([x.std(axis=0) for x in pieces]))
+    others = float(np.median(typical))
+    limit = max(LINE_RATIO * usual, LINE_EXCESS * others)
+    found = {
+        column: f"{value:.2g} µV at 50 or 60 Hz, others {others:.2g} µV"
+        for column, value in enumerate(typical)
+        if value > limit
+    }
+    return found, others / usual if usual > 0 else 0.0
 
 
 def bridged_channels(data: FloatArray, columns: Sequence[int]) -> set[int]:

@@ -24,7 +24,7 @@ LAYERS = (
     {"native"},
     {"frontend"},
     {"bundle"},
-    {"render", "streams", "recordings"},
+    {"render", "streams", "recordings", "headsets"},
     {"engine"},
     {"bench"},
     {"cli"},
@@ -50,7 +50,7 @@ HOMES = {
     "ezmsg": ("tools/",),
     "matplotlib": ("emag_rt/bench/plots.py", "calibration/", "tools/"),
     "psutil": ("emag_rt/bench/", "tools/"),
-    "yaml": ("emag_rt/engine/settings.py", "tools/"),
+    "yaml": ("emag_rt/engine/settings.py", "emag_rt/headsets/", "tools/"),
     "prometheus_client": ("emag_rt/engine/metrics.py",),
     "click": ("emag_rt/cli/", "calibration/cli/", "tools/"),
 }
@@ -310,3 +310,4 @@ def test_wheel_carries_the_two_packages_alone(tmp_path):
     assert path.name.endswith("-any.whl") == (not libraries)
     assert {"emag_rt/py.typed", "calibration/py.typed"} <= set(names)
     assert "emag_rt/engine/standard_montages.json" in names
+    assert "emag_rt/headsets/biosemi-64.yaml" in names

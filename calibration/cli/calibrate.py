@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from calibration.cli.live_options import live_options, take_live_options
 from calibration.cli.paper_options import paper_options, take_paper_options
 from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, FiniteFloat, Whole
+from emag_rt.errors import EmagError
 
 
 @click.command()
-@click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
+@click.argument("recordings", nargs=-1, type=click.Path(dir_okay=True))
 @click.option(
     "--ld",
     required=True,
-    help="LD channels: names (Fz,Cz,...), a count (spread evenly), or @FILE of names.",
+    help="LD channels: names (Fz,Cz,...), a count (spread evenly), @FILE of names, @headset:NAME "
+    "(emag-rt headsets), or @stream:SOURCE, the live stream of the LD amplifier.",
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
 @click.option("--sfreq", type=RATE_HZ, help="Rate of the LD amplifier in Hz (as recorded).")
@@ -78,6 +82,7 @@ from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, FiniteFloa
     help="Where torch runs.",
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@live_options
 @paper_options
 def calibrate(
     recordings: tuple[str, ...],
@@ -87,35 +92,84 @@ def calibrate(
     band: tuple[float, float],
     **options: Any,
 ) -> None:
-    """Fit the field of one subject from HD RECORDINGS (anything that MNE reads).
+    """Fit the field of one subject from HD RECORDINGS (anything that MNE reads), or a live stream.
 
     Unfinished training is kept in OUT.partial: interrupted, the same command goes on from it.
+    With --stream, the HD stream is recorded first, and the recording kept: OUT's name with
+    _raw.fif. Interrupted twice, nothing else is.
     """
     # Threads that spin while they wait make torch several times slower on busy cores; must be
     # said before torch is first imported.
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
         os.environ.setdefault(name, value)
-    from calibration.cli.progress import progress_bar
-    from calibration.estimator import FieldCalibrator
-    from calibration.ld_choice import read_ld_choice
+    from calibration.live.ld_labels import read_ld
     from calibration.settings import CalibrationSettings
     from emag_rt.cli.options import check_output
 
+    request = take_live_options(recordings, ld, band, options)
+    timeout_s = options.pop("timeout")
     check_output("--out", out, recordings)
     settings = CalibrationSettings(band_hz=band, **take_paper_options(options))
-    partial = Path(f"{out}.partial")
-    if partial.exists():
+    choice = read_ld(ld, timeout_s)
+    if choice.note:
+        click.echo(choice.note, err=True)
+    if settings.sfreq is None and choice.sfreq is not None:
+        settings = replace(settings, sfreq=choice.sfreq)
+    if request is not None:
+        recordings = (_record(request, choice.ld, settings, out, quiet),)
+    with _kept_recording(recordings if request else (), ld, out):
+        partial = Path(f"{out}.partial") if request is None else None
+        calibrator = _fit(recordings, choice.ld, settings, partial, quiet)
+        digest = calibrator.save(out)
+    for note in calibrator.notes_:
+        click.echo(f"warning: {note}", err=True)
+    _summary(calibrator, out, digest)
+
+
+def _fit(
+    recordings: Sequence[str], ld: Any, settings: Any, partial: Path | None, quiet: bool
+) -> Any:
+    from calibration.cli.progress import progress_bar
+    from calibration.estimator import FieldCalibrator
+
+    if partial is not None and partial.exists():
         click.echo(
             f"{partial.name} is there: going on from it, if it is of this calibration", err=True
         )
     with progress_bar(quiet) as tell:
-        calibrator = FieldCalibrator(read_ld_choice(ld), settings, tell, partial)
+        calibrator = FieldCalibrator(ld, settings, tell, partial)
         with _kept_work(calibrator):
             calibrator.fit(recordings)
-    digest = calibrator.save(out)
-    for note in calibrator.notes_:
-        click.echo(f"warning: {note}", err=True)
-    _summary(calibrator, out, digest)
+    return calibrator
+
+
+def _record(request: Any, ld: Any, settings: Any, out: str, quiet: bool) -> str:
+    """Record a live stream; what would keep it from being fitted is said before it begins."""
+    from calibration.ld_choice import choose_ld
+    from calibration.live.run import record_live
+    from emag_rt.frontend import design_band
+
+    def check(channels: Any, sfreq: float) -> None:
+        choose_ld(ld, channels.montage(), ())
+        low_hz, high_hz = settings.band_hz
+        design_band(low_hz, high_hz, settings.sfreq or sfreq)
+
+    return str(record_live(request, out, check, quiet))
+
+
+@contextlib.contextmanager
+def _kept_recording(recordings: Sequence[str], ld: str, out: str) -> Iterator[None]:
+    """Whatever becomes of the fit, tell where the live recording is, and how to fit it again."""
+    try:
+        yield
+    except (EmagError, KeyboardInterrupt):
+        for path in recordings:
+            click.echo(
+                f"the recording is kept: emag-rt calibrate {path} --ld {ld} --out {out} fits it "
+                "(with the other options as before)",
+                err=True,
+            )
+        raise
 
 
 @contextlib.contextmanager

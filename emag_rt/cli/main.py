@@ -23,10 +23,11 @@ _OWN = {
     "upsample": ("emag_rt.cli.upsample:upsample", "Render HD channels for a recording."),
     "inspect": ("emag_rt.cli.inspect:inspect", "Show what a bundle holds."),
     "doctor": ("emag_rt.cli.doctor:doctor", "Check this machine."),
+    "headsets": ("emag_rt.cli.headsets:headsets", "List headsets whose channels are known."),
     "bench": ("emag_rt.cli.bench:bench", "Measure latency, engines, long runs, many daemons."),
 }
 _PLUGIN_HELP = {
-    "calibrate": "Fit a subject's field from HD recordings.",
+    "calibrate": "Fit a subject's field from HD recordings or a live stream.",
     "evaluate": "Score a bundle on a held-out HD recording.",
     "demo": "The whole path on a simulated subject.",
     "montage": "Choose the electrodes worth wearing from an HD session.",

@@ -144,7 +144,7 @@ def check_return(before: StreamFormat, now: StreamFormat) -> bool:
     if changes:
         raise StreamMismatch(
             f"stream {before.name!r} (source_id {before.source_id!r}) must come back as it was: "
-            f"{'; '.join(changes)}. Set the amplifier as before, or restart emag-rt serve."
+            f"{'; '.join(changes)}. Set the amplifier as before, or start anew."
         )
     return reordered
 

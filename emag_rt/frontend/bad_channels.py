@@ -196,10 +196,7 @@ class BadChannelMonitor:
         return np.asarray(rms < self._rules.dead_ratio * np.median(rms))
 
     def _clipped(self) -> BoolArray:
-        low, high = self.raw.min(axis=0), self.raw.max(axis=0)
-        on_edge = ((self.raw == low) | (self.raw == high)).mean(axis=0)
-        wide = high - low > _CLIPPED_SPAN_UV
-        return np.asarray(wide & (on_edge > self._rules.clipped_share))
+        return clipped_channels(self.raw, self._rules.clipped_share)
 
     def _disagreeing(self, known_bad: BoolArray) -> tuple[BoolArray, BoolArray]:
         """Channels that are wild, and that are flooded by the mains.
@@ -243,3 +240,24 @@ class BadChannelMonitor:
             weighed = covariance + scale * (np.ones((n, n)) / n + 1e-6 * np.eye(n))
             self._precisions[key] = np.asarray(np.linalg.inv(weighed), dtype=np.float64)
         return self._precisions[key]
+
+
+def clipped_channels(raw: FloatArray, share: float) -> BoolArray:
+    """Channels of which more than a share lies on their own extremes, over 1 mV apart.
+
+    Parameters
+    ----------
+    raw : ndarray, shape (n_times, n_channels)
+        Before the filter, µV.
+    share : float
+        The share.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_channels,)
+        The channels.
+    """
+    low, high = raw.min(axis=0), raw.max(axis=0)
+    on_edge = ((raw == low) | (raw == high)).mean(axis=0)
+    wide = high - low > _CLIPPED_SPAN_UV
+    return np.asarray(wide & (on_edge > share))

@@ -33,7 +33,7 @@ logger = logging.getLogger("emag_rt.recordings")
 
 _MIN_PLACED = 4  # a sphere through fewer is not determined
 # Median amplitude of EEG (about its median) lies well inside; a wrong unit is off by 1e3.
-_PLAUSIBLE_UV = (0.1, 5000.0)
+PLAUSIBLE_UV = (0.1, 5000.0)
 
 _HARMLESS = (DeprecationWarning, FutureWarning, ResourceWarning)
 _HARMLESS_TEXT = ("naming conventions", "expanding outside the data range")
@@ -310,7 +310,7 @@ def _segments(
 def _check_unit(data: NDArray[np.float64], segments: tuple[Segment, ...], path: Path) -> None:
     used = np.concatenate([data[start:stop] for start, stop in segments])
     amplitude = float(np.median(np.abs(used - np.median(used, axis=0))))
-    low, high = _PLAUSIBLE_UV
+    low, high = PLAUSIBLE_UV
     if not low <= amplitude <= high:
         raise RecordingError(
             f"{path.name}: the median EEG amplitude must lie between {low:g} and {high:g} µV, "

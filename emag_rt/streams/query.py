@@ -37,10 +37,10 @@ class StreamQuery:
 
     def predicate(self, ignore_source_ids: Iterable[str] = ()) -> str:
         """XPath 1.0 predicate of the numeric streams with these properties."""
-        tests = [f"{key}={_xpath_literal(value)}" for key, value in self.given().items()]
+        tests = [f"{key}={xpath_literal(value)}" for key, value in self.given().items()]
         # Strings cannot be rendered, so marker streams never compete with a signal.
         tests.append("channel_format!='string'")
-        tests += [f"source_id!={_xpath_literal(value)}" for value in ignore_source_ids]
+        tests += [f"source_id!={xpath_literal(value)}" for value in ignore_source_ids]
         return " and ".join(tests)
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ def not_found(query: StreamQuery, waited_s: float, seen: Sequence[StreamFormat])
     )
 
 
-def _xpath_literal(text: str) -> str:
+def xpath_literal(text: str) -> str:
     """Quote text for XPath 1.0, which has no escape character."""
     if "'" not in text:
         return f"'{text}'"

@@ -3,8 +3,10 @@
 Only :mod:`emag_rt.streams.lsl.library` imports pylsl, and translates its errors.
 """
 
+from emag_rt.streams.lsl.channels import channel_fields
 from emag_rt.streams.lsl.discovery import FoundStream, find_stream, list_streams
 from emag_rt.streams.lsl.library import configure, library_versions, local_clock, quick_clock
+from emag_rt.streams.lsl.markers import LslMarkerReader, Marker
 from emag_rt.streams.lsl.sink import LslMarkerSink, LslSink
 from emag_rt.streams.lsl.source import LslSource
 from emag_rt.streams.metadata import OutletSpec
@@ -12,11 +14,14 @@ from emag_rt.streams.query import StreamQuery
 
 __all__ = [
     "FoundStream",
+    "LslMarkerReader",
     "LslMarkerSink",
     "LslSink",
     "LslSource",
+    "Marker",
     "OutletSpec",
     "StreamQuery",
+    "channel_fields",
     "configure",
     "find_stream",
     "library_versions",

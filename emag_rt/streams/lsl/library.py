@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -215,13 +215,25 @@ class Inlet:
         Seconds that liblsl buffers (hundreds of samples for irregular streams).
     recover : bool
         Whether liblsl takes the stream up again when it comes back.
+    our_clock : bool
+        Whether liblsl brings stamps to this host's clock: to milliseconds, good enough for events.
     """
 
-    def __init__(self, info: Any, what: str, max_buffer_s: int = 1, recover: bool = False) -> None:
+    def __init__(
+        self,
+        info: Any,
+        what: str,
+        max_buffer_s: int = 1,
+        recover: bool = False,
+        our_clock: bool = False,
+    ) -> None:
         _Settings.in_use = True
         self.what = what
+        flags = pylsl.proc_clocksync if our_clock else 0
         with translated(what):
-            self._inlet = pylsl.StreamInlet(info, max_buffer_s, recover=recover)
+            self._inlet = pylsl.StreamInlet(
+                info, max_buffer_s, recover=recover, processing_flags=flags
+            )
         self.dtype = np.dtype(self._inlet.np_dtype)
         self._errcode = ctypes.c_int()
 
@@ -249,6 +261,23 @@ class Inlet:
         with translated(self.what):
             values, stamps = self._inlet.pull_chunk(0.0, max_samples=4096, as_numpy=numbers)
         return values, np.asarray(stamps, dtype=np.float64)
+
+    def channel_fields(self, names: Sequence[str], timeout_s: float) -> list[dict[str, str]]:
+        """Texts of the description of each channel; ``a/b`` is the field b within a."""
+        with translated(self.what):
+            channels = self._inlet.info(timeout_s).desc().child("channels")
+        fields: list[dict[str, str]] = []
+        channel = channels.child("channel")
+        while not channel.empty():
+            fields.append({name: _text(channel, name) for name in names})
+            channel = channel.next_sibling("channel")
+        return fields
+
+    def pull_texts(self) -> list[tuple[str, float]]:
+        """Events that have arrived, with their stamps; numbers become text."""
+        rows, stamps = self.take_all()
+        texts = (";".join(_as_text(value) for value in row) for row in rows)
+        return list(zip(texts, stamps.tolist(), strict=True)) if len(stamps) else []
 
     def open_stream(self, timeout_s: float) -> None:
         """Let data come in."""
@@ -365,6 +394,17 @@ class Outlet:
     def wait_for_consumers(self, timeout_s: float) -> bool:
         """Wait for a receiver; returns whether there is one."""
         return bool(self._outlet.wait_for_consumers(timeout_s))
+
+
+def _text(channel: Any, path: str) -> str:
+    *parents, name = path.split("/")
+    for parent in parents:
+        channel = channel.child(parent)
+    return str(channel.child_value(name))
+
+
+def _as_text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else f"{value:g}"
 
 
 def _append(parent: Any, tree: Tree) -> None:

@@ -1,0 +1,158 @@
+"""Options of ``emag-rt calibrate`` that belong to a live stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from emag_rt.cli.options import FiniteFloat, lsl_options
+from emag_rt.errors import SettingsError
+
+if TYPE_CHECKING:
+    from calibration.live.run import LiveRequest
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--stream",
+        help="Record from this live HD stream (LSL source id or name), instead of RECORDINGS. The "
+        "recording is kept beside OUT. This and what follows: for live streams.",
+    ),
+    click.option("--headset", help="Its channels, where it does not name them (emag-rt headsets)."),
+    click.option("--unit", help="Unit of the stream, over what it declares: V, mV, µV, nV."),
+    click.option(
+        "--duration",
+        type=FiniteFloat(10, 3600),
+        default=120.0,
+        show_default=True,
+        help="Record S seconds of signal; gaps do not count.",
+    ),
+    click.option(
+        "--markers",
+        multiple=True,
+        help="Marker stream to keep as annotations (source id or name; repeatable), or none. "
+        "Default: all of the LSL session, also such as come up later.",
+    ),
+    click.option("--start-marker", metavar="TEXT", help="Start with this marker."),
+    click.option("--stop-marker", metavar="TEXT", help="Stop with this marker, if before S."),
+    click.option("--wait-for-key", is_flag=True, help="Start with Enter or the space bar."),
+    click.option(
+        "--timeout",
+        type=FiniteFloat(0, 86_400),
+        default=10.0,
+        show_default=True,
+        help="Give up looking for the stream after S seconds.",
+    ),
+    click.option(
+        "--patience",
+        type=FiniteFloat(1, 86_400),
+        default=120.0,
+        show_default=True,
+        help="Give up a stream that has been silent for S seconds.",
+    ),
+)
+_OWN = (
+    "headset",
+    "unit",
+    "duration",
+    "markers",
+    "start_marker",
+    "stop_marker",
+    "wait_for_key",
+    "patience",
+)
+_LSL = ("timeout", "scope", "session_id")
+
+
+def live_options(command: _F) -> _F:
+    """Add ``--stream`` and what belongs to it to a command."""
+    command = lsl_options("How far LSL looks.")(command)
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def take_live_options(
+    recordings: Sequence[str], ld: str, band: tuple[float, float], options: dict[str, Any]
+) -> LiveRequest | None:
+    """Take the options above, set LSL up where it is needed, and refuse what would do nothing.
+
+    Parameters
+    ----------
+    recordings : sequence of str
+        Files given.
+    ld : str
+        ``--ld``, which may name a stream.
+    band : tuple of (float, float)
+        Pass band in Hz.
+    options : dict
+        All other options; those above are taken out, but for ``timeout``.
+
+    Returns
+    -------
+    LiveRequest or None
+        What to record; None: the files count.
+
+    Raises
+    ------
+    SettingsError
+        If both or neither of files and stream are given, or options contradict each other.
+    """
+    own = {name: options.pop(name) for name in _OWN}
+    scope, session_id = options.pop("scope"), options.pop("session_id")
+    stream = options.pop("stream")
+    if stream and recordings:
+        raise SettingsError(
+            f"--stream and RECORDINGS exclude each other, got {stream!r} and {recordings[0]}. "
+            "Drop one of them."
+        )
+    if not (stream or recordings):
+        raise SettingsError("RECORDINGS or --stream must say what to fit, got neither.")
+    on_lsl = bool(stream) or ld.startswith("@stream:")
+    _refuse_idle((() if stream else _OWN) + (() if on_lsl else _LSL))
+    if on_lsl:
+        from emag_rt.streams.lsl import configure
+
+        configure(scope, session_id)
+    return _request(stream, band, own, options["timeout"]) if stream else None
+
+
+def _refuse_idle(names: Sequence[str]) -> None:
+    context = click.get_current_context()
+    idle = [
+        "--" + name.replace("_", "-")
+        for name in names
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if idle:
+        raise SettingsError(f"{', '.join(idle)} must go with --stream, got files. Leave it out.")
+
+
+def _request(
+    stream: str, band: tuple[float, float], own: dict[str, Any], timeout_s: float
+) -> LiveRequest:
+    from calibration.live.run import LiveRequest
+    from calibration.live.session import Plan
+
+    markers = tuple(own["markers"])
+    if own["wait_for_key"] and own["start_marker"]:
+        raise SettingsError("--wait-for-key and --start-marker exclude each other. Drop one.")
+    if "none" in markers and (len(markers) > 1 or own["start_marker"] or own["stop_marker"]):
+        raise SettingsError(
+            "--markers none must stand alone, without --start-marker and --stop-marker."
+        )
+    plan = Plan(own["duration"], own["wait_for_key"], own["start_marker"], own["stop_marker"])
+    return LiveRequest(
+        stream,
+        plan,
+        headset=own["headset"],
+        unit=own["unit"],
+        markers=markers,
+        timeout_s=timeout_s,
+        patience_s=own["patience"],
+        band_hz=band,
+    )

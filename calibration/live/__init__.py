@@ -1,0 +1,1 @@
+"""Calibrating from a live stream: recording it, watching its quality, keeping it whole."""

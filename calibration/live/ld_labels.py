@@ -1,0 +1,72 @@
+"""LD channels by what will be worn: a live stream, or a headset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from calibration.ld_choice import read_ld_choice
+from calibration.live.channels import eeg_labels
+from emag_rt.headsets import read_headset
+
+STREAM = "@stream:"
+HEADSET = "@headset:"
+
+
+@dataclass(frozen=True)
+class LdChoice:
+    """What ``--ld`` means.
+
+    Attributes
+    ----------
+    ld : int or list of str
+        Count, or labels.
+    sfreq : float or None
+        Rate in Hz at which the LD amplifier sends, where it was asked.
+    note : str
+        Where the labels come from, or an empty string.
+    """
+
+    ld: int | list[str]
+    sfreq: float | None = None
+    note: str = ""
+
+
+def read_ld(text: str, timeout_s: float = 10.0) -> LdChoice:
+    """Understand ``--ld``.
+
+    Parameters
+    ----------
+    text : str
+        ``@stream:SOURCE``, ``@headset:NAME``, or what
+        :func:`calibration.ld_choice.read_ld_choice` takes.
+    timeout_s : float
+        How long to look for the stream, in s.
+
+    Returns
+    -------
+    LdChoice
+        The channels.
+
+    Raises
+    ------
+    EmagError
+        If the stream is not there or names no channels, or there is no such headset.
+    """
+    if text.startswith(HEADSET):
+        headset = read_headset(text.removeprefix(HEADSET))
+        return LdChoice(list(headset.labels), note=f"LD channels of {headset.title}")
+    if not text.startswith(STREAM):
+        return LdChoice(read_ld_choice(text))
+    # Fitting files needs no LSL library.
+    from emag_rt.streams.lsl import LslSource, channel_fields, find_stream
+    from emag_rt.streams.named import NamedStream
+
+    found = find_stream(NamedStream(text.removeprefix(STREAM)), timeout_s)
+    source = LslSource(found)
+    try:
+        stream = source.format
+    finally:
+        source.close()
+    labels = eeg_labels(stream, channel_fields(found, ("type",)))
+    note = f"LD channels of stream {stream.name!r}: {', '.join(labels)}, at {stream.sfreq:g} Hz"
+    return LdChoice(labels, stream.sfreq or None, note)

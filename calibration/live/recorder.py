@@ -1,0 +1,346 @@
+"""Recording a live stream: everything that came, and where something is missing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.live.channels import LiveChannels
+from calibration.live.rate import RateWatch
+from emag_rt.core.labels import match_labels
+from emag_rt.engine.matching import check_return
+from emag_rt.engine.timeline import Piece, Timeline
+from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
+from emag_rt.streams.base import Clock, Source
+
+log = logging.getLogger(__name__)
+
+STALE_S = 1.0
+"""Nothing for so long: the source is silent."""
+
+# An outlet that was made anew is never back sooner than this.
+_CHECKED_GAP_S = 0.5
+_ASK_EVERY_S = 1.0
+_LOOKUP_S = 2.0
+# Kept while waiting for the start, so that a marker's very sample is there when it is heard.
+_BEFORE_S = 2.0
+
+Samples = NDArray[np.floating]
+Kind = Literal["data", "bridge", "gap", "jump"]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A stretch of what was recorded.
+
+    Attributes
+    ----------
+    kind : {"data", "bridge", "gap", "jump"}
+        Samples that came; a straight line over a few lost ones; the last sample held while the
+        source was away; a jump of its clock (no samples).
+    samples : ndarray, shape (n_times, n_channels)
+        In µV (``misc`` channels as sent).
+    stamps : ndarray, shape (n_times,)
+        On this host's LSL clock, in s.
+    """
+
+    kind: Kind
+    samples: Samples
+    stamps: NDArray[np.float64]
+
+
+@dataclass
+class Counts:
+    """What happened to the stream while it was recorded.
+
+    Attributes
+    ----------
+    gaps, missing, bridged, jumps : int
+        Long gaps; samples missing in them; samples bridged in short ones; jumps of the clock.
+    silences : int
+        Times the source sent nothing for a second or more.
+    duplicates, out_of_order, restamped : int
+        As in :class:`emag_rt.engine.timeline.Timeline`.
+    remapped : int
+        Times it came back with its channels in another order.
+    """
+
+    gaps: int = 0
+    missing: int = 0
+    bridged: int = 0
+    jumps: int = 0
+    silences: int = 0
+    duplicates: int = 0
+    out_of_order: int = 0
+    restamped: int = 0
+    remapped: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """What was recorded so far.
+
+    Attributes
+    ----------
+    channels : LiveChannels
+        The channels.
+    sfreq : float
+        Nominal rate in Hz.
+    parts : tuple of Part
+        In order of time, but for jumps.
+    doubtful : tuple of (float, float)
+        First and last stamp of what came while the source, back from a silence, did not say
+        what it is.
+    """
+
+    channels: LiveChannels
+    sfreq: float
+    parts: tuple[Part, ...]
+    doubtful: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(eq=False)
+class Recorder:
+    """Takes in a source until told to stop.
+
+    Parameters
+    ----------
+    source : Source
+        The stream.
+    channels : LiveChannels
+        Its channels.
+    clock : Clock
+        Time in s, for silences.
+    say : callable
+        Told in words what happens.
+    patience_s : float
+        A source that is silent for longer is lost.
+
+    Attributes
+    ----------
+    counts : Counts
+        What happened.
+    started : bool
+        Whether what comes is kept.
+    silent_s : float
+        How long nothing has come, in s; 0 while samples flow.
+    """
+
+    source: Source
+    channels: LiveChannels
+    clock: Clock
+    say: Callable[[str], None]
+    patience_s: float = 120.0
+    counts: Counts = field(default_factory=Counts)
+    started: bool = False
+    silent_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._format = self.source.format
+        self.sfreq = self._format.sfreq
+        self._timeline = Timeline(self.sfreq)
+        self._rate = RateWatch(self._format)
+        self._parts: list[Part] = []
+        self._columns: list[int] | None = None
+        self._doubtful: list[tuple[float, float]] = []
+        self._last_arrival = self.clock()
+        self._asked = self._last_arrival
+        self._ambiguous_told = False
+        self._unverified_from: float | None = None
+        self._before = (0, 0, 0)
+        self._n_kept = 0
+        # Stands where nothing came.
+        self._last_row: Samples = np.zeros(len(self.channels.labels))
+
+    @property
+    def seconds(self) -> float:
+        """Signal recorded so far, gaps not counted, in s."""
+        return self._n_kept / self.sfreq
+
+    @property
+    def recorded(self) -> Recorded:
+        """What was kept so far."""
+        parts = tuple(self._parts) if self.started else ()
+        doubtful = list(self._doubtful)
+        if self._unverified_from is not None:
+            doubtful.append((self._unverified_from, np.inf))
+        return Recorded(self.channels, self.sfreq, parts, tuple(doubtful))
+
+    @property
+    def rate_note(self) -> str | None:
+        """What the user should know of the rate."""
+        return self._rate.note()
+
+    def start(self, stamp: float | None = None) -> None:
+        """Keep what comes from now on, or from the first sample at or after a stamp."""
+        if stamp is None:
+            self._parts.clear()
+        else:
+            self._parts = [_cut(part, part.stamps >= stamp) for part in self._parts]
+            self._parts = [part for part in self._parts if len(part.stamps)]
+        self.counts = Counts()
+        self._before = self._disorder()
+        self._n_kept = _signal(self._parts)
+        self.started = True
+
+    def stop_at(self, stamp: float) -> None:
+        """Forget the samples after a stamp."""
+        self._parts = [_cut(part, part.stamps <= stamp) for part in self._parts]
+        self._n_kept = _signal(self._parts)
+
+    def step(self, timeout_s: float) -> list[Part]:
+        """Wait for samples, and take in what has come.
+
+        Parameters
+        ----------
+        timeout_s : float
+            Longest wait in s.
+
+        Returns
+        -------
+        list of Part
+            What has come.
+
+        Raises
+        ------
+        StreamMismatch
+            If the source came back as something else, or sends at another rate than it says.
+        StreamError
+            If it is lost.
+        """
+        samples, stamps = self.source.pull(timeout_s)
+        now = self.clock()
+        if not len(stamps):
+            self._wait(now)
+            return []
+        away = self.silent_s
+        self._last_arrival, self.silent_s = now, 0.0
+        self._rate.add(stamps)
+        pieces = self._timeline.split(samples, stamps)
+        before = self._columns
+        cuts = [i for i, p in enumerate(pieces) if p.kind == "jump" or p.step_s > _CHECKED_GAP_S]
+        if away or cuts:
+            if away:
+                self.say(f"the source is back after {away:.1f} s")
+            self._ambiguous_told = False
+            self._verify(now, float(stamps[0]))
+        elif self._unverified_from is not None and now - self._asked > _ASK_EVERY_S:
+            self._verify(now, self._unverified_from)
+        # What came before the silence is in the order of before.
+        n_before = 0 if away or not cuts else cuts[-1]
+        parts = [
+            self._part(piece, before if i < n_before else self._columns)
+            for i, piece in enumerate(pieces)
+        ]
+        self._keep(parts)
+        return parts
+
+    def _wait(self, now: float) -> None:
+        waited = now - self._last_arrival
+        if waited < STALE_S:
+            return
+        if not self.silent_s:
+            self.counts.silences += 1
+            self.say("the source is silent: waiting for it to come back")
+        self.silent_s = waited
+        if waited > self.patience_s:
+            raise StreamError(
+                f"stream {self._format.name!r}: must send samples, nothing came for "
+                f"{waited:.0f} s (--patience). Check the amplifier, its battery and its LSL outlet."
+            )
+        if now - self._asked > _ASK_EVERY_S:
+            self._asked = now
+            self._look()
+
+    def _look(self) -> None:
+        """Is it there as something that LSL does not take up again?"""
+        try:
+            other = self.source.replaced_by()
+        except StreamAmbiguous as error:
+            if not self._ambiguous_told:
+                self.say(f"the source cannot be taken up again: {error}")
+            self._ambiguous_told = True
+            return
+        if other is not None:
+            check_return(self._format, other)
+
+    def _verify(self, now: float, since: float) -> None:
+        self._asked = now
+        try:
+            present = self.source.current_format(_LOOKUP_S)
+        except (StreamAmbiguous, StreamMismatch):
+            raise
+        except StreamError:
+            if self._unverified_from is None:
+                self.say("the source could not be checked after its return; it is asked again")
+                self._unverified_from = since
+            return
+        # Asking takes time, in which the source was not silent.
+        self._last_arrival = self.clock()
+        columns = None
+        if check_return(self._format, present):
+            columns = match_labels(self._format.labels, present.labels, "the source")
+        if columns != self._columns:
+            self.say("the source came back with its channels in another order: remapped")
+            self.counts.remapped += 1
+            self._timeline.forget_values()
+            if self._unverified_from is not None:
+                newest = max((p.stamps[-1] for p in self._parts if len(p.stamps)), default=-np.inf)
+                self._doubtful.append((self._unverified_from, float(newest)))
+        self._unverified_from = None
+        self._columns = columns
+
+    def _keep(self, parts: list[Part]) -> None:
+        self._parts += parts
+        if not self.started:
+            self._forget_old()
+            return
+        self._n_kept += _signal(parts)
+        counts = self.counts
+        counts.duplicates, counts.out_of_order, counts.restamped = (
+            now - before for now, before in zip(self._disorder(), self._before, strict=True)
+        )
+
+    def _disorder(self) -> tuple[int, int, int]:
+        timeline = self._timeline
+        return timeline.duplicates, timeline.out_of_order, timeline.restamped
+
+    def _part(self, piece: Piece, columns: list[int] | None) -> Part:
+        factors = self.channels.factors
+        dtype = piece.samples.dtype
+        ordered = piece.samples if columns is None else piece.samples[:, columns]
+        samples = np.multiply(ordered, factors.astype(dtype), dtype=dtype)
+        if piece.kind == "gap":
+            samples = np.tile(self._last_row.astype(dtype), (len(piece.stamps), 1))
+            self.counts.gaps += 1
+            self.counts.missing += len(piece.stamps)
+            self.say(f"gap of {piece.step_s:.2f} s: {len(piece.stamps)} samples are missing")
+        elif piece.kind == "bridge":
+            self.counts.bridged += len(piece.stamps)
+        elif piece.kind == "jump":
+            self.counts.jumps += 1
+            self.say(f"the source's clock jumped by {piece.step_s:.1f} s")
+        if len(samples):
+            self._last_row = samples[-1]
+        return Part(piece.kind, samples, np.array(piece.stamps))
+
+    def _forget_old(self) -> None:
+        newest = next((p.stamps[-1] for p in self._parts[::-1] if len(p.stamps)), 0.0)
+        while self._parts and (
+            not len(self._parts[0].stamps) or self._parts[0].stamps[-1] < newest - _BEFORE_S
+        ):
+            self._parts.pop(0)
+
+
+def _cut(part: Part, keep: NDArray[np.bool_]) -> Part:
+    return Part(part.kind, part.samples[keep], part.stamps[keep])
+
+
+def _signal(parts: list[Part]) -> int:
+    """Samples of signal, made-up ones in gaps not counted."""
+    return sum(len(part.stamps) for part in parts if part.kind in ("data", "bridge"))

@@ -1,0 +1,173 @@
+"""A live recording as a file: everything that came, with what is missing annotated."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.live.recorder import Recorded
+from emag_rt.errors import RecordingError
+from emag_rt.files import replacing
+from emag_rt.recordings.usable import runs
+from emag_rt.streams.lsl import Marker
+
+Annotation = tuple[float, float, str]
+
+_MISSING_SHARE = 0.2
+_TEXTS = {"gap": "BAD_gap", "bridge": "bridged"}
+"""Bridged samples stay in use, as in serving. BAD_ACQ_SKIP would make MNE write no samples."""
+
+
+def free_path(out: str | Path) -> Path:
+    """Where to keep the recording that belongs to a bundle: beside it, over no older one.
+
+    Parameters
+    ----------
+    out : path-like
+        The bundle, such as ``s01.emag``.
+
+    Returns
+    -------
+    Path
+        ``s01_raw.fif``, or ``s01-2_raw.fif`` and so on where that is taken.
+    """
+    out = Path(out)
+    path, n = out.with_name(f"{out.stem}_raw.fif"), 1
+    while path.exists():
+        n += 1
+        path = out.with_name(f"{out.stem}-{n}_raw.fif")
+    return path
+
+
+def save_session(
+    path: Path,
+    recorded: Recorded,
+    markers: Sequence[Marker] = (),
+    began: datetime | None = None,
+    description: str = "",
+) -> None:
+    """Write a live recording as FIF; it appears whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        File, ``*_raw.fif``.
+    recorded : Recorded
+        What came; at least one sample.
+    markers : sequence of Marker
+        Events, written as annotations at the samples that they fell on.
+    began : datetime, optional
+        Time of the first sample.
+    description : str
+        Where it comes from.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    RecordingError
+        If there is nothing to write, or MNE refuses it.
+    """
+    parts = [part for part in recorded.parts if len(part.stamps)]
+    if not parts:
+        raise RecordingError(f"{path.name}: nothing was recorded.")
+    data = np.concatenate([part.samples for part in parts])
+    raw = _raw(recorded, data)
+    raw.info["bads"] = _missing(recorded, data)
+    raw.info["description"] = f"recorded live by emag_rt {description}".strip()
+    if began is not None:
+        raw.set_meas_date(began.astimezone(UTC))
+    rows = [*_from_stream(recorded), *_from_markers(recorded, markers)]
+    if rows:
+        onsets, durations, texts = zip(*sorted(rows), strict=True)
+        raw.set_annotations(mne.Annotations(onsets, durations, texts), verbose="ERROR")
+    fmt = "double" if data.dtype == np.float64 else "single"
+    with replacing(path, "recording") as beside, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            raw.save(beside, fmt=fmt, overwrite=True, verbose="ERROR")
+        except (ValueError, RuntimeError) as error:
+            raise RecordingError(f"recording {path}: cannot be written: {error}") from error
+
+
+def marker_text(text: str) -> str:
+    """Text of a marker as an annotation: one that begins with ``bad`` must not cut EEG out."""
+    plain = " ".join(text.split()) or "(empty)"
+    return f"marker {plain}" if plain.lower().startswith("bad") else plain
+
+
+def _raw(recorded: Recorded, data: NDArray[np.floating]) -> Any:
+    channels = recorded.channels
+    info = mne.create_info(
+        list(channels.labels), recorded.sfreq, list(channels.kinds), verbose="ERROR"
+    )
+    known = np.isfinite(channels.positions_mm).all(axis=1)
+    places = {channels.labels[i]: channels.positions_mm[i] / 1e3 for i in np.flatnonzero(known)}
+    if places:
+        montage = mne.channels.make_dig_montage(places, coord_frame="head")
+        info.set_montage(montage, on_missing="ignore", verbose="ERROR")
+    scale = np.where([kind == "misc" for kind in channels.kinds], 1.0, 1e-6)
+    return mne.io.RawArray(data.T * scale[:, None], info, verbose="ERROR")
+
+
+def _missing(recorded: Recorded, data: NDArray[np.floating]) -> list[str]:
+    """Channels that would take all others' samples with them: a sample needs all its numbers."""
+    share = 1.0 - np.isfinite(data).mean(axis=0)
+    eeg = recorded.channels.eeg
+    return [recorded.channels.labels[i] for i in eeg if share[i] > _MISSING_SHARE]
+
+
+def _from_stream(recorded: Recorded) -> list[Annotation]:
+    """Gaps, bridges, jumps of the clock, and what came unverified."""
+    rows: list[Annotation] = []
+    sample = 0
+    for part in recorded.parts:
+        onset, n = sample / recorded.sfreq, len(part.stamps)
+        if part.kind == "jump":
+            rows.append((onset, 0.0, "boundary"))
+        elif part.kind in _TEXTS and n:
+            rows.append((onset, n / recorded.sfreq, _TEXTS[part.kind]))
+        sample += n
+    stamps = np.concatenate([part.stamps for part in recorded.parts])
+    doubt = np.zeros(len(stamps), dtype=bool)
+    for first, last in recorded.doubtful:
+        doubt |= (stamps >= first) & (stamps <= last)
+    rows += [
+        (a / recorded.sfreq, (b - a) / recorded.sfreq, "BAD_unverified") for a, b in runs(doubt)
+    ]
+    return rows
+
+
+def _from_markers(recorded: Recorded, markers: Sequence[Marker]) -> list[Annotation]:
+    """Events at the sample nearest to them; those outside the recording are left out."""
+    blocks = _continuous(recorded)
+    sample = sum(len(stamps) for stamps in blocks)
+    rows: list[Annotation] = []
+    waiting = list(markers)
+    # Where a clock was set back, the same time comes twice: the last one counts.
+    for stamps in reversed(blocks):
+        sample -= len(stamps)
+        inside = [m for m in waiting if stamps[0] <= m.stamp <= stamps[-1]]
+        waiting = [m for m in waiting if m not in inside]
+        for marker in inside:
+            place = float(np.interp(marker.stamp, stamps, np.arange(len(stamps))))
+            rows.append(((sample + place) / recorded.sfreq, 0.0, marker_text(marker.text)))
+    return rows
+
+
+def _continuous(recorded: Recorded) -> list[NDArray[np.float64]]:
+    """Stamps between the jumps of the clock."""
+    blocks: list[list[NDArray[np.float64]]] = [[]]
+    for part in recorded.parts:
+        if part.kind == "jump":
+            blocks.append([])
+        elif len(part.stamps):
+            blocks[-1].append(part.stamps)
+    return [np.concatenate(block) for block in blocks if block]

@@ -1,0 +1,273 @@
+"""Recording a live stream: what is kept, what is marked, how it ends."""
+
+import errno
+import signal
+
+import mne
+import numpy as np
+import pytest
+
+import calibration.live.session_file as session_file
+from calibration.live.session import Plan
+from calibration.live.session_file import free_path
+from emag_rt.errors import OutputError, StreamError, StreamMismatch
+from emag_rt.recordings.read import read_recording
+from emag_rt.streams.lsl import Marker
+from emag_rt.streams.memory import Chunk, Lost, Silence, scripted_chunks
+from tests.calibration.live.stage import LABELS, SFREQ, START_S, eeg, stage, stream
+
+PLAYED = eeg(30.0)
+
+
+def chunks(samples, start_s=START_S, sfreq=SFREQ):
+    return scripted_chunks(samples, sfreq, 10, start_s)
+
+
+def stamp(sample):
+    return START_S + sample / SFREQ
+
+
+def recorded(session):
+    raw = mne.io.read_raw_fif(session.path, verbose="ERROR")
+    return raw, raw.get_data().T * 1e6
+
+
+def marks(raw):
+    found = raw.annotations
+    return [
+        (round(float(a) * SFREQ), round(float(b) * SFREQ), str(text))
+        for a, b, text in zip(found.onset, found.duration, found.description, strict=True)
+    ]
+
+
+def run_until_lost(session):
+    with pytest.raises(StreamError, match="lost for good"):
+        session.run()
+
+
+def test_every_sample_is_kept_until_the_duration_is_full(tmp_path):
+    session, said = stage(tmp_path, chunks(PLAYED), plan=Plan(20.0))
+    session.run()
+    raw, data = recorded(session)
+    assert tuple(raw.ch_names) == LABELS
+    np.testing.assert_allclose(data, PLAYED[:2000], rtol=1e-6)
+    assert marks(raw) == []
+    assert raw.info["meas_date"] is not None
+    assert "recording: 0 of 20 s, 8 of 8 channels good" in said.lines[0]
+    assert "recorded: 20 of 20 s" in said.lines[-1]
+    read = read_recording(session.path)
+    assert read.segments == ((0, 2000),)
+    assert read.positions_mm.shape == (8, 3), "placed by label"
+
+
+def test_what_is_missing_is_marked_and_never_joined(tmp_path):
+    """A long gap is left out, a short one bridged, a clock that jumps splits."""
+    events = [
+        *chunks(PLAYED[:1000]),
+        *chunks(PLAYED[1200:1500], stamp(1200)),  # 2 s missing
+        *chunks(PLAYED[1503:1800], stamp(1503)),  # 3 samples missing
+        *chunks(PLAYED[1800:2000], stamp(1800) - 500.0),  # the clock is set back
+        Lost(),
+    ]
+    session, said = stage(tmp_path, events)
+    run_until_lost(session)
+    raw, data = recorded(session)
+    assert marks(raw) == [(1000, 200, "BAD_gap"), (1500, 3, "bridged"), (1800, 0, "boundary")]
+    np.testing.assert_allclose(data[1000:1200], np.tile(PLAYED[999], (200, 1)), rtol=1e-6)
+    came = [i for i in range(2000) if not (1000 <= i < 1200 or 1500 <= i < 1503)]
+    np.testing.assert_allclose(data[came], PLAYED[came], rtol=1e-6)
+    # The last sample before a gap is held in it, and so is taken for padding.
+    assert read_recording(session.path).segments == ((0, 999), (1200, 1800), (1800, 2000))
+    counts = session.recorder.counts
+    assert (counts.gaps, counts.missing, counts.bridged, counts.jumps) == (1, 200, 3, 1)
+    assert session.recorder.seconds == pytest.approx(18.0), "gaps do not count"
+    assert "gap of 2.01 s: 200 samples are missing" in said
+
+
+def test_a_source_that_is_away_is_waited_for_and_taken_up_in_its_new_order(tmp_path):
+    back = LABELS[::-1]
+    events = [
+        *chunks(PLAYED[:1000]),
+        *[Silence()] * 20,
+        stream(labels=back, uid="new"),
+        *chunks(PLAYED[1200:1400, ::-1], stamp(1200)),
+        Lost(),
+    ]
+    session, said = stage(tmp_path, events)
+    run_until_lost(session)
+    raw, data = recorded(session)
+    np.testing.assert_allclose(data[1200:], PLAYED[1200:1400], rtol=1e-6)
+    assert marks(raw) == [(1000, 200, "BAD_gap")]
+    assert session.recorder.counts.silences == session.recorder.counts.remapped == 1
+    for text in ("the source is silent", "the source is back", "another order: remapped"):
+        assert text in said
+
+
+def test_what_came_while_the_source_did_not_say_what_it_is_is_doubted(tmp_path):
+    """It answers after a second, and turns out to be in another order."""
+    events = [
+        *chunks(PLAYED[:1000]),
+        *[Silence()] * 20,
+        stream(labels=LABELS[::-1], uid="new"),
+        *chunks(PLAYED[1200:1500, ::-1], stamp(1200)),
+        Lost(),
+    ]
+    session, said = stage(tmp_path, events)
+    source, clock = session.recorder.source, session.clock
+    answer = source.current_format
+
+    def busy(timeout_s):
+        if clock() < stamp(1300):
+            raise StreamError("no answer")
+        return answer(timeout_s)
+
+    source.current_format = busy
+    run_until_lost(session)
+    raw, data = recorded(session)
+    (gap, (start, n, text)) = marks(raw)
+    assert gap == (1000, 200, "BAD_gap")
+    assert (start, text) == (1200, "BAD_unverified")
+    assert 100 <= n <= 220
+    np.testing.assert_allclose(data[1200 + n :], PLAYED[1200 + n : 1500], rtol=1e-6)
+    assert "could not be checked after its return" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"sfreq": 200.0}, "rate 100 Hz became 200 Hz"),
+        ({"labels": ("X1", *LABELS[1:])}, "labels .* became X1"),
+        ({"units": ("V",) * 8}, "units"),
+        ({"labels": (), "n_channels": 4}, "8 channels became 4"),
+    ],
+)
+def test_a_source_that_comes_back_changed_ends_it_with_all_saved(tmp_path, change, reason):
+    events = [*chunks(PLAYED[:1000]), *[Silence()] * 20, stream(**change)]
+    if "n_channels" not in change:  # LSL itself would not take that up
+        events += chunks(PLAYED[1200:1400], stamp(1200))
+    session, _ = stage(tmp_path, [*events, *[Silence()] * 20])
+    with pytest.raises(StreamMismatch, match=reason):
+        session.run()
+    _, data = recorded(session)
+    np.testing.assert_allclose(data, PLAYED[:1000], rtol=1e-6)
+
+
+def test_a_source_silent_for_too_long_is_lost_with_all_saved(tmp_path):
+    session, said = stage(tmp_path, [*chunks(PLAYED[:700])], patience_s=3.0)
+    with pytest.raises(StreamError, match="nothing came for 3 s"):
+        session.run()
+    assert len(recorded(session)[1]) == 700
+    assert "silent for" in said
+
+
+@pytest.mark.parametrize("sends", [200.0, 50.0])
+def test_a_source_that_sends_at_another_rate_than_it_says(tmp_path, sends):
+    session, _ = stage(tmp_path, chunks(PLAYED, sfreq=sends))
+    with pytest.raises(StreamMismatch, match=f"declared 100 Hz, got {sends:g} samples a second"):
+        session.run()
+    assert session.saved
+
+
+def test_a_rate_slightly_off_is_told(tmp_path):
+    session, _ = stage(tmp_path, chunks(PLAYED, sfreq=102.4), plan=Plan(29.0))
+    session.run()
+    assert "sent 102.40 samples a second" in session.recorder.rate_note
+
+
+def test_markers_fall_on_their_samples_and_bound_the_recording(tmp_path):
+    texts = [(105, "too early"), (310, "go"), (500, "S  1"), (620, "bad trial"), (900, "halt")]
+    markers = [Marker(stamp(sample), text, "task") for sample, text in texts]
+    plan = Plan(60.0, start_marker="go", stop_marker="halt")
+    session, said = stage(tmp_path, chunks(PLAYED), plan=plan, markers=markers)
+    session.run()
+    raw, data = recorded(session)
+    np.testing.assert_allclose(data, PLAYED[310:901], rtol=1e-6)
+    expected = [(0, "go"), (190, "S 1"), (310, "marker bad trial"), (590, "halt")]
+    assert [(onset, text) for onset, _, text in marks(raw)] == expected
+    assert len(read_recording(session.path).segments) == 1, "no marker cuts EEG out"
+    assert "waiting for marker 'go'" in said
+
+
+def test_keys_start_it_and_stop_it_early(tmp_path):
+    session, said = stage(tmp_path, chunks(PLAYED), plan=Plan(60.0, wait_for_key=True))
+    typed = {250: "q", 100: "x \n"}  # in turns; q before the start would end it
+
+    def keys():
+        keys.turns += 1
+        return typed.get(keys.turns, "")
+
+    keys.turns = 0
+    session.keys = keys
+    session.run()
+    _, data = recorded(session)
+    np.testing.assert_allclose(data, PLAYED[1000:2500], rtol=1e-6)
+    assert "press Enter to start" in said
+
+
+@pytest.mark.parametrize(
+    ("numbers", "abandoned"),
+    [([signal.SIGINT], False), ([signal.SIGINT] * 2, True), ([signal.SIGTERM], True)],
+)
+def test_signals_once_to_stop_twice_to_give_up(tmp_path, numbers, abandoned):
+    session, _ = stage(tmp_path, chunks(PLAYED))
+
+    def keys():
+        for number in numbers:
+            session.stop.heard(number)
+        return ""
+
+    session.keys = keys
+    session.run()
+    assert session.stop.abandoned is abandoned
+    assert session.stop.signal == (numbers[-1] if abandoned else None)
+    assert len(recorded(session)[1]) == 10, "kept in each case"
+
+
+def test_a_full_disk_costs_no_recording(tmp_path, monkeypatch):
+    """Once a minute it is saved on the way, and at the end elsewhere rather than not at all."""
+    (tmp_path / "spare").mkdir()
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "spare"))
+    whole = session_file.replacing
+
+    def full(path, what="output"):
+        if path.parent == tmp_path:
+            raise OutputError(f"{what} {path}: {errno.errorcode[errno.ENOSPC]}")
+        return whole(path, what)
+
+    monkeypatch.setattr(session_file, "replacing", full)
+    session, said = stage(tmp_path, chunks(eeg(70.0)), plan=Plan(65.0))
+    session.run()
+    assert session.path == tmp_path / "spare" / "s01_raw.fif"
+    assert len(recorded(session)[1]) == 6500
+    assert sum("ENOSPC" in line for line in said.lines) == 2
+
+
+def test_older_recordings_are_never_written_over(tmp_path):
+    assert free_path(tmp_path / "s01.emag").name == "s01_raw.fif"
+    (tmp_path / "s01_raw.fif").touch()
+    assert free_path(tmp_path / "s01.emag").name == "s01-2_raw.fif"
+
+
+def test_a_channel_without_numbers_takes_no_others_with_it(tmp_path):
+    broken = PLAYED.copy()
+    broken[500:1500, 2] = np.nan
+    session, said = stage(tmp_path, chunks(broken), plan=Plan(29.0))
+    session.run()
+    read = read_recording(session.path)
+    assert read.bads == ("C3",)
+    assert read.segments == ((0, 2900),)
+    assert "C3: no numbers" in said
+
+
+def test_samples_that_are_no_eeg_are_kept_as_they_are(tmp_path):
+    labels = (*LABELS, "TRIGGER", "ACC_X")
+    units = ("mV",) * 8 + ("", "g")
+    data = np.concatenate([PLAYED, np.full((len(PLAYED), 2), 7.0, np.float32)], axis=1)
+    form = stream(labels=labels, units=units)
+    session, _ = stage(tmp_path, [Chunk(c.samples, c.timestamps) for c in chunks(data)], form=form)
+    session.plan = Plan(20.0)
+    session.run()
+    raw = mne.io.read_raw_fif(session.path, verbose="ERROR")
+    assert raw.get_channel_types() == ["eeg"] * 8 + ["misc"] * 2
+    np.testing.assert_allclose(raw.get_data("TRIGGER"), 7.0)
+    np.testing.assert_allclose(raw.get_data("Cz")[0], PLAYED[:2000, 3] * 1e-3, rtol=1e-5)
