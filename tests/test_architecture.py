@@ -26,7 +26,7 @@ LAYERS = (
     {"bundle"},
     {"render", "streams", "recordings"},
     {"engine"},
-    {"bench"},
+    {"bench", "dashboard"},
     {"cli"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -47,6 +47,8 @@ HOMES = {
     "psutil": ("emag_rt/bench/", "tools/"),
     "yaml": ("emag_rt/engine/settings.py", "tools/"),
     "prometheus_client": ("emag_rt/engine/metrics.py",),
+    "starlette": ("emag_rt/dashboard/",),
+    "uvicorn": ("emag_rt/dashboard/",),
     "click": ("emag_rt/cli/", "calibration/cli/", "tools/"),
 }
 CORE_MAY_IMPORT = {
@@ -199,7 +201,7 @@ def test_serving_needs_neither_torch_nor_mne(tmp_path):
         "calibration",
         "mne_lsl",
     }
-    heavy |= {"psutil", "emag_rt.bench"}
+    heavy |= {"psutil", "emag_rt.bench", "starlette", "uvicorn", "emag_rt.dashboard"}
     assert loaded & heavy == set()
 
 
@@ -305,3 +307,4 @@ def test_wheel_carries_the_two_packages_alone(tmp_path):
     assert path.name.endswith("-any.whl") == (not libraries)
     assert {"emag_rt/py.typed", "calibration/py.typed"} <= set(names)
     assert "emag_rt/engine/standard_montages.json" in names
+    assert "emag_rt/dashboard/static/index.html" in names

@@ -23,6 +23,7 @@ _OWN = {
     "upsample": ("emag_rt.cli.upsample:upsample", "Render HD channels for a recording."),
     "inspect": ("emag_rt.cli.inspect:inspect", "Show what a bundle holds."),
     "doctor": ("emag_rt.cli.doctor:doctor", "Check this machine."),
+    "dashboard": ("emag_rt.cli.dashboard:dashboard", "Show a running daemon live in a browser."),
     "bench": ("emag_rt.cli.bench:bench", "Measure latency, engines, long runs, many daemons."),
 }
 _PLUGIN_HELP = {

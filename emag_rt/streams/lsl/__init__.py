@@ -5,6 +5,7 @@ Only :mod:`emag_rt.streams.lsl.library` imports pylsl, and translates its errors
 
 from emag_rt.streams.lsl.discovery import FoundStream, find_stream, list_streams
 from emag_rt.streams.lsl.library import configure, library_versions, local_clock, quick_clock
+from emag_rt.streams.lsl.markers import LslMarkerSource
 from emag_rt.streams.lsl.sink import LslMarkerSink, LslSink
 from emag_rt.streams.lsl.source import LslSource
 from emag_rt.streams.metadata import OutletSpec
@@ -13,6 +14,7 @@ from emag_rt.streams.query import StreamQuery
 __all__ = [
     "FoundStream",
     "LslMarkerSink",
+    "LslMarkerSource",
     "LslSink",
     "LslSource",
     "OutletSpec",
