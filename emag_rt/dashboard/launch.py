@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -16,6 +17,17 @@ from emag_rt.errors import OutputError, SettingsError
 log = logging.getLogger(__name__)
 _NEEDED = ("starlette", "uvicorn", "websockets")
 _END_S = 5.0
+
+
+def step_back() -> None:
+    """Let every other process of this machine go first, the daemon above all.
+
+    A process that is merely nice is not always put aside at once when the daemon wakes up.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):  # not Linux, or not allowed
+        os.nice(10)
 
 
 def require_extra() -> None:

@@ -16,8 +16,8 @@ MIN_ELECTRODES = 4
 _SMALLEST_EDGE, _LARGEST_EDGE = np.deg2rad(95.0), np.deg2rad(130.0)
 # Pixels just outside the disc are filled too, for the interpolation at its edge.
 MARGIN = 1.06
-# An amplifier's noise must not be drawn as a field between electrodes.
-_SMOOTHING = 1e-4
+# So little that a map goes through the values of a dense cap's electrodes, too.
+_SMOOTHING = 1e-7
 
 
 @dataclass(frozen=True, eq=False)

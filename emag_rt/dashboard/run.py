@@ -24,7 +24,6 @@ from emag_rt.streams.config import Scope
 from emag_rt.streams.lsl import configure
 
 _POLL_S = 0.1
-_NICE = 10
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,6 @@ def run_dashboard(options: Options, sock: socket.socket, stop: threading.Event) 
     EmagError
         If the bundle cannot be read, or LSL not be set up.
     """
-    os.nice(_NICE)  # a daemon on the same machine comes first
     labels, places = _electrodes(options)
     configure(options.scope, options.session_id)
     board = Board(options.name, options.source, options.launched, labels, places)
@@ -126,6 +124,7 @@ def _serve(board: Board, sock: socket.socket, stopped: Callable[[], bool]) -> No
         ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
+        log_level="warning",  # below, it logs what is sent: EEG
         access_log=False,
         server_header=False,
         limit_concurrency=64,

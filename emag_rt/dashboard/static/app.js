@@ -176,7 +176,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
   const tag = event.target.tagName;
   // In a list of channels, letters and digits look up names; a button has its own Space.
-  if (tag === "SELECT" || (event.key === " " && (tag === "BUTTON" || tag === "INPUT"))) return;
+  if ((tag === "SELECT" && !"?+-=".includes(event.key)) || (event.key === " " && (tag === "BUTTON" || tag === "INPUT"))) return;
   const act = KEYS[event.key.toLowerCase()];
   if (!act) return;
   event.preventDefault();
