@@ -120,10 +120,11 @@ function drawMaps() {
 function frame(now) {
   requestAnimationFrame(frame);
   if (paused || !(fresh || stale)) return;
-  const live = fresh;
+  const live = fresh, all = stale;
   fresh = stale = false;
   drawMaps();
-  traces.draw(hd, ld, Number($("seconds").value), $("gain").value);
+  // Lines cost a processor without a GPU most, and move by little.
+  if (all || figures.frames % 2 === 0) traces.draw(hd, ld, Number($("seconds").value), $("gain").value);
   if (live) {
     frames.push(now);
     figures.frames++;

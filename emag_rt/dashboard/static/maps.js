@@ -5,6 +5,8 @@
 const STOPS = ["#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#f7f7f7",
   "#fee0b6", "#fdb863", "#e08214", "#b35806", "#7f3b08"];
 const SIDE = 288;
+const VIRTUAL = 576; // everything drawn over a map is measured on a square of this size
+const SHOWN = 300 * Math.min(Math.ceil(window.devicePixelRatio || 1), 2);
 const LEVELS = 5; // contour lines on each side of zero
 
 function makeTable() {
@@ -32,7 +34,9 @@ export class ScalpMap {
   constructor(canvas, what) {
     this.canvas = canvas;
     this.what = what;
+    canvas.width = canvas.height = SHOWN;
     this.context = canvas.getContext("2d");
+    this.context.scale(SHOWN / VIRTUAL, SHOWN / VIRTUAL);
     this.buffer = document.createElement("canvas");
     this.buffer.width = this.buffer.height = SIDE;
     this.image = this.buffer.getContext("2d").createImageData(SIDE, SIDE);
@@ -118,8 +122,8 @@ export class ScalpMap {
   }
 
   compose(why, names) {
-    const { context, canvas } = this;
-    const size = canvas.width, half = size / 2, radius = half * 0.9;
+    const { context } = this;
+    const size = VIRTUAL, half = size / 2, radius = half * 0.9;
     context.clearRect(0, 0, size, size);
     context.save();
     context.translate(half, half + size * 0.02);
@@ -133,7 +137,7 @@ export class ScalpMap {
     const key = `${names} ${this.version}`;
     if (key !== this.overlayKey) this.makeOverlay(size, radius, names);
     this.overlayKey = key;
-    context.drawImage(this.overlay, -half, -half - size * 0.02);
+    context.drawImage(this.overlay, -half, -half - size * 0.02, size, size);
     if (why) notice(context, why);
     context.restore();
   }
@@ -141,8 +145,9 @@ export class ScalpMap {
   // Head, electrodes and names: drawn when they change, copied otherwise.
   makeOverlay(size, radius, names) {
     this.overlay = document.createElement("canvas");
-    this.overlay.width = this.overlay.height = size;
+    this.overlay.width = this.overlay.height = SHOWN;
     const context = this.overlay.getContext("2d");
+    context.scale(SHOWN / size, SHOWN / size);
     context.translate(size / 2, size / 2 + size * 0.02);
     context.strokeStyle = "#1b2733";
     const head = radius * Math.min(this.layout.equator, 1);

@@ -134,7 +134,7 @@ function latency(message) {
   context.textAlign = "left";
   const daemon = numbers.latency_p50_ms == null ? "" :
     `\nDaemon: median ${numbers.latency_p50_ms.toFixed(1)}, 99 % ${numbers.latency_p99_ms.toFixed(1)} ms`;
-  const words = `Here: median ${found.p50_ms.toFixed(1)}, 99 % ${found.p99_ms.toFixed(1)}, most ${found.max_ms.toFixed(1)} ms${daemon}`;
+  const words = `Here: median ${found.p50_ms.toFixed(1)}, 99 % ${found.p99_ms.toFixed(1)} ms${daemon}`;
   setText($("latency-words"), words);
   canvas.setAttribute("aria-label", `Histogram of latency. ${words}`);
 }

@@ -27,6 +27,7 @@ export class Traces {
     const before = this.layout && this.layout.hd.labels.join("\n");
     this.layout = layout;
     if (before !== layout.hd.labels.join("\n")) this.fill();
+    this.selects.forEach((_, i) => this.explain(i));
   }
 
   // Two channels that are worn, and two that nobody wears, spread over the head.
@@ -42,7 +43,6 @@ export class Traces {
     this.selects.forEach(([select], i) => {
       select.replaceChildren(...labels.map((label) => new Option(label, label)));
       select.value = this.chosen[i];
-      this.explain(i);
     });
   }
 
@@ -51,7 +51,8 @@ export class Traces {
     const nmse = this.layout.hd.nmse[k];
     const error = nmse === null || nmse === undefined ? "" : `, error ${Math.round(100 * nmse)} %`;
     const kind = this.layout.hd.kinds[k] ?? "";
-    this.selects[i][1].textContent = kind === "measured" ? "worn" : kind ? `rendered${error}` : "";
+    const bad = this.layout.ld.bad[this.layout.ld.same.indexOf(k)];
+    this.selects[i][1].textContent = bad ? "worn, bad" : kind === "measured" ? "worn" : kind ? `rendered${error}` : "";
   }
 
   focus(i) { this.selects[i]?.[0].focus(); }
