@@ -12,8 +12,20 @@ from numpy.typing import NDArray
 
 from emag_rt.core.labels import canonical, match_labels
 from emag_rt.dashboard.board import Board
-from emag_rt.dashboard.outlet import HdOutlet, channels_of, positions_of, read_hd_outlet
-from emag_rt.errors import EmagError, StreamAmbiguous, StreamError, StreamNotFound
+from emag_rt.dashboard.outlet import (
+    MAX_CHANNELS,
+    HdOutlet,
+    channels_of,
+    positions_of,
+    read_hd_outlet,
+)
+from emag_rt.errors import (
+    EmagError,
+    StreamAmbiguous,
+    StreamError,
+    StreamMismatch,
+    StreamNotFound,
+)
 from emag_rt.frontend.filters import CausalFilter, design_band
 from emag_rt.frontend.units import unit_to_uv
 from emag_rt.streams.lsl import LslMarkerSource, LslSource, StreamQuery, find_stream, local_clock
@@ -58,21 +70,33 @@ class Feed(threading.Thread):
         """Read until stopped."""
         while not self._over.is_set():
             try:
-                found = find_stream(
-                    StreamQuery(name=self._name, type="EEG"), math.inf, stop=self._over.is_set
-                )
-                source = LslSource(found, recover=False)
-            except StreamNotFound:  # told to stop
-                continue
-            except StreamAmbiguous as error:
+                source = self._find()
+                if source is not None:
+                    self._attend(source)
+            except (StreamAmbiguous, StreamMismatch) as error:
                 self._board.note(trouble=str(error))
                 self._over.wait(_LOOK_S)
-                continue
             except EmagError as error:
                 log.debug("%s", error)
                 self._over.wait(0.2)
-                continue
-            self._attend(source)
+            except Exception:  # said, and tried again: a frozen picture would look like a calm one
+                log.exception("the daemon's outlets could not be read")
+                self._board.note(trouble="An error in the dashboard: see its log. Trying again.")
+                self._over.wait(_LOOK_S)
+
+    def _find(self) -> LslSource | None:
+        """Wait for the outlet and connect; None when told to stop."""
+        query = StreamQuery(name=self._name, type="EEG")
+        try:
+            found = find_stream(query, math.inf, stop=self._over.is_set)
+        except StreamNotFound:
+            return None
+        if found.format.n_channels > MAX_CHANNELS:
+            raise StreamMismatch(
+                f"stream {self._name!r}: must have at most {MAX_CHANNELS} channels to be shown, "
+                f"got {found.format.n_channels}. Serve a smaller montage."
+            )
+        return LslSource(found, recover=False)
 
     def _attend(self, source: LslSource) -> None:
         """Read one run of the daemon to its end."""
@@ -188,3 +212,5 @@ def _quietly(
         target(hd, gone)
     except EmagError as error:
         log.debug("%s", error)
+    except Exception:
+        log.exception("a companion of the HD outlet could not be read")

@@ -89,9 +89,7 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
 
 
 @contextlib.contextmanager
-def beside(
-    arguments: Sequence[str], host: str, port: int, environment: dict[str, str] | None = None
-) -> Iterator[str]:
+def beside(arguments: Sequence[str], host: str, port: int) -> Iterator[str]:
     """Run ``emag-rt dashboard`` as a child for as long as the context lasts.
 
     Should it end by itself, that is logged once, and nothing else happens.
@@ -102,8 +100,6 @@ def beside(
         For the subcommand.
     host, port : str, int
         Where it listens.
-    environment : dict, optional
-        In place of this process's.
 
     Yields
     ------
@@ -131,7 +127,6 @@ def beside(
                 stdout=subprocess.DEVNULL,
                 pass_fds=(fd,),
                 start_new_session=True,
-                env=environment,
             )
         except OSError as error:
             raise OutputError(f"dashboard: cannot be started: {error.strerror}.") from error

@@ -256,3 +256,22 @@ def test_the_histogram_holds_all_latencies():
     assert found["max_ms"] == 5000.0
     assert math.isclose(found["p50_ms"], 5.5, rel_tol=0.05)
     assert SFREQ == 200.0
+
+
+def test_an_error_while_reading_is_said_and_tried_again(daemon, monkeypatch, caplog, wait_until):
+    from emag_rt.dashboard import feed as feed_module
+
+    attempts = []
+
+    def fail(*_, **__):
+        attempts.append(1)
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(feed_module, "find_stream", fail)
+    monkeypatch.setattr(feed_module, "_LOOK_S", 0.01)
+    feed = feed_module.Feed(daemon.board, "s01-HD", None, {})
+    feed.start()
+    wait_until(lambda: len(attempts) > 2, 10, "another attempt")
+    feed.stop()
+    assert daemon.board.state()["title"] == "Cannot attach"
+    assert "a bug" in caplog.text
