@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from importlib import resources
 
+import anyio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -85,22 +86,25 @@ async def _watch(websocket: WebSocket, hub: Hub) -> None:
         await websocket.close(1013, "too many browsers look on: close one")
         return
     await websocket.accept()
-    sending = asyncio.create_task(_send(websocket, viewer))
-    listening = asyncio.create_task(_listen(websocket))
     try:
-        await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
+        async with anyio.create_task_group() as both:
+
+            async def send() -> None:
+                await _send(websocket, viewer)
+                both.cancel_scope.cancel()
+
+            both.start_soon(send)
+            await _listen(websocket)
+            both.cancel_scope.cancel()
     finally:
         hub.leave(viewer)
-        for task in (sending, listening):
-            task.cancel()
-        await asyncio.gather(sending, listening, return_exceptions=True)
 
 
 async def _send(websocket: WebSocket, viewer: Viewer) -> None:
     with contextlib.suppress(WebSocketDisconnect, TimeoutError, RuntimeError):
         while True:
             for message in await viewer.next():
-                async with asyncio.timeout(_SEND_S):
+                with anyio.fail_after(_SEND_S):
                     if isinstance(message, str):
                         await websocket.send_text(message)
                     else:

@@ -152,7 +152,7 @@ def messages(connection, *wanted):
 
 
 def test_attached_by_hand_it_knows_what_was_before_and_its_death_harms_nobody(
-    cli, subject, flat, unique_id, wait_until
+    cli, subject, flat, unique_id
 ):
     from websockets.sync.client import connect
 
@@ -176,16 +176,17 @@ def test_attached_by_hand_it_knows_what_was_before_and_its_death_harms_nobody(
         assert state["state"] == "running"
         assert layout["hd"]["map"]
         assert layout["ld"]["map"]
-    assert by_hand.terminate() == 0, by_hand.output
-    (child,) = psutil.Process(daemon.process.pid).children()
-    os.kill(child.pid, signal.SIGKILL)
-    daemon.wait_for("the dashboard has ended (exit -9): serving goes on", 20)
-    again = cli("dashboard", name, "--dashboard-port", "0")
-    with connect(address(again).replace("http", "ws") + "ws") as socket:
+        (child,) = psutil.Process(daemon.process.pid).children()
+        os.kill(child.pid, signal.SIGKILL)
+        daemon.wait_for("the dashboard has ended (exit -9): serving goes on", 20)
         messages(socket, lambda m: m.get("state") == "running")
+        (served,) = messages(socket, lambda m: m.get("numbers", {}).get("samples_out"))
+        before = served["numbers"]["samples_out"]
+        messages(socket, lambda m: m.get("numbers", {}).get("samples_out", 0) > before)
         daemon.kill()
         (state,) = messages(socket, lambda m: m.get("state") == "stopped")
         assert "outlet has gone" in state["text"]
+    assert by_hand.terminate() == 0, by_hand.output
     assert daemon.output.count("the dashboard has ended") == 1
 
 
