@@ -26,7 +26,7 @@ LAYERS = (
     {"bundle"},
     {"render", "streams", "recordings", "headsets"},
     {"engine"},
-    {"bench"},
+    {"bench", "dashboard"},
     {"cli"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -52,6 +52,8 @@ HOMES = {
     "psutil": ("emag_rt/bench/", "tools/"),
     "yaml": ("emag_rt/engine/settings.py", "emag_rt/headsets/", "tools/"),
     "prometheus_client": ("emag_rt/engine/metrics.py",),
+    "starlette": ("emag_rt/dashboard/",),
+    "uvicorn": ("emag_rt/dashboard/",),
     "click": ("emag_rt/cli/", "calibration/cli/", "tools/"),
 }
 CORE_MAY_IMPORT = {
@@ -204,7 +206,7 @@ def test_serving_needs_neither_torch_nor_mne(tmp_path):
         "calibration",
         "mne_lsl",
     }
-    heavy |= {"psutil", "emag_rt.bench"}
+    heavy |= {"psutil", "emag_rt.bench", "starlette", "uvicorn", "emag_rt.dashboard"}
     assert loaded & heavy == set()
 
 
@@ -311,3 +313,4 @@ def test_wheel_carries_the_two_packages_alone(tmp_path):
     assert {"emag_rt/py.typed", "calibration/py.typed"} <= set(names)
     assert "emag_rt/engine/standard_montages.json" in names
     assert "emag_rt/headsets/biosemi-64.yaml" in names
+    assert "emag_rt/dashboard/static/index.html" in names

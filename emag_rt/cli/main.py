@@ -24,6 +24,7 @@ _OWN = {
     "inspect": ("emag_rt.cli.inspect:inspect", "Show what a bundle holds."),
     "doctor": ("emag_rt.cli.doctor:doctor", "Check this machine."),
     "headsets": ("emag_rt.cli.headsets:headsets", "List headsets whose channels are known."),
+    "dashboard": ("emag_rt.cli.dashboard:dashboard", "Show a running daemon live in a browser."),
     "bench": ("emag_rt.cli.bench:bench", "Measure latency, engines, long runs, many daemons."),
 }
 _PLUGIN_HELP = {

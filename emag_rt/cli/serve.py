@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options, one_blas_thread
+
+if TYPE_CHECKING:
+    from emag_rt.engine.settings import ServeSettings
 
 _PATHS = {
     "source_id": "source.source_id",
@@ -30,6 +35,9 @@ _PATHS = {
     "trace": "status.trace_path",
     "http_port": "http.port",
     "http_host": "http.host",
+    "dashboard": "dashboard.enabled",
+    "dashboard_port": "dashboard.port",
+    "dashboard_host": "dashboard.host",
     "scope": "lsl.scope",
     "session_id": "lsl.session_id",
 }
@@ -94,6 +102,13 @@ _PATHS = {
     help="Answer /metrics, /healthz and /readyz on this port (0: any free one). Off by default.",
 )
 @click.option("--http-host", help="Address to answer on (127.0.0.1); others get a warning.")
+@click.option("--dashboard", is_flag=True, default=None, help="Show it live in a browser.")
+@click.option(
+    "--dashboard-port",
+    type=Whole(0, 65_535),
+    help="Port of the dashboard (8050; 0: any free one).",
+)
+@click.option("--dashboard-host", help="Its address (127.0.0.1); others get a warning.")
 @lsl_options("How far LSL looks.")
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
 def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
@@ -111,4 +126,28 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
         from emag_rt.engine.settings import load_settings
 
         overrides = {_PATHS[key]: value for key, value in options.items()}
-        run_daemon(bundle, load_settings(config, overrides), quiet=quiet, stop=stop)
+        settings = load_settings(config, overrides)
+        with _dashboard(bundle, settings):
+            run_daemon(bundle, settings, quiet=quiet, stop=stop)
+
+
+@contextlib.contextmanager
+def _dashboard(bundle: str, settings: ServeSettings) -> Iterator[None]:
+    """The dashboard's process beside the daemon, where it is asked for."""
+    wanted, source = settings.dashboard, settings.source
+    if not wanted.enabled:
+        yield
+        return
+    from emag_rt.dashboard.launch import beside
+
+    given = {
+        "--bundle": bundle,
+        "--source": source.source_id or source.name or source.type,
+        "--unit": source.unit,
+        "--scope": settings.lsl.scope,
+        "--session-id": settings.lsl.session_id,
+    }
+    pairs = [f"{option}={value}" for option, value in given.items() if value]
+    with beside([*pairs, "--", settings.output.name], wanted.host, wanted.port) as url:
+        click.echo(f"dashboard: {url}", err=True)
+        yield

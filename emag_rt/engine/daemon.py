@@ -123,7 +123,8 @@ def _serve(
     if settings.output.marker_outlet:
         markers = LslMarkerSink(f"{spec.name}-markers", f"{spec.source_id}:markers")
         stack.callback(markers.close)
-    reporters = [*outputs.reporters, *_live_reporters(settings, spec, quiet, stack)]
+    labels = [e.label for e in upsampler.bundle.manifest.ld]
+    reporters = [*outputs.reporters, *_live_reporters(settings, spec, labels, quiet, stack)]
 
     def report_all(status: ServerStatus) -> None:
         for report in reporters:
@@ -368,11 +369,15 @@ def outlet_spec(
 
 
 def _live_reporters(
-    settings: ServeSettings, spec: OutletSpec, quiet: bool, stack: contextlib.ExitStack
+    settings: ServeSettings,
+    spec: OutletSpec,
+    labels: list[str],
+    quiet: bool,
+    stack: contextlib.ExitStack,
 ) -> list[Reporter]:
     reporters: list[Reporter] = []
     if settings.output.status_outlet:
-        outlet = StatusOutlet(spec.name, spec.source_id, local_clock, LslSink)
+        outlet = StatusOutlet(spec.name, spec.source_id, local_clock, LslSink, labels)
         stack.callback(outlet.close)
         reporters.append(outlet)
     if sys.stderr.isatty() and not quiet:

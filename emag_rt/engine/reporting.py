@@ -11,7 +11,7 @@ import select
 import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -49,6 +49,17 @@ STATUS_NUMBERS = (
     "unrenderable",
     "steps",
 )
+BAD_REASONS = (
+    "no number, or railed",
+    "flat",
+    "dead",
+    "clipped",
+    "line noise",
+    "at odds with the others",
+    "swapped",
+    "jumped",
+)
+"""What the numbers 1, 2, ... mean in the channels ``bad:LABEL`` of the status outlet."""
 
 
 class Reporter(Protocol):
@@ -167,17 +178,27 @@ class StatusOutlet:
         Stamps, in s.
     make_sink : callable
         From an :class:`OutletSpec` to a sink.
+    channels : sequence of str
+        LD labels. Each has a channel ``bad:LABEL`` after the numbers: 0 good, else one more than
+        the index of the reason in :data:`BAD_REASONS`. So a receiver that comes late, or a
+        recording, knows of every channel without the events.
     """
 
     def __init__(
-        self, name: str, source_id: str, clock: Clock, make_sink: Callable[[OutletSpec], Sink]
+        self,
+        name: str,
+        source_id: str,
+        clock: Clock,
+        make_sink: Callable[[OutletSpec], Sink],
+        channels: Sequence[str] = (),
     ) -> None:
         self._clock = clock
+        self._channels = tuple(channels)
         self._sink = make_sink(
             OutletSpec(
                 name=f"{name}-status",
                 source_id=f"{source_id}:status",
-                labels=STATUS_NUMBERS,
+                labels=(*STATUS_NUMBERS, *(f"bad:{label}" for label in self._channels)),
                 sfreq=0.0,
                 type="Quality",
                 units="none",
@@ -188,7 +209,16 @@ class StatusOutlet:
         """Publish a status; numbers that are not known yet are NaN."""
         known = {**status.as_dict(), "n_bad_channels": len(status.bad_channels)}
         values = [np.nan if known[key] is None else float(known[key]) for key in STATUS_NUMBERS]
+        values += [self._verdict(label, status) for label in self._channels]
         self._sink.push(np.array([values], dtype=np.float32), np.array([self._clock()]))
+
+    @staticmethod
+    def _verdict(label: str, status: ServerStatus) -> float:
+        if label not in status.bad_channels:
+            return 0.0
+        reason = status.bad_reasons.get(label, "")
+        known = reason in BAD_REASONS
+        return 1.0 + (BAD_REASONS.index(reason) if known else len(BAD_REASONS))
 
     def finish(self, status: ServerStatus) -> None:
         """Publish the last status."""

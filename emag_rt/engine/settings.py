@@ -120,6 +120,14 @@ class HttpSettings(_Section):
     host: Text = "127.0.0.1"
 
 
+class DashboardSettings(_Section):
+    """A live view in a browser, by a process beside the daemon; port 0: any free one."""
+
+    enabled: bool = False
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8050
+    host: Text = "127.0.0.1"
+
+
 class ServeSettings(_Section):
     """Everything ``emag-rt serve`` can be told."""
 
@@ -132,6 +140,7 @@ class ServeSettings(_Section):
     status: StatusSettings = StatusSettings()
     lsl: LslSettings = LslSettings()
     http: HttpSettings = HttpSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     duration_s: (
         Annotated[float, _EXPONENT, Field(gt=0, le=31_536_000, allow_inf_nan=False)] | None
     ) = None

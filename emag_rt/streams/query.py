@@ -35,11 +35,11 @@ class StreamQuery:
         fields = {"source_id": self.source_id, "name": self.name, "type": self.type}
         return {key: value for key, value in fields.items() if value}
 
-    def predicate(self, ignore_source_ids: Iterable[str] = ()) -> str:
-        """XPath 1.0 predicate of the numeric streams with these properties."""
+    def predicate(self, ignore_source_ids: Iterable[str] = (), strings: bool = False) -> str:
+        """XPath 1.0 predicate of the numeric (or string) streams with these properties."""
         tests = [f"{key}={xpath_literal(value)}" for key, value in self.given().items()]
         # Strings cannot be rendered, so marker streams never compete with a signal.
-        tests.append("channel_format!='string'")
+        tests.append(f"channel_format{'=' if strings else '!='}'string'")
         tests += [f"source_id!={xpath_literal(value)}" for value in ignore_source_ids]
         return " and ".join(tests)
 

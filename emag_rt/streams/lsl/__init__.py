@@ -6,6 +6,7 @@ Only :mod:`emag_rt.streams.lsl.library` imports pylsl, and translates its errors
 from emag_rt.streams.lsl.channels import channel_fields
 from emag_rt.streams.lsl.discovery import FoundStream, find_stream, list_streams
 from emag_rt.streams.lsl.library import configure, library_versions, local_clock, quick_clock
+from emag_rt.streams.lsl.marker_source import LslMarkerSource
 from emag_rt.streams.lsl.markers import LslMarkerReader, Marker
 from emag_rt.streams.lsl.sink import LslMarkerSink, LslSink
 from emag_rt.streams.lsl.source import LslSource
@@ -16,6 +17,7 @@ __all__ = [
     "FoundStream",
     "LslMarkerReader",
     "LslMarkerSink",
+    "LslMarkerSource",
     "LslSink",
     "LslSource",
     "Marker",

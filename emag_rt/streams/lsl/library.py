@@ -25,12 +25,14 @@ from emag_rt.streams.config import (
     lsl_config_text,
     user_config_file,
 )
-from emag_rt.streams.metadata import Tree
+from emag_rt.streams.metadata import Node, Tree
 
 logger = logging.getLogger("emag_rt.lsl")
 
 pylsl.lib.lib.lsl_time_correction_ex.restype = ctypes.c_double
 
+# Descriptions come from the network; real ones have four levels.
+_MAX_DEPTH = 8
 _FORMAT_NAMES = {
     pylsl.cf_float32: "float32",
     pylsl.cf_double64: "double64",
@@ -279,6 +281,18 @@ class Inlet:
         texts = (";".join(_as_text(value) for value in row) for row in rows)
         return list(zip(texts, stamps.tolist(), strict=True)) if len(stamps) else []
 
+    def description(self, timeout_s: float) -> Tree:
+        """Children of the stream's ``desc``, as nested (name, text or children) pairs."""
+        with translated(self.what):
+            info = self._inlet.info(timeout_s)  # owns the nodes
+        return _read_tree(info.desc(), _MAX_DEPTH)
+
+    def pull_text(self, timeout_s: float) -> tuple[str, float] | None:
+        """Wait for one string and its stamp; None when the time ran out."""
+        with translated(self.what):
+            texts, stamp = self._inlet.pull_sample(timeout_s)
+        return None if texts is None else (str(texts[0]), float(stamp))
+
     def open_stream(self, timeout_s: float) -> None:
         """Let data come in."""
         with translated(self.what):
@@ -413,3 +427,14 @@ def _append(parent: Any, tree: Tree) -> None:
             parent.append_child_value(name, content)
         else:
             _append(parent.append_child(name), content)
+
+
+def _read_tree(parent: Any, depth: int) -> Tree:
+    nodes: list[Node] = []
+    child = parent.first_child()
+    while not child.empty():
+        inner = child.first_child()
+        leaf = depth == 0 or inner.empty() or inner.is_text()
+        nodes.append((child.name(), child.child_value() if leaf else _read_tree(child, depth - 1)))
+        child = child.next_sibling()
+    return tuple(nodes)

@@ -18,6 +18,7 @@ from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.clock_offset import ClockOffset
 from emag_rt.streams.lsl.discovery import FoundStream, Search
 from emag_rt.streams.lsl.library import Inlet, Resolver, header, local_clock, resolve
+from emag_rt.streams.metadata import Tree
 from emag_rt.streams.query import StreamQuery, not_found, require_one
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,9 @@ class LslSource:
         the stamps.
     check : callable, optional
         Called when all is known of the stream, before its data is asked for; may raise.
+    recover : bool
+        Whether liblsl takes the stream up again when it comes back. If not, :meth:`pull` raises
+        as soon as it is lost.
 
     Attributes
     ----------
@@ -72,6 +76,7 @@ class LslSource:
         timeout_s: float = 5.0,
         max_buffer_s: int = 30,
         check: Callable[[], object] | None = None,
+        recover: bool = True,
     ) -> None:
         head = stream.format
         self._what = f"stream {head.name!r}"
@@ -80,7 +85,7 @@ class LslSource:
                 f"{self._what}: samples must be numbers, got format {head.channel_format}. "
                 "Choose the signal stream, not its markers."
             )
-        self._inlet: Inlet | None = Inlet(stream.handle, self._what, max_buffer_s, recover=True)
+        self._inlet: Inlet | None = Inlet(stream.handle, self._what, max_buffer_s, recover)
         if not _is_here(head.hostname):
             timeout_s = max(timeout_s, _PATIENCE_S)
         self._format = self._inlet.full_format(timeout_s)
@@ -116,6 +121,10 @@ class LslSource:
     def format(self) -> StreamFormat:
         """Format seen when the source was opened."""
         return self._format
+
+    def description(self, timeout_s: float = 5.0) -> Tree:
+        """What else the stream said of itself when it was opened: the children of ``desc``."""
+        return () if self._inlet is None else self._inlet.description(timeout_s)
 
     def pull(self, timeout_s: float) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
         """Wait in liblsl for the first sample, then take all that have arrived.

@@ -1,0 +1,57 @@
+"""``emag-rt dashboard``: a live view of a daemon in a browser."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import click
+
+from emag_rt.cli.options import Whole, lsl_options, one_blas_thread
+
+
+@click.command()
+@click.argument("name")
+@click.option("--bundle", type=click.Path(dir_okay=False), help="Electrode positions from here.")
+@click.option("--source", default="", help="What the daemon reads, for show.")
+@click.option("--unit", help="Unit of the LD stream, over what it declares.")
+@click.option(
+    "--dashboard-port",
+    type=Whole(0, 65_535),
+    default=8050,
+    show_default=True,
+    help="Port to answer on (0: any free one).",
+)
+@click.option(
+    "--dashboard-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to answer on; others than this machine's own get a warning.",
+)
+@click.option("--listen-fd", type=Whole(0, 1 << 20), hidden=True, help="Set by `emag-rt serve`.")
+@lsl_options("How far LSL looks.")
+def dashboard(
+    name: str, dashboard_port: int, dashboard_host: str, listen_fd: int | None, **options: Any
+) -> None:
+    """Show the daemon whose HD outlet is NAME: live scalp maps, traces, quality, latency, events.
+
+    It attaches to the outlets of a running `emag-rt serve`, waits for one that is not there yet,
+    and takes it up again after a restart. SIGINT and SIGTERM end it with exit 0.
+    """
+    from emag_rt.dashboard.launch import listen, require_extra, step_back
+    from emag_rt.engine.stopping import stop_signals
+
+    step_back()
+    one_blas_thread()
+    require_extra()
+    with stop_signals() as stop:
+        if listen_fd is None:
+            sock, url = listen(dashboard_host, dashboard_port)
+            click.echo(f"dashboard: {url}", err=True)
+        else:
+            sock = socket.socket(fileno=listen_fd)
+        with sock:
+            from emag_rt.dashboard.run import Options, run_dashboard
+
+            launched = listen_fd is not None
+            run_dashboard(Options(name=name, launched=launched, **options), sock, stop)

@@ -1,0 +1,128 @@
+"""From the board to every browser that looks on: a beat, and short queues."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+
+from emag_rt.dashboard.board import Board
+from emag_rt.dashboard.wire import Drawing, Drawings, pack_samples
+
+BEAT_S = 1 / 60
+_STATE_S = 0.25
+MAX_VIEWERS = 8
+# A tenth of a second; a browser that falls behind further misses samples and goes on.
+_QUEUE = 6
+
+
+class Viewer:
+    """One browser: what waits to be sent to it. Never more than a drawing, a state, six frames."""
+
+    def __init__(self) -> None:
+        self._frames: deque[bytes] = deque(maxlen=_QUEUE)
+        self._drawing: Drawing | None = None
+        self._state: str | None = None
+        self._news = asyncio.Event()
+        self.dropped = 0
+        self._told = 0
+
+    def show(self, drawing: Drawing) -> None:
+        """Put a drawing in the place of the one before."""
+        self._drawing = drawing
+        self._news.set()
+
+    def say(self, state: str) -> None:
+        """Put a state in the place of the one before."""
+        self._state = state
+        self._news.set()
+
+    def offer(self, frame: bytes) -> None:
+        """Queue a frame; the oldest is dropped when the browser does not keep up."""
+        if len(self._frames) == self._frames.maxlen:
+            self.dropped += 1
+        self._frames.append(frame)
+        self._news.set()
+
+    async def next(self) -> list[str | bytes]:
+        """Wait for news and take them, in the order in which they make sense."""
+        await self._news.wait()
+        self._news.clear()
+        found: list[str | bytes] = []
+        if self._drawing is not None:
+            found += [self._drawing.text, *self._drawing.blobs]
+            self._drawing = None
+        if self._state is not None:
+            found.append(self._state)
+            self._state = None
+        if self.dropped != self._told:
+            self._told = self.dropped
+            found.append(json.dumps({"type": "dropped", "frames": self.dropped}))
+        found += self._frames
+        self._frames.clear()
+        return found
+
+
+class Hub:
+    """Takes what is new off the board, sixty times a second while somebody looks on.
+
+    Parameters
+    ----------
+    board : Board
+        What there is to show.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._drawings = Drawings()
+        self._drawing: Drawing | None = None
+        self._state = ""
+        self._key = ("", 0)
+        self.viewers: set[Viewer] = set()
+
+    def join(self) -> Viewer | None:
+        """A new viewer, which gets all there is at once; None when there are too many."""
+        if len(self.viewers) >= MAX_VIEWERS:
+            return None
+        viewer = Viewer()
+        if self._drawing is not None:
+            viewer.show(self._drawing)
+        if self._state:
+            viewer.say(self._state)
+        self.viewers.add(viewer)
+        return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        """Forget a viewer."""
+        self.viewers.discard(viewer)
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        loop = asyncio.get_running_loop()
+        told_at = -1.0
+        while True:
+            begun = loop.time()
+            # A string that is none of ours makes no state; a map takes time, but not the loop's.
+            if self._drawing is None or self._drawing.number != self._board.layout.number:
+                layout = self._board.layout
+                self._drawing = await asyncio.to_thread(self._drawings.make, layout)
+                for viewer in self.viewers:
+                    viewer.show(self._drawing)
+            if begun - told_at >= _STATE_S:
+                told_at = begun
+                self._tell_state()
+            self._pass_rows()
+            rest = BEAT_S if self.viewers else 0.1
+            await asyncio.sleep(max(0.001, rest - (loop.time() - begun)))
+
+    def _tell_state(self) -> None:
+        self._state = json.dumps({"type": "state", **self._board.state()})
+        for viewer in self.viewers:
+            viewer.say(self._state)
+
+    def _pass_rows(self) -> None:
+        run, hd, ld = self._board.take_rows()
+        if self.viewers and (len(hd[1]) or len(ld[1])):
+            frame = pack_samples(run, hd, ld)
+            for viewer in self.viewers:
+                viewer.offer(frame)

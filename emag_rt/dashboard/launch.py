@@ -1,0 +1,156 @@
+"""Starting the dashboard as a process beside the daemon; imports nothing of the web side."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+
+from emag_rt.errors import OutputError, SettingsError
+
+log = logging.getLogger(__name__)
+_NEEDED = ("starlette", "uvicorn", "websockets")
+_END_S = 5.0
+
+
+def step_back() -> None:
+    """Let every other process of this machine go first, the daemon above all.
+
+    A process that is merely nice is not always put aside at once when the daemon wakes up.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):  # not Linux, or not allowed
+        os.nice(10)
+
+
+def require_extra() -> None:
+    """Refuse, before anything starts, where the web side cannot.
+
+    Raises
+    ------
+    SettingsError
+        If a package of the extra is not installed; names it and the extra.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingsError(
+            f"dashboard: {', '.join(missing)} must be installed, which the extra 'dashboard' "
+            "brings: pip install 'emag-rt[dashboard]'. Or serve without --dashboard."
+        )
+
+
+def listen(host: str, port: int) -> tuple[socket.socket, str]:
+    """A socket that browsers can connect to, and its URL.
+
+    Parameters
+    ----------
+    host : str
+        Name or address to listen on.
+    port : int
+        TCP port; 0 takes any free one.
+
+    Returns
+    -------
+    socket : socket.socket
+        Bound and listening.
+    url : str
+        Where.
+
+    Raises
+    ------
+    OutputError
+        If it cannot listen there.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        sock = socket.create_server(address[:2], family=family, backlog=64)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"dashboard: {host} port {port} cannot be listened on: {reason}. Choose another "
+            "--dashboard-port or --dashboard-host, or end what listens there."
+        ) from error
+    bound, number = sock.getsockname()[:2]
+    if not (bound.startswith("127.") or bound == "::1"):
+        log.warning(
+            "the dashboard on %s can be read from other hosts: there is no authentication and no "
+            "encryption",
+            bound,
+        )
+    return sock, f"http://[{bound}]:{number}/" if ":" in bound else f"http://{bound}:{number}/"
+
+
+@contextlib.contextmanager
+def beside(arguments: Sequence[str], host: str, port: int) -> Iterator[str]:
+    """Run ``emag-rt dashboard`` as a child for as long as the context lasts.
+
+    Should it end by itself, that is logged once, and nothing else happens.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        For the subcommand.
+    host, port : str, int
+        Where it listens.
+
+    Yields
+    ------
+    str
+        Its URL.
+
+    Raises
+    ------
+    SettingsError
+        If the extra is not installed.
+    OutputError
+        If the port cannot be listened on, or the process not be started.
+    """
+    require_extra()
+    sock, url = listen(host, port)
+    with sock:
+        fd = sock.fileno()
+        command = [sys.executable, "-m", "emag_rt", "dashboard", f"--listen-fd={fd}", *arguments]
+        try:
+            # In a session of its own, so that Ctrl-C is the daemon's to answer; it ends when its
+            # standard input does, whatever happens to us.
+            child = subprocess.Popen(  # noqa: S603 - this program, by this interpreter
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(fd,),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise OutputError(f"dashboard: cannot be started: {error.strerror}.") from error
+    ending = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(child, ending), daemon=True, name="dashboard")
+    watcher.start()
+    try:
+        yield url
+    finally:
+        ending.set()
+        child.terminate()
+        watcher.join(_END_S)
+        if watcher.is_alive():
+            child.kill()
+            watcher.join(_END_S)
+        if child.stdin is not None:
+            child.stdin.close()
+
+
+def _watch(child: subprocess.Popen[bytes], ending: threading.Event) -> None:
+    status = child.wait()
+    if not ending.is_set():
+        log.warning(
+            "the dashboard has ended (exit %d): serving goes on without it. `emag-rt dashboard` "
+            "attaches another",
+            status,
+        )

@@ -1,0 +1,159 @@
+"""What the HD outlet of a daemon says of itself, read from its LSL description."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.streams.base import StreamFormat
+from emag_rt.streams.metadata import Tree
+
+MAX_CHANNELS = 2048
+_MAX_TEXT = 60
+
+
+def clean(text: str, limit: int = _MAX_TEXT) -> str:
+    """Text from the network as it may be shown: printable, and of bounded length."""
+    shown = "".join(c if c.isprintable() else "�" for c in text[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+@dataclass(frozen=True, eq=False)
+class HdOutlet:
+    """The daemon's HD outlet.
+
+    Attributes
+    ----------
+    name, source_id : str
+        LSL header fields.
+    sfreq : float
+        Rate in Hz.
+    labels : tuple of str
+        HD channels, for show.
+    positions_mm : ndarray, shape (n_hd, 3)
+        NaN where unknown; origin at the centre of the head sphere.
+    kinds : tuple of str
+        ``measured``, ``rendered`` or ``virtual`` for each channel.
+    nmse : tuple of float or None
+        Held-out error of each channel.
+    ld_labels : tuple of str
+        LD channels that are read.
+    input_name, input_source_id : str
+        The LD stream that is read.
+    band_hz : tuple of float or None
+        Pass band of the data, (high-pass, low-pass).
+    hold_s : float
+        How long the daemon itself withholds samples: look-ahead and hop, in s.
+    renders_on : bool
+        Whether it renders with too many bad channels, too.
+    facts : dict of str to str
+        More that is worth showing.
+    """
+
+    name: str
+    source_id: str
+    sfreq: float
+    labels: tuple[str, ...]
+    positions_mm: NDArray[np.float64]
+    kinds: tuple[str, ...]
+    nmse: tuple[float | None, ...]
+    ld_labels: tuple[str, ...]
+    input_name: str
+    input_source_id: str
+    band_hz: tuple[float, float] | None
+    hold_s: float
+    renders_on: bool
+    facts: dict[str, str]
+
+
+def read_hd_outlet(head: StreamFormat, description: Tree) -> HdOutlet:
+    """Read what the outlet says; whatever it leaves out, or says badly, is taken as unknown.
+
+    Parameters
+    ----------
+    head : StreamFormat
+        Header of the stream.
+    description : tuple
+        Children of its ``desc``.
+
+    Returns
+    -------
+    HdOutlet
+        As far as it is told.
+    """
+    channels = channels_of(description)
+    if len(channels) != head.n_channels:
+        channels = [()] * head.n_channels
+    labels = head.labels or tuple(f"channel {i + 1}" for i in range(head.n_channels))
+    vendor = dict(_texts(_children(description, "emag_rt")))
+    band = {k: _number(v) for k, v in _texts(_children(description, "filters"))}
+    low, high = band.get("highpass"), band.get("lowpass")
+    hop = _number(vendor.get("hop", "")) or 0.0
+    hold_s = (_number(vendor.get("look_ahead_s", "")) or 0.0) + hop / max(head.sfreq, 1.0)
+    reference = dict(_texts(_children(description, "reference"))).get("label", "")
+    facts = {
+        "engine": vendor.get("engine", ""),
+        "look-ahead": f"{vendor.get('look_ahead_s', '?')} s",
+        "reference": reference,
+        "emag_rt": vendor.get("version", ""),
+        "bundle": vendor.get("bundle_sha256", "")[:12],
+    }
+    return HdOutlet(
+        name=clean(head.name),
+        source_id=head.source_id,
+        sfreq=head.sfreq,
+        labels=tuple(clean(label) for label in labels),
+        positions_mm=positions_of(channels),
+        kinds=tuple(_kind(dict(_texts(tree))) for tree in channels),
+        nmse=tuple(_number(dict(_texts(tree)).get("expected_nmse", "")) for tree in channels),
+        ld_labels=tuple(x for x in vendor.get("ld_labels", "").split(",") if x)[:MAX_CHANNELS],
+        input_name=vendor.get("input_name", ""),
+        input_source_id=vendor.get("input_source_id", ""),
+        band_hz=(low, high) if low and high else None,
+        hold_s=min(max(hold_s, 0.0), 3600.0),
+        renders_on=vendor.get("too_many_bad_policy") == "fill",
+        facts={key: clean(value) for key, value in facts.items() if value},
+    )
+
+
+def positions_of(channels: list[Tree]) -> NDArray[np.float64]:
+    """Positions (X right, Y front, Z up) from ``location``, shape (n, 3); NaN where unknown."""
+    found = np.full((len(channels), 3), np.nan)
+    for row, tree in zip(found, channels, strict=True):
+        place = dict(_texts(_children(tree, "location")))
+        values = [_number(place.get(axis, "")) for axis in ("X", "Y", "Z")]
+        if None not in values:
+            row[:] = values
+    return found
+
+
+def channels_of(description: Tree) -> list[Tree]:
+    """The ``channel`` nodes of a description."""
+    nodes = _children(description, "channels")
+    return [tree for name, tree in nodes if name == "channel" and isinstance(tree, tuple)]
+
+
+def _children(tree: Tree, name: str) -> Tree:
+    return next((c for n, c in tree if n == name and isinstance(c, tuple)), ())
+
+
+def _texts(tree: Tree) -> Iterator[tuple[str, str]]:
+    return ((name, text) for name, text in tree if isinstance(text, str))
+
+
+def _kind(fields: dict[str, str]) -> str:
+    if fields.get("virtual") == "true":
+        return "virtual"
+    return "measured" if fields.get("origin") == "measured" else "rendered"
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

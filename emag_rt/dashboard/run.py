@@ -1,0 +1,148 @@
+"""The dashboard's process: streams in, pages out, until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import uvicorn
+from numpy.typing import NDArray
+
+from emag_rt.bundle import load_bundle
+from emag_rt.dashboard.app import make_app
+from emag_rt.dashboard.board import Board
+from emag_rt.dashboard.feed import Feed
+from emag_rt.errors import EmagError
+from emag_rt.streams.config import Scope
+from emag_rt.streams.lsl import configure
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to show, and how to find it.
+
+    Attributes
+    ----------
+    name : str
+        The daemon's HD outlet.
+    bundle : str or None
+        Its bundle, for electrode positions before the outlet is there.
+    source : str
+        What the daemon reads, for show.
+    unit : str or None
+        Unit of the LD stream, over what it declares.
+    scope, session_id : str or None
+        LSL's reach.
+    launched : bool
+        Whether a daemon started this process, which then ends with it.
+    """
+
+    name: str
+    bundle: str | None = None
+    source: str = ""
+    unit: str | None = None
+    scope: Scope | None = None
+    session_id: str | None = None
+    launched: bool = False
+
+
+def run_dashboard(options: Options, sock: socket.socket, stop: threading.Event) -> None:
+    """Show a daemon until told to stop.
+
+    Parameters
+    ----------
+    options : Options
+        What to show.
+    sock : socket.socket
+        Where browsers connect; listening.
+    stop : threading.Event
+        Ends it when set.
+
+    Raises
+    ------
+    EmagError
+        If the bundle cannot be read, or LSL not be set up.
+    """
+    labels, places = _electrodes(options)
+    configure(options.scope, options.session_id)
+    board = Board(options.name, options.source, options.launched, labels, places)
+    known = dict(zip(labels, places, strict=True))
+    feed = Feed(board, options.name, options.unit, known)
+    if options.launched:
+        threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    feed.start()
+    try:
+        _serve(board, sock, stop.is_set)
+    finally:
+        feed.stop()
+
+
+def _electrodes(options: Options) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    if options.bundle is None:
+        return (), np.empty((0, 3))
+    try:
+        ld = load_bundle(options.bundle).manifest.ld
+    except EmagError:
+        if options.launched:  # the daemon says so itself
+            return (), np.empty((0, 3))
+        raise
+    places = np.array([e.position_mm for e in ld], dtype=np.float64).reshape(-1, 3)
+    return tuple(e.label for e in ld), places
+
+
+def _end_with_parent(stop: threading.Event) -> None:
+    """The daemon holds the other end of standard input, and never writes."""
+    while os.read(sys.stdin.fileno(), 64):
+        pass
+    stop.set()
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours to hear."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _serve(board: Board, sock: socket.socket, stopped: Callable[[], bool]) -> None:
+    config = uvicorn.Config(
+        make_app(board),
+        http="h11",
+        loop="asyncio",
+        ws="websockets-sansio",
+        ws_max_size=1024,
+        ws_per_message_deflate=False,
+        lifespan="on",
+        log_config=None,
+        log_level="warning",  # below, it logs what is sent: EEG
+        access_log=False,
+        server_header=False,
+        limit_concurrency=64,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+
+    async def until_stopped() -> None:
+        while not stopped():
+            await asyncio.sleep(_POLL_S)
+        server.should_exit = True
+
+    async def both() -> None:
+        waiting = asyncio.create_task(until_stopped())
+        try:
+            await server.serve(sockets=[sock])
+        finally:
+            waiting.cancel()
+
+    asyncio.run(both())

@@ -1,0 +1,120 @@
+"""What goes to browsers: samples and matrices as bytes, everything else as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emag_rt.core.labels import canonical
+from emag_rt.dashboard import maps
+from emag_rt.dashboard.board import Layout
+from emag_rt.dashboard.outlet import clean
+from emag_rt.dashboard.rows import SHOWN_HZ, Rows
+
+SAMPLES, HD_MAP, LD_MAP = 1, 2, 3
+"""Kinds of binary messages: the first of four uint32 that each begins with."""
+
+
+def pack_samples(run: int, hd: Rows, ld: Rows) -> bytes:
+    """Samples of one run of the daemon.
+
+    Little-endian: uint32 kind, run, n_hd, n_ld; float64 stamps of HD, of LD; float32 HD values
+    (n_hd, channels), LD values (n_ld, channels), in µV.
+    """
+    head = np.array([SAMPLES, run, len(hd[1]), len(ld[1])], "<u4")
+    parts = (
+        head,
+        hd[1].astype("<f8"),
+        ld[1].astype("<f8"),
+        hd[0].astype("<f4"),
+        ld[0].astype("<f4"),
+    )
+    return b"".join(part.tobytes() for part in parts)
+
+
+def pack_map(kind: int, number: int, scalp: maps.ScalpMap) -> bytes:
+    """Matrix of a map.
+
+    Little-endian: uint32 kind, layout number, n_pixels, n_used; uint32 pixels, uint32 columns;
+    float32 matrix (n_pixels, n_used).
+    """
+    head = np.array([kind, number, *scalp.matrix.shape], "<u4")
+    parts = (
+        head,
+        scalp.pixels.astype("<u4"),
+        scalp.columns.astype("<u4"),
+        scalp.matrix.astype("<f4"),
+    )
+    return b"".join(part.tobytes() for part in parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A layout as browsers get it: one text, and a matrix for each map that can be drawn."""
+
+    number: int
+    text: str
+    blobs: tuple[bytes, ...]
+
+
+class Drawings:
+    """Makes drawings of layouts; the HD map, which takes longest, once for each run."""
+
+    def __init__(self) -> None:
+        self._run = -1
+        self._hd_map: maps.ScalpMap | None = None
+
+    def make(self, layout: Layout) -> Drawing:
+        """Drawing of a layout; takes up to a second."""
+        hd = layout.hd
+        hd_places = hd.positions_mm if hd else np.empty((0, 3))
+        edge = maps.edge_angle(np.vstack([hd_places, layout.ld_positions_mm]))
+        if layout.run != self._run:
+            self._hd_map = maps.scalp_map(hd_places, edge)
+            self._run = layout.run
+        good = np.array([label not in layout.bad for label in layout.ld_labels], dtype=bool)
+        ld_map = maps.scalp_map(layout.ld_positions_mm, edge, good)
+        text = {
+            "type": "layout",
+            "number": layout.number,
+            "run": layout.run,
+            "grid": maps.GRID,
+            "margin": maps.MARGIN,
+            "equator": float(np.pi / 2 / edge),
+            "name": hd.name if hd else "",
+            "sfreq": hd.sfreq if hd else 0.0,
+            "shown_hz": min(hd.sfreq, SHOWN_HZ) if hd else 0.0,
+            "hd": {
+                "labels": list(hd.labels) if hd else [],
+                "places": _places(hd_places, edge),
+                "kinds": list(hd.kinds) if hd else [],
+                "nmse": list(hd.nmse) if hd else [],
+                "map": self._hd_map is not None,
+            },
+            "ld": {
+                "labels": [clean(label) for label in layout.ld_labels],
+                "places": _places(layout.ld_positions_mm, edge),
+                "bad": (~good).tolist(),
+                "map": ld_map is not None,
+                "same": _same(layout),
+            },
+        }
+        pairs = ((HD_MAP, self._hd_map), (LD_MAP, ld_map))
+        blobs = tuple(pack_map(kind, layout.number, m) for kind, m in pairs if m is not None)
+        return Drawing(layout.number, json.dumps(text), blobs)
+
+
+def _same(layout: Layout) -> list[int]:
+    """For each LD channel the HD channel of its name, -1 for none."""
+    labels = layout.hd.labels if layout.hd else ()
+    index = {canonical(label): i for i, label in enumerate(labels)}
+    return [index.get(canonical(label), -1) for label in layout.ld_labels]
+
+
+def _places(positions_mm: NDArray[np.float64], edge: float) -> list[Any]:
+    flat = maps.project(positions_mm, edge)
+    return [None if np.isnan(row).any() else row.round(4).tolist() for row in flat]

@@ -1,0 +1,277 @@
+"""What a dashboard makes of a daemon's outlets: states in words, quality, events, rows."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from emag_rt.dashboard.outlet import clean, read_hd_outlet
+from emag_rt.dashboard.rows import Latencies, RowBuffer
+from emag_rt.engine.reporting import BAD_REASONS, STATUS_NUMBERS, StatusOutlet
+from emag_rt.engine.statistics import Counters, ServerStatus
+from emag_rt.frontend.bad_channels import BadChannelMonitor
+from emag_rt.frontend.rules import BadChannelRules
+from emag_rt.streams.base import StreamFormat
+from emag_rt.streams.memory import MemorySink
+from tests.dashboard.conftest import HD, PLACES, SFREQ, Daemon
+from tests.factories import LD
+
+
+def event(kind, **details):
+    return json.dumps({"event": kind, **details})
+
+
+def test_the_outlet_is_read_as_it_was_published(daemon):
+    hd = daemon.hd
+    assert hd.labels == HD
+    np.testing.assert_allclose(hd.positions_mm, PLACES, atol=1e-5)
+    assert hd.kinds == ("measured",) * len(LD) + ("rendered",) * 3 + ("virtual",)
+    assert hd.nmse[: len(LD)] == (None,) * len(LD)
+    assert hd.nmse[len(LD) :] == (0.1, 0.2, 0.3, 0.4)
+    assert hd.ld_labels == LD
+    assert (hd.band_hz, hd.input_source_id, hd.hold_s) == ((0.5, 40.0), "AMP-1", 0.0)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        (),
+        (("channels", "no nodes"), ("emag_rt", (("hop", "many"), ("look_ahead_s", "nan")))),
+        (("channels", (("channel", "x"), ("channel", ())) * 3), ("filters", (("highpass", ""),))),
+        (("channels", (("channel", (("location", (("X", "a"), ("Y", "1"))),)),) * 3),),
+    ],
+)
+def test_a_foreign_description_is_taken_as_unknown(description):
+    hd = read_hd_outlet(StreamFormat("X", "EEG", "", 100.0, (), (), n_channels=3), description)
+    assert len(hd.labels) == len(hd.kinds) == len(hd.nmse) == 3
+    assert np.isnan(hd.positions_mm).all()
+    assert hd.hold_s == 0.0
+    assert hd.band_hz is None
+
+
+def test_states_from_the_start_to_the_end(daemon):
+    assert daemon.state == "waiting"
+    assert "s01-HD" in daemon.text
+    daemon.open()
+    assert daemon.state == "waiting"
+    daemon.rows()
+    assert daemon.state == "running"
+    assert "AMP-1" in daemon.text
+    daemon.clock.advance(0.9)
+    assert daemon.state == "running"
+    daemon.clock.advance(2.0)
+    assert daemon.state == "silent"
+    assert "for 3 s" in daemon.text
+    daemon.board.status({"samples_in": 4.0})
+    daemon.clock.advance(5.0)
+    assert daemon.state == "silent", "the daemon speaks, the source does not"
+    daemon.clock.advance(10.0)
+    assert daemon.state == "unresponsive"
+    daemon.rows()
+    assert daemon.state == "running"
+    daemon.board.event(event("stopped"))
+    assert daemon.state == "stopped"
+    daemon.board.hd_lost()
+    daemon.open()
+    assert daemon.state == "waiting", "another run"
+
+
+def test_an_outlet_that_goes_without_a_word_has_stopped(daemon):
+    daemon.open().rows()
+    daemon.board.hd_lost()
+    assert daemon.state == "stopped"
+    assert "outlet has gone" in daemon.text
+
+
+def test_the_daemon_may_say_sooner_that_its_source_is_silent(daemon):
+    daemon.open().rows()
+    daemon.board.event(event("silent", last_stamp=1.0))
+    assert daemon.state == "silent"
+    daemon.rows()
+    assert daemon.state == "running"
+
+
+def test_a_launched_dashboard_names_the_source_that_is_waited_for():
+    daemon = Daemon(source="AMP-7", launched=True)
+    assert "AMP-7" in daemon.text
+    assert daemon.board.state()["title"] == "Waiting for the source"
+
+
+def test_every_state_has_its_own_title(daemon):
+    titles = set()
+    for action in (
+        lambda: None,
+        lambda: daemon.open().rows(),
+        lambda: daemon.board.event(event("too_many_bad", channels=list(LD[:5]), policy="nan")),
+        lambda: daemon.board.event(event("silent")),
+        lambda: daemon.clock.advance(60),
+        lambda: daemon.board.event(event("stopped")),
+    ):
+        action()
+        titles.add(daemon.board.state()["title"])
+    # Without a status outlet a long silence is still called a silence.
+    assert len(titles) == 5
+
+
+def test_bad_channels_by_events(daemon):
+    daemon.open().rows()
+    before = daemon.board.layout.number
+    daemon.board.event(event("bad_channel", channel=LD[1], reason="flat"))
+    assert daemon.board.layout.number > before, "the map is drawn from the others"
+    assert daemon.board.layout.bad == {LD[1]}
+    (bad,) = [c for c in daemon.board.state()["quality"] if c["bad"]]
+    assert bad == {"label": LD[1], "bad": True, "reason": "flat"}
+    assert LD[1] in daemon.text
+    daemon.board.event(event("good_channel", channel=LD[1]))
+    assert not daemon.board.layout.bad
+    daemon.board.event(event("bad_channel", channel="no such", reason="flat"))
+    assert not daemon.board.layout.bad
+
+
+def test_who_comes_late_learns_of_bad_channels_from_the_status_outlet(daemon):
+    sink = MemorySink()
+    specs = []
+
+    def make_sink(spec):
+        specs.append(spec)
+        return sink
+
+    outlet = StatusOutlet("s01-HD", "emag-rt:1", lambda: 1.0, make_sink, LD)
+    reasons = {LD[0]: "flat", LD[2]: "something new", LD[3]: "stale text of a good channel"}
+    status = ServerStatus(
+        "running", "packed", (LD[0], LD[2]), Counters(samples_in=7), 1.0, 0.1, None, {}, reasons
+    )
+    known = {f"latency_{k}_ms": None for k in ("p50", "p99", "max")}
+    status.latency.update(known)
+    outlet(status)
+    labels = specs[0].labels
+    assert labels == (*STATUS_NUMBERS, *(f"bad:{label}" for label in LD))
+    numbers = dict(zip(labels, sink.samples[0].tolist(), strict=True))
+    daemon.open().rows()
+    daemon.board.status(numbers)
+    state = daemon.board.state()
+    assert {c["label"]: c["reason"] for c in state["quality"] if c["bad"]} == {
+        LD[0]: "flat",
+        LD[2]: "another reason",
+    }
+    assert state["numbers"]["samples_in"] == 7
+    assert state["numbers"]["latency_p50_ms"] is None
+    assert not any("bad:" in key for key in state["numbers"])
+
+
+def test_every_reason_of_the_front_end_has_a_number():
+    source = BadChannelMonitor._judge.__code__.co_consts
+    named = {x for x in source if isinstance(x, str)}
+    named |= {x for group in source if isinstance(group, tuple) for x in group}
+    known = set(BAD_REASONS) - {"jumped"}
+    assert known <= named, "a reason was renamed"
+    assert BadChannelRules().step_uv > 0
+
+
+def test_too_many_bad_is_seen_in_the_counters_too(daemon):
+    daemon.open().rows()
+    daemon.board.status({"unrenderable": 5.0})
+    assert daemon.state == "running"
+    daemon.board.status({"unrenderable": 205.0})
+    assert daemon.state == "too_many_bad"
+    daemon.board.status({"unrenderable": 205.0})
+    assert daemon.state == "running"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "details"),
+    [
+        (event("gap", stamp=5.0, samples=20, filled=20), "gap", "20 samples, 20 filled"),
+        (event("step", channels=["Cz"], size_uv=2500.0, common=False), "step", "Cz, by 2500 µV"),
+        ("<script>", "<script>", ""),
+        ("[1, 2]", "[1, 2]", ""),
+        (event("new\n\x1b[2J", x="\x00"), "new��[2J", "x �"),
+    ],
+)
+def test_events_in_words(daemon, text, kind, details):
+    daemon.board.event(text)
+    (shown,) = daemon.board.state()["events"]
+    assert (shown["event"], shown["details"]) == (kind, details)
+
+
+def test_events_are_bounded(daemon):
+    for i in range(500):
+        daemon.board.event(event("gap", samples="x" * 10_000, number=i))
+    state = daemon.board.state()
+    assert state["n_events"] == 500
+    assert len(json.dumps(state)) < 100_000
+
+
+def test_text_from_the_network_is_cut_and_made_printable():
+    assert clean("a\x1bb") == "a�b"
+    assert len(clean("x" * 1000)) == 60
+
+
+def test_rows_are_averaged_to_a_rate_that_screens_can_show():
+    buffer = RowBuffer(1, 1000.0)
+    assert buffer.every == 4
+    values = np.arange(30.0)
+    for piece in np.split(values, [3, 4, 17]):
+        buffer.add(piece[:, None], piece / 1000)
+    rows, times = buffer.take()
+    np.testing.assert_allclose(rows[:, 0], values[:28].reshape(-1, 4).mean(axis=1))
+    np.testing.assert_allclose(times, rows[:, 0] / 1000)
+    assert not len(buffer.take()[1])
+
+
+def test_rows_that_nobody_takes_do_not_pile_up():
+    buffer = RowBuffer(2, 200.0)
+    for i in range(1000):
+        buffer.add(np.full((5, 2), i), np.arange(5.0))
+    rows, _ = buffer.take()
+    assert len(rows) <= 200
+    assert rows[-1, 0] == 999
+    assert buffer.dropped == 5000 - len(rows)
+
+
+def test_numbers_beyond_float32_make_no_noise():
+    buffer = RowBuffer(2, 1000.0)
+    buffer.add(np.array([[1e300, 1.0], [-1e300, 1.0], [np.nan, 1.0], [0.0, 1.0]]), np.arange(4.0))
+    rows, _ = buffer.take()
+    assert rows[0, 1] == 1.0
+
+
+def test_rows_of_gaps_do_not_count_as_late(daemon):
+    daemon.open().rows()
+    assert daemon.board.state()["latency"]["max_ms"] == pytest.approx(20.0)
+    daemon.rows(value=np.nan)
+    assert daemon.board.state()["latency"]["n"] == 4
+
+
+def test_the_histogram_holds_all_latencies():
+    latencies = Latencies(1000)
+    assert latencies.histogram() is None
+    latencies.add(np.r_[np.linspace(0.001, 0.01, 999), 5.0])
+    found = latencies.histogram()
+    assert sum(found["counts"]) == found["n"] == 1000
+    assert found["edges_ms"][-1] < 20.0, "one straggler does not squeeze the rest"
+    assert found["max_ms"] == 5000.0
+    assert math.isclose(found["p50_ms"], 5.5, rel_tol=0.05)
+    assert SFREQ == 200.0
+
+
+def test_an_error_while_reading_is_said_and_tried_again(daemon, monkeypatch, caplog, wait_until):
+    from emag_rt.dashboard import feed as feed_module
+
+    attempts = []
+
+    def fail(*_, **__):
+        attempts.append(1)
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(feed_module, "find_stream", fail)
+    monkeypatch.setattr(feed_module, "_LOOK_S", 0.01)
+    feed = feed_module.Feed(daemon.board, "s01-HD", None, {})
+    feed.start()
+    wait_until(lambda: len(attempts) > 2, 10, "another attempt")
+    feed.stop()
+    assert daemon.board.state()["title"] == "Cannot attach"
+    assert "a bug" in caplog.text
