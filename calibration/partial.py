@@ -44,12 +44,11 @@ class Partial:
         try:
             with replacing(self.path) as beside:
                 torch.save({"fingerprint": self.fingerprint, "state": state}, beside)
+                self.used = True  # an interruption may come right after the file is in place
         except (OutputError, RuntimeError) as error:
             if not self._broken:
                 log.warning("%s cannot be written (%s): going on without", self.path.name, error)
             self._broken = True
-            return
-        self.used = True
 
     def read(self, device: str, n_groups: int) -> dict[str, Any] | None:
         """Take up a kept state; None where there is none, or it belongs to something else.

@@ -33,6 +33,7 @@ import click
 import numpy as np
 
 from emag_rt.bench.cases import Case, parse_case
+from emag_rt.bench.material import eeg_like
 from emag_rt.bench.processes import Child, child_environment
 from emag_rt.bench.subject import standin_bundle
 from emag_rt.bundle import save_bundle
@@ -76,6 +77,9 @@ class Lab:
         save_bundle(bundle, folder / "chaos.emag")
         self.labels = [e.label for e in bundle.manifest.ld]
         self.log, self.status = folder / "sent.f64", folder / "status.jsonl"
+        self._signals = dict(
+            zip(self.labels, eeg_like(bundle.covariance, case.sfreq).T, strict=True)
+        )
         self.shift = 0.0
         self._stack = contextlib.ExitStack()
         try:
@@ -110,7 +114,10 @@ class Lab:
 
     def _amplifier(self) -> subprocess.Popen[str]:
         script = str(HERE / "chaos_amplifier.py")
-        options = (self.session, ",".join(self.labels), self.source_sfreq, self.log, self.session)
+        order = ",".join(self.labels)
+        signal = self.folder / "signal.npy"
+        np.save(signal, np.column_stack([self._signals[label] for label in self.labels]))
+        options = (self.session, order, self.source_sfreq, self.log, self.session, signal)
         made = subprocess.Popen(
             [sys.executable, script, *map(str, options), str(self.shift)],
             stdin=subprocess.PIPE,

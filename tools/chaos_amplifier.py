@@ -1,11 +1,12 @@
 """An amplifier that misbehaves on command; run by chaos.py as a process.
 
-    python tools/chaos_amplifier.py SOURCE_ID LABELS SFREQ LOG SESSION [SHIFT_S]
+    python tools/chaos_amplifier.py SOURCE_ID LABELS SFREQ LOG SESSION SIGNAL [SHIFT_S]
 
-Reads one command a line: ``go``, ``quiet``, ``lose N``, ``repeat N``, ``swap``, ``stuck N``,
-``jump SECONDS``, ``step MICROVOLTS K ...`` (channels, from then on), ``nan K N`` (channel K for N
-samples; also ``inf``, ``rail``, ``flat``, ``mains``). Every stamp goes to LOG as a float64 before
-its sample is sent, so that the account can be closed after a kill.
+Plays SIGNAL (.npy, n_times x n_channels, in microvolts) over and over. Reads one command a line:
+``go``, ``quiet``, ``lose N``, ``repeat N``, ``swap``, ``stuck N``, ``jump SECONDS``,
+``step MICROVOLTS K ...`` (channels, from then on), ``nan K N`` (channel K for N samples; also
+``inf``, ``rail``, ``flat``, ``mains``). Every stamp goes to LOG as a float64 before its sample is
+sent, so that the account can be closed after a kill.
 """
 
 from __future__ import annotations
@@ -26,12 +27,11 @@ BROKEN = {"nan": np.nan, "inf": np.inf, "rail": 1e30, "flat": 7.0}
 
 
 class Signal:
-    """Coloured noise without end, and faults of single channels."""
+    """A signal played over and over, and faults of single channels."""
 
-    def __init__(self, n_channels: int, sfreq: float) -> None:
-        self._rng = np.random.default_rng(os.getpid())
-        self._n, self._state, self._sfreq = n_channels, np.zeros(n_channels), sfreq
-        self._level = np.zeros(n_channels)
+    def __init__(self, signal_uv: NDArray[np.float32], sfreq: float) -> None:
+        self._signal, self._sfreq, self._at = signal_uv, sfreq, 0
+        self._level = np.zeros(signal_uv.shape[1], dtype=np.float32)
         self._faults: dict[int, tuple[str, int]] = {}
 
     def fault(self, kind: str, channel: int, n: int) -> None:
@@ -44,10 +44,9 @@ class Signal:
 
     def take(self, n: int) -> NDArray[np.float32]:
         """The next samples, shape (n, n_channels), in microvolts."""
-        out = np.empty((n, self._n), dtype=np.float32)
-        for i in range(n):
-            self._state = 0.95 * self._state + self._rng.normal(size=self._n)
-            out[i] = 10.0 * (self._state + self._state.mean()) + self._level
+        rows = (self._at + np.arange(n)) % len(self._signal)
+        self._at += n
+        out = self._signal[rows] + self._level
         for channel, (kind, left) in list(self._faults.items()):
             if kind == "mains":
                 phase = 2 * np.pi * 50.0 / self._sfreq * (left - np.arange(n))
@@ -76,13 +75,13 @@ def shaped(
 
 def main() -> None:
     """Send until killed."""
-    source_id, labels, sfreq_text, log, session, *rest = sys.argv[1:]
+    source_id, labels, sfreq_text, log, session, signal_file, *rest = sys.argv[1:]
     configure("machine", session)
     names, sfreq = tuple(labels.split(",")), float(sfreq_text)
     shift = float(rest[0]) if rest else 0.0
     sink = LslSink(OutletSpec("chaos-amp", source_id, names, sfreq))
     file = os.open(Path(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    signal, waiting = Signal(len(names), sfreq), deque[list[str]]()
+    signal, waiting = Signal(np.load(signal_file), sfreq), deque[list[str]]()
     going, start, sent = False, local_clock(), 0
     print("up", flush=True)
     text = ""

@@ -22,6 +22,7 @@ import psutil
 from numpy.typing import NDArray
 
 from emag_rt.bench.cases import Case, parse_case
+from emag_rt.bench.material import eeg_like
 from emag_rt.bench.subject import standin_bundle
 from emag_rt.engine.server import Server
 from emag_rt.engine.settings import ServeSettings
@@ -39,13 +40,16 @@ class FaultySource:
     """An endless source that makes each chunk when it is asked for it."""
 
     def __init__(
-        self, format: StreamFormat, chunk: int, start_s: float, clock: ManualClock
+        self,
+        format: StreamFormat,
+        signal: NDArray[np.float32],
+        chunk: int,
+        start_s: float,
+        clock: ManualClock,
     ) -> None:
         self.format, self.drained = format, True
         self._chunk, self._start_s, self._clock = chunk, start_s, clock
-        rng = np.random.default_rng(0)
-        noise = rng.normal(size=(4096, format.n_channels))
-        self._signal = np.float32(20.0 * np.cumsum(noise - 0.05 * noise.cumsum(0), axis=0) / 30.0)
+        self._signal = signal
         self.n = self.n_sent = self.n_lost = self._calls = 0
         self._again: tuple[NDArray[np.float32], NDArray[np.float64]] | None = None
         self.recent: set[int] = set()
@@ -146,7 +150,8 @@ def soak(case: Case, hours: float, start_s: float, point_s: float = _POINT_S) ->
     labels = tuple(e.label for e in bundle.manifest.ld)
     clock = ManualClock(start_s)
     amp = StreamFormat("soak", "EEG", "soak", case.sfreq, labels, ("microvolts",) * len(labels))
-    source = FaultySource(amp, case.chunk, start_s, clock)
+    signal = eeg_like(bundle.covariance, case.sfreq)
+    source = FaultySource(amp, signal, case.chunk, start_s, clock)
     sink = CheckingSink(source, start_s)
     server = Server(
         Upsampler(bundle), source, sink, clock, ServeSettings(), on_status=lambda _status: None

@@ -179,7 +179,7 @@ def _kept_work(calibrator: Any) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         kept = getattr(calibrator, "partial_", None)
-        if kept is not None and kept.used:
+        if kept is not None and kept.used and kept.path.exists():
             click.echo(f"interrupted; the same command goes on from {kept.path.name}", err=True)
         raise
 

@@ -77,23 +77,24 @@ def open_for(bundle: Bundle, path: str | Path) -> Recording:
     return recording
 
 
-def _as_received(
-    recording: Recording,
-) -> tuple[NDArray[np.float64], list[tuple[float, float, str]]]:
-    """The samples as an amplifier would deliver them, and where it delivered none.
+def _as_received(recording: Recording) -> NDArray[np.float64]:
+    """The samples as an amplifier would deliver them.
 
     Channels marked as bad become NaN, so that the front end fills them as it does live.
     """
     data = np.array(recording.data_uv, dtype=np.float64)
     data[:, [recording.labels.index(label) for label in recording.bads]] = np.nan
-    empty = np.concatenate([[False], np.isnan(data).all(axis=1), [False]])
-    starts, stops = np.flatnonzero(np.diff(empty.astype(int))).reshape(-1, 2).T
-    sfreq = recording.sfreq
-    holes = [
+    return data
+
+
+def _holes(lost: NDArray[np.bool_], sfreq: float) -> list[tuple[float, float, str]]:
+    """Annotations of the stretches in which nothing came, or nothing could be rendered."""
+    edges = np.diff(np.concatenate([[False], lost, [False]]).astype(int))
+    starts, stops = np.flatnonzero(edges).reshape(-1, 2).T
+    return [
         (float(a / sfreq), float((b - a) / sfreq), _HOLE)
         for a, b in zip(starts, stops, strict=True)
     ]
-    return data, holes
 
 
 def upsample_recording(
@@ -136,10 +137,12 @@ def upsample_recording(
         if isinstance(montage, str)
         else montage,
     )
-    data, holes = _as_received(recording)
+    data = _as_received(recording)
     start = time.perf_counter()
     hd = render_recording(upsampler, data)
     took = time.perf_counter() - start
+    lost = np.asarray(np.isnan(data).all(axis=1) | np.isnan(hd).any(axis=1))
+    holes = _holes(lost, recording.sfreq)
     head = bundle.manifest.head
     low_hz, high_hz = bundle.manifest.frontend.band_hz
     write_raw(
