@@ -77,12 +77,21 @@ from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, FiniteFloa
     show_default=True,
     help="Where torch runs.",
 )
+@click.option(
+    "--report",
+    "report",
+    type=click.Path(dir_okay=False),
+    help="HTML report to write (default: beside the bundle).",
+)
+@click.option("--no-report", "with_report", is_flag=True, flag_value=False, default=True)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @paper_options
 def calibrate(
     recordings: tuple[str, ...],
     ld: str,
     out: str,
+    report: str | None,
+    with_report: bool,
     quiet: bool,
     band: tuple[float, float],
     **options: Any,
@@ -96,12 +105,14 @@ def calibrate(
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
         os.environ.setdefault(name, value)
     from calibration.cli.progress import progress_bar
+    from calibration.cli.report import report_target, write_report_of
     from calibration.estimator import FieldCalibrator
     from calibration.ld_choice import read_ld_choice
     from calibration.settings import CalibrationSettings
     from emag_rt.cli.options import check_output
 
     check_output("--out", out, recordings)
+    target = report_target(out, report, with_report, recordings)
     settings = CalibrationSettings(band_hz=band, **take_paper_options(options))
     partial = Path(f"{out}.partial")
     if partial.exists():
@@ -116,6 +127,11 @@ def calibrate(
     for note in calibrator.notes_:
         click.echo(f"warning: {note}", err=True)
     _summary(calibrator, out, digest)
+    if target:
+        with progress_bar(quiet) as tell:
+            verdict = write_report_of(calibrator, digest, target, tell)
+        if verdict is not None:
+            click.echo(f"{target}: {verdict}")
 
 
 @contextlib.contextmanager
