@@ -305,3 +305,6 @@ def test_wheel_carries_the_two_packages_alone(tmp_path):
     assert path.name.endswith("-any.whl") == (not libraries)
     assert {"emag_rt/py.typed", "calibration/py.typed"} <= set(names)
     assert "emag_rt/engine/standard_montages.json" in names
+    assert {f"calibration/report/{n}" for n in ("viewer.html", "viewer.js", "report.css")} <= set(
+        names
+    )

@@ -71,7 +71,9 @@ def quality_html(quality: Quality) -> str:
         cuts_figure(quality),
     ]
     reasons = [f"{cut.name}: {reason}" for cut in quality.cuts for reason in cut.reasons]
-    lines.append(bullets([*reasons, *quality.remarks]) if reasons or quality.remarks else "")
+    # What is said of single channels stands in the table.
+    reasons += [text for text in quality.remarks if not text.startswith("channel ")]
+    lines.append(bullets(reasons) if reasons else "")
     lines.append(quality_figure(quality))
     mains = "" if quality.mains_hz is None else f" {quality.mains_hz:g} Hz"
     head = ["channel", "is", "what is the matter", "#rms (µV)", f"#line{mains} (µV)"]
@@ -168,7 +170,7 @@ def provenance_html(material: Material, made: datetime.datetime, took_s: float) 
     inputs = facts.get("inputs")
     rows = [
         ["bundle", escape(manifest.name)],
-        ["SHA-256 of the bundle", f"{hashed(material.sha256)}"],
+        ["SHA-256 of the bundle", hashed(material.sha256)],
         ["calibrated", escape(manifest.created)],
         ["this report", escape(f"{made.isoformat(timespec='seconds')}, made in {took_s:.0f} s")],
         ["emag_rt of this report", escape(__version__)],
@@ -176,13 +178,13 @@ def provenance_html(material: Material, made: datetime.datetime, took_s: float) 
     if isinstance(versions, dict):
         rows.append(["calibrated with", escape(", ".join(f"{k} {v}" for k, v in versions.items()))])
     if facts.get("git_commit"):
-        rows.append(["git commit", f"{hashed(facts['git_commit'])}"])
+        rows.append(["git commit", hashed(facts["git_commit"])])
     for entry in inputs if isinstance(inputs, list) else []:
         if isinstance(entry, dict):
-            digest = f"{hashed(entry.get('sha256', ''))}"
+            digest = hashed(entry.get("sha256", ""))
             rows.append(["calibrated on", f"{escape(entry.get('file', ''))}<br>{digest}"])
     for recording in material.session.recordings:
-        digest = f"{hashed(recording.sha256)}"
+        digest = hashed(recording.sha256)
         rows.append(["this report is of", f"{escape(recording.path.name)}<br>{digest}"])
     low, high = manifest.frontend.band_hz
     rows.append(

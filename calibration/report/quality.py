@@ -112,10 +112,12 @@ def look_at(session: Session) -> Quality:
     Quality
         The verdicts on channels are those of the calibration itself.
     """
-    freqs, power = _spectrum(session)
+    freqs, typical = _spectrum(session, "median")
+    # Line noise is no noise: the median's correction, made for noise, would be wrong for it.
+    power = _spectrum(session, "mean")[1]
     mains = _mains(freqs, power)
     resolution = freqs[1]
-    amplitude = np.sqrt(power[(freqs >= _FROM_HZ) & (freqs < 45)].sum(axis=0) * resolution)
+    amplitude = np.sqrt(typical[(freqs >= _FROM_HZ) & (freqs < 45)].sum(axis=0) * resolution)
     line = np.full(power.shape[1], np.nan)
     share = line.copy()
     if mains is not None:
@@ -142,8 +144,8 @@ def look_at(session: Session) -> Quality:
     return Quality(channels, cuts, session.duration_s, mains, session.warnings)
 
 
-def _spectrum(session: Session) -> tuple[FloatArray, FloatArray]:
-    """Typical power spectra as recorded: (n_freqs,) and (n_freqs, n_channels), µV²/Hz."""
+def _spectrum(session: Session, average: str) -> tuple[FloatArray, FloatArray]:
+    """Power spectra as recorded: (n_freqs,) and (n_freqs, n_channels), µV²/Hz."""
     from scipy.signal import welch
 
     size = round(2 * session.sfreq)
@@ -160,7 +162,7 @@ def _spectrum(session: Session) -> tuple[FloatArray, FloatArray]:
                 session.sfreq,
                 nperseg=size,
                 axis=0,
-                average="median",
+                average=average,
             )
             found.append(np.nan_to_num(power))
             weights.append(stop - start)
@@ -176,8 +178,9 @@ def _mains(freqs: FloatArray, power: FloatArray) -> float | None:
         away = np.abs(freqs - mains)
         beside = power[(away > 2) & (away <= 4)].mean(axis=0)
         ratio = power[away <= _HALF_WIDTH_HZ].max(axis=0) / np.where(beside > 0, beside, np.inf)
-        if float(np.median(ratio)) >= loudest:
-            best, loudest = mains, float(np.median(ratio))
+        # The mean: one electrode with a bad contact is enough to tell which mains it is.
+        if float(ratio.mean()) >= loudest:
+            best, loudest = mains, float(ratio.mean())
     return best
 
 

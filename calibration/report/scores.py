@@ -65,7 +65,7 @@ def score(material: Material) -> Scores:
     bands = {name: band_nmse(truth, z, material.sfreq) for name, z in estimates.items()}
     return Scores(
         methods={name: methods[name] for name in SHOWN if name in methods},
-        channels=by_channel,
+        channels={name: by_channel[name] for name in SHOWN if name in by_channel},
         bands={
             name: {b: v for b, v in found.items() if b in kept} for name, found in bands.items()
         },
