@@ -126,7 +126,8 @@ write_raw(hd, head.generate(128 * 20), head.labels, 128.0, head.montage.position
 def run(*arguments):
     return CliRunner().invoke(cli, [str(a) for a in arguments])
 
-assert run("calibrate", hd, "--ld", "6", "--out", bundle, "--no-refine", "--no-report", "--quiet").exit_code == 0
+calibrate = ("calibrate", hd, "--ld", "6", "--out", bundle, "--no-refine", "--no-report", "--quiet")
+assert run(*calibrate).exit_code == 0
 import matplotlib.pyplot  # its cache of fonts has room
 before = sorted(p.name for p in folder.iterdir()), bundle.read_bytes()
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
