@@ -101,6 +101,7 @@ def run_demo(out: Path, seconds: float, seed: int, tell: Tell) -> DemoResult:
     environment = {**os.environ, "EMAG_RT_LSL_SCOPE": "machine", "EMAG_RT_SESSION_ID": session}
     tell(f"calibrating: {N_LD} of 64 channels")
     calibrate = ["calibrate", "calibration_raw.fif", "--ld", str(N_LD), "--out", "demo.emag"]
+    calibrate += ["--no-report"]  # the demonstration measures, and shows its own picture
     _run(
         [*calibrate, "--seed", str(seed), "--no-refine", "--quiet"],
         out,

@@ -29,6 +29,31 @@ METHODS = ("field", "lagged_ridge", "ridge", *SPATIAL_METHODS)
 
 
 @dataclass(frozen=True, eq=False)
+class Estimates:
+    """A recording's truth and what each method makes of its LD channels.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Channels scored, as in :class:`Evaluation`.
+    unseen : tuple of int
+        Columns of those that are neither LD nor bridged to an LD channel.
+    truth : ndarray, shape (n_times, n_channels)
+        In µV, relative to the LD mean, after the causal front end.
+    methods : dict of str to ndarray, shape (n_times, n_channels)
+        Likewise; LD channels are passed through.
+    held_out : bool
+        False when the bundle was calibrated on this very recording.
+    """
+
+    labels: tuple[str, ...]
+    unseen: tuple[int, ...]
+    truth: FloatArray
+    methods: dict[str, FloatArray]
+    held_out: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """What was scored.
 
@@ -140,6 +165,25 @@ def evaluate_recording(
     RecordingError
         If the recording shares no unseen channel with the bundle, or has nothing to score.
     """
+    found = estimate_recording(bundle, recording, engine, only=only)
+    result = _score(found, recording.sfreq)
+    return replace(result, held_out=found.held_out)
+
+
+def estimate_recording(
+    bundle: Bundle,
+    recording: Recording,
+    engine: str = "auto",
+    *,
+    only: Collection[str] | None = None,
+) -> Estimates:
+    """Render a recording by every method; arguments and errors of :func:`evaluate_recording`.
+
+    Returns
+    -------
+    Estimates
+        Usable samples after the first second.
+    """
     if sum(stop - start for start, stop in recording.segments) < 2 * SETTLE_S * recording.sfreq:
         raise RecordingError(
             f"{recording.path.name}: must hold at least {2 * SETTLE_S:g} s of usable signal to "
@@ -170,15 +214,13 @@ def evaluate_recording(
     measured = [i for i, column in enumerate(columns) if column in ld_columns]
     for values in estimates.values():
         values[:, measured] = truth[:, measured]
-    learned = bundle.manifest.input_hashes
-    result = _score(
-        [montage.labels[shared[i]] for i in scored],
-        truth[:, scored],
-        {name: values[:, scored] for name, values in estimates.items()},
-        [scored.index(i) for i in unseen],
-        recording.sfreq,
+    return Estimates(
+        labels=tuple(montage.labels[shared[i]] for i in scored),
+        unseen=tuple(scored.index(i) for i in unseen),
+        truth=truth[:, scored],
+        methods={name: values[:, scored] for name, values in estimates.items()},
+        held_out=recording.sha256 not in bundle.manifest.input_hashes,
     )
-    return replace(result, held_out=recording.sha256 not in learned)
 
 
 def _usable_rows(recording: Recording, settle_s: float) -> NDArray[np.intp]:
@@ -245,13 +287,10 @@ def _ridge(bundle: Bundle, name: str, centred: FloatArray) -> FloatArray:
     return np.asarray(z @ baseline.weights.reshape(-1, n_hd) + baseline.bias)
 
 
-def _score(
-    labels: list[str],
-    truth: FloatArray,
-    estimates: dict[str, FloatArray],
-    unseen: list[int],
-    sfreq: float,
-) -> Evaluation:
+def _score(found: Estimates, sfreq: float) -> Evaluation:
+    labels, truth, estimates = found.labels, found.truth, found.methods
+    unseen = list(found.unseen)
+
     def of(y: FloatArray, z: FloatArray) -> dict[str, float]:
         return {"nmse": nmse(y, z), "pcc": pcc(y, z), "snr_db": snr_db(y, z)}
 
@@ -263,7 +302,7 @@ def _score(
     ours = methods["field"]["unseen"]["nmse"]
     per_channel = nmse_per_channel(truth, estimates["field"])
     return Evaluation(
-        labels=tuple(labels),
+        labels=labels,
         unseen=tuple(labels[i] for i in unseen),
         methods=methods,
         ratios={

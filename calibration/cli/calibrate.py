@@ -81,6 +81,20 @@ from emag_rt.errors import EmagError
     show_default=True,
     help="Where torch runs.",
 )
+@click.option(
+    "--report",
+    "report",
+    type=click.Path(dir_okay=False),
+    help="HTML report to write (default: beside the bundle).",
+)
+@click.option(
+    "--no-report",
+    "with_report",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Write no report.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @live_options
 @paper_options
@@ -88,6 +102,8 @@ def calibrate(
     recordings: tuple[str, ...],
     ld: str,
     out: str,
+    report: str | None,
+    with_report: bool,
     quiet: bool,
     band: tuple[float, float],
     **options: Any,
@@ -102,6 +118,8 @@ def calibrate(
     # said before torch is first imported.
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
         os.environ.setdefault(name, value)
+    from calibration.cli.progress import progress_bar
+    from calibration.cli.report import report_target, write_report_of
     from calibration.live.ld_labels import read_ld
     from calibration.settings import CalibrationSettings
     from emag_rt.cli.options import check_output
@@ -109,6 +127,7 @@ def calibrate(
     request = take_live_options(recordings, ld, band, options)
     timeout_s = options.pop("timeout")
     check_output("--out", out, recordings)
+    target = report_target(out, report, with_report, recordings)
     settings = CalibrationSettings(band_hz=band, **take_paper_options(options))
     choice = read_ld(ld, timeout_s)
     if choice.note:
@@ -124,6 +143,11 @@ def calibrate(
     for note in calibrator.notes_:
         click.echo(f"warning: {note}", err=True)
     _summary(calibrator, out, digest)
+    if target:
+        with progress_bar(quiet) as tell:
+            verdict = write_report_of(calibrator, digest, target, tell)
+        if verdict is not None:
+            click.echo(f"{target}: {verdict}")
 
 
 def _fit(

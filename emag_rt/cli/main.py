@@ -31,6 +31,7 @@ _PLUGIN_HELP = {
     "calibrate": "Fit a subject's field from HD recordings or a live stream.",
     "evaluate": "Score a bundle on a held-out HD recording.",
     "demo": "The whole path on a simulated subject.",
+    "report": "What a calibration is worth, as a page to read.",
     "montage": "Choose the electrodes worth wearing from an HD session.",
     "import-checkpoint": "Make a bundle of an EMAG checkpoint (.pt).",
 }

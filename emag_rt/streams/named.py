@@ -18,10 +18,11 @@ class NamedStream(StreamQuery):
         The word.
     """
 
-    def predicate(self, ignore_source_ids: Iterable[str] = ()) -> str:
-        """XPath 1.0 predicate of the numeric streams that the word means."""
+    def predicate(self, ignore_source_ids: Iterable[str] = (), strings: bool = False) -> str:
+        """XPath 1.0 predicate of the numeric (or string) streams that the word means."""
         ignored = [f"source_id!={xpath_literal(value)}" for value in ignore_source_ids]
-        return " and ".join([named(self.source_id or ""), "channel_format!='string'", *ignored])
+        kind = f"channel_format{'=' if strings else '!='}'string'"
+        return " and ".join([named(self.source_id or ""), kind, *ignored])
 
     def __str__(self) -> str:
         return f"source id or name {self.source_id!r}"

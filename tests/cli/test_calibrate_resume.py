@@ -29,7 +29,7 @@ def recording(tmp_path_factory):
 
 def start(recording: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "emag_rt", "calibrate", str(recording)]
-    command += ["--ld", "4", "--out", str(out), "--quiet", *more]
+    command += ["--ld", "4", "--out", str(out), "--no-report", "--quiet", *more]
     # One thread: the groups of networks must be the same after the kill.
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(

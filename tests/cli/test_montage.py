@@ -39,7 +39,15 @@ def test_the_names_feed_calibrate(recording, tmp_path):
     assert "spread evenly" in done.stderr
     assert picture.stat().st_size > 10_000
     done = run(
-        "calibrate", recording, "--ld", f"@{names}", "--out", bundle, "--no-refine", "--quiet"
+        "calibrate",
+        recording,
+        "--ld",
+        f"@{names}",
+        "--out",
+        bundle,
+        "--no-refine",
+        "--no-report",
+        "--quiet",
     )
     assert done.exit_code == 0, done.output
     assert list(load_bundle(bundle).manifest.ld_montage.labels) == labels

@@ -34,7 +34,9 @@ def files(tmp_path_factory):
         events=[(3.0, 0.5, "T1"), (7.25, 0.0, "T2")],
     )
     bundle = folder / "s.emag"
-    done = run("calibrate", path, "--ld", "6", "--out", bundle, "--no-refine", "--quiet")
+    done = run(
+        "calibrate", path, "--ld", "6", "--out", bundle, "--no-refine", "--no-report", "--quiet"
+    )
     assert done.exit_code == 0, done.output
     return path, bundle
 

@@ -43,7 +43,8 @@ def run(tmp_path):
 
     def command(name, recording, bundle=None):
         out = tmp_path / ("out.emag" if name == "calibrate" else "out_raw.fif")
-        arguments = ["calibrate", recording, "--ld", "5", "--no-refine", "--quiet", "--out", out]
+        arguments = ["calibrate", recording, "--ld", "5", "--out", out]
+        arguments += ["--no-refine", "--no-report", "--quiet"]
         if name == "upsample":
             path = tmp_path / "bundle.emag"
             save_bundle(bundle or make_bundle(1), path)

@@ -1,0 +1,112 @@
+"""``emag-rt report``: what a bundle is worth, as a page to read; and calibrate's own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from calibration.cli.progress import progress_bar
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(dir_okay=False))
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
+@click.option(
+    "--out", type=click.Path(dir_okay=False), help="HTML file to write (default: beside BUNDLE)."
+)
+@click.option(
+    "--curves",
+    type=click.Choice(["auto", "yes", "no"]),
+    default="auto",
+    show_default=True,
+    help="Curves of calibration length and look-ahead; auto: if they take under half a minute.",
+)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def report(
+    bundle: str, recordings: tuple[str, ...], out: str | None, curves: Any, quiet: bool
+) -> None:
+    """Write a report on BUNDLE as one HTML file that needs no network.
+
+    RECORDINGS are HD recordings of the same subject and cap. Those that the calibration has not
+    seen count: they are held out. Of its own, scores are cross-validated.
+    """
+    from emag_rt.cli.options import check_output
+
+    target = out or str(report_path(bundle))
+    check_output("--out", target, [bundle, *recordings], ".html")
+    from calibration.report.write import report_of_bundle
+    from emag_rt.bundle import load_bundle
+
+    loaded = load_bundle(bundle)
+    with progress_bar(quiet) as tell:
+        verdict = report_of_bundle(loaded, recordings, target, curves, tell)
+    click.echo(f"{target}: {verdict.headline}")
+
+
+def report_path(bundle: str | Path) -> Path:
+    """Where the report of a bundle lies unless told otherwise."""
+    return Path(bundle).with_suffix(".html")
+
+
+def report_target(out: str, asked: str | None, wanted: bool, recordings: tuple[str, ...]) -> str:
+    """Where calibrate writes its report; empty for none.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be written there, or options contradict each other.
+    """
+    from emag_rt.cli.options import check_output
+    from emag_rt.errors import SettingsError
+
+    if not wanted:
+        if asked is not None:
+            raise SettingsError(f"--report {asked} and --no-report exclude each other. Drop one.")
+        return ""
+    target = asked if asked is not None else str(report_path(out))
+    check_output("--report", target, [*recordings, out], ".html")
+    return target
+
+
+def write_report_of(
+    calibrator: Any,
+    digest: str,
+    target: str,
+    tell: Callable[[float, str], None] | None,
+) -> str | None:
+    """Write calibrate's report; the bundle is there, so whatever fails here is one warning.
+
+    Parameters
+    ----------
+    calibrator : FieldCalibrator
+        Fitted and saved.
+    digest : str
+        SHA-256 of its bundle.
+    target : str
+        HTML file to write.
+    tell : callable or None
+        Of the progress bar.
+
+    Returns
+    -------
+    str or None
+        The verdict in a sentence; None where there is no report.
+    """
+    try:
+        from calibration.report.write import report_of_calibration
+
+        verdict = report_of_calibration(calibrator, calibrator.bundle_, digest, target, tell)
+    except Exception as error:  # a picture less must not cost a calibration
+        from emag_rt.errors import EmagError
+
+        reason = " ".join(str(error).split()) or "unknown"
+        if not isinstance(error, EmagError):
+            reason = f"{type(error).__name__}: {reason}"
+        with contextlib.suppress(OSError):
+            click.echo(f"warning: no report: {reason} The bundle is complete.", err=True)
+        return None
+    return verdict.headline

@@ -1,0 +1,6 @@
+"""The calibration report: one HTML file that says what to trust, and shows why.
+
+:func:`calibration.report.write.report_of_calibration` and ``report_of_bundle`` make it;
+``verdict`` holds the rules in plain language, ``quality``, ``scores``, ``curves`` and ``gaussians``
+the numbers, ``heads`` and ``signals`` the figures, ``page`` and ``viewer`` the page.
+"""

@@ -1,0 +1,57 @@
+"""Pieces of HTML: text escaped, tables, lists."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def escape(text: object) -> str:
+    """Text as HTML: labels and file names may hold anything."""
+    return html.escape(str(text), quote=True)
+
+
+def paragraph(text: str) -> str:
+    """A line of plain text."""
+    return f"<p>{escape(text)}</p>"
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A list of plain lines."""
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+
+
+def hashed(digest: object) -> str:
+    """A hash, or a commit."""
+    return f'<span class="emag-hash">{escape(digest)}</span>'
+
+
+def number(value: float, how: str) -> str:
+    """A number, or a dash where there is none."""
+    return format(value, how) if np.isfinite(value) else "–"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], n_odd: int = 0) -> str:
+    """A table of plain cells; headings with # are of numbers, the first rows may stand out."""
+    numeric = [name.startswith("#") for name in head]
+    css = [' class="emag-number"' if is_number else "" for is_number in numeric]
+    top = "".join(
+        f"<th{c}>{escape(n.removeprefix('#'))}</th>" for c, n in zip(css, head, strict=True)
+    )
+    body = []
+    for i, row in enumerate(rows):
+        cells = "".join(f"<td{c}>{escape(cell)}</td>" for c, cell in zip(css, row, strict=True))
+        odd = ' class="emag-odd-channel"' if i < n_odd else ""
+        body.append(f"<tr{odd}>{cells}</tr>")
+    return (
+        f'<table class="emag-table"><thead><tr>{top}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table>"
+    )
+
+
+def facts_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table of names and values that are HTML already."""
+    body = "".join(f"<tr><th>{escape(name)}</th><td>{value}</td></tr>" for name, value in rows)
+    return f'<table class="emag-table"><tbody>{body}</tbody></table>'

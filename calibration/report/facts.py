@@ -1,0 +1,81 @@
+"""What the verdict rests on, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Grade = Literal["good", "fair", "poor"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the verdict rests on.
+
+    Attributes
+    ----------
+    nmse : float
+        Of the field on unseen channels.
+    spline, lagged_ridge : float or None
+        Of the baselines, on the same channels.
+    channels : mapping of str to float
+        NMSE of each unseen channel.
+    bands : mapping of str to float
+        NMSE of each band; empty where it is not known.
+    seconds : float
+        Seconds of signal used.
+    held_out : bool
+        Whether calibration has not seen the recordings.
+    n_channels : int
+        Channels of the cap.
+    bad, noisy : sequence of str
+        Bad channels, and those with loud line noise.
+    nearest_ld_mm : mapping of str to float
+        Distance of each channel to the nearest LD electrode.
+    interpolated : bool
+        Whether channels were made from others.
+    longer_gain, waiting_gain : float or None
+        Share of the error that twice the length took away, and that 50 ms of waiting would.
+    """
+
+    nmse: float
+    spline: float | None
+    lagged_ridge: float | None
+    channels: Mapping[str, float]
+    bands: Mapping[str, float]
+    seconds: float
+    held_out: bool
+    n_channels: int
+    bad: Sequence[str] = ()
+    noisy: Sequence[str] = ()
+    nearest_ld_mm: Mapping[str, float] = field(default_factory=dict)
+    interpolated: bool = False
+    longer_gain: float | None = None
+    waiting_gain: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to tell the user.
+
+    Attributes
+    ----------
+    grade : {"good", "fair", "poor"}
+        Of the whole.
+    headline : str
+        One sentence.
+    channels, bands : dict of str to tuple of str
+        Which are good, fair and poor.
+    advice : tuple of str
+        What to do, most important first.
+    caveats : tuple of str
+        How far the numbers can be believed.
+    """
+
+    grade: Grade
+    headline: str
+    channels: dict[Grade, tuple[str, ...]]
+    bands: dict[Grade, tuple[str, ...]]
+    advice: tuple[str, ...]
+    caveats: tuple[str, ...]

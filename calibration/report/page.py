@@ -1,0 +1,234 @@
+"""The page: sections in the order in which a reader needs them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from calibration.report.curves import Curves
+from calibration.report.drawing import NAMES
+from calibration.report.elements import bullets, escape, facts_table, hashed, number, table
+from calibration.report.facts import Grade, Verdict
+from calibration.report.gaussians import Clip, contributions
+from calibration.report.heads import (
+    band_maps,
+    electrodes_figure,
+    gaussians_figure,
+    method_maps,
+)
+from calibration.report.material import Material
+from calibration.report.quality import Quality
+from calibration.report.scores import Scores
+from calibration.report.signals import (
+    curves_figure,
+    cuts_figure,
+    quality_figure,
+    spectra_figure,
+    traces_figure,
+)
+from calibration.report.verdict import FAIR_NMSE, GOOD_NMSE
+from calibration.report.viewer import viewer_html
+from emag_rt import __version__
+
+Sections = list[tuple[str, str]]
+_WORDS: dict[Grade, str] = {"good": "Good", "fair": "With care", "poor": "Do not trust"}
+
+
+def verdict_html(verdict: Verdict) -> str:
+    """What to trust and what to do."""
+    lines = [f'<p class="emag-headline emag-{verdict.grade}">{escape(verdict.headline)}</p>']
+    rows = [
+        [
+            word,
+            _some(verdict.channels[grade], verdict.channels),
+            ", ".join(verdict.bands[grade]) or "–",
+        ]
+        for grade, word in _WORDS.items()
+    ]
+    known = any(verdict.bands.values())
+    head = ["", "channels that are not worn", "frequency bands" if known else "bands: not known"]
+    lines += [table(head, rows), "<h4>What to do</h4>", bullets(verdict.advice)]
+    lines += ["<h4>How far to believe this</h4>", bullets(verdict.caveats)]
+    lines.append(
+        f"<p><small>Good: at most {100 * GOOD_NMSE:g} % of the power is wrong (correlation with "
+        f"the truth about 0.9 or more). With care: at most {100 * FAIR_NMSE:g} % (about 0.7). NMSE "
+        "is that share, as a number.</small></p>"
+    )
+    return "".join(lines)
+
+
+def quality_html(quality: Quality) -> str:
+    """Channels, and what was cut out."""
+    odd = [c for c in quality.channels if c.states]
+    total = sum(cut.total_s for cut in quality.cuts)
+    lines = [
+        f"<p>{quality.used_s:.0f} s of {total:.0f} s were used, after the filter's first second "
+        f"in each stretch. {len(odd)} of {len(quality.channels)} channels are odd"
+        f"{': ' + ', '.join(escape(c.label) for c in odd) if odd else ''}.</p>",
+        cuts_figure(quality),
+    ]
+    reasons = [f"{cut.name}: {reason}" for cut in quality.cuts for reason in cut.reasons]
+    # What is said of single channels stands in the table.
+    reasons += [text for text in quality.remarks if not text.startswith("channel ")]
+    lines.append(bullets(reasons) if reasons else "")
+    lines.append(quality_figure(quality))
+    mains = "" if quality.mains_hz is None else f" {quality.mains_hz:g} Hz"
+    head = ["channel", "is", "what is the matter", "#rms (µV)", f"#line{mains} (µV)"]
+    head += ["#line, % of power", "#to nearest worn (mm)"]
+    rows = [
+        [
+            c.label,
+            {"LD": "worn (LD)"}.get(c.role, c.role),
+            "; ".join(c.states) or "–",
+            f"{c.amplitude_uv:.1f}",
+            number(c.line_uv, ".2f"),
+            number(100 * c.line_share, ".1f"),
+            f"{c.nearest_ld_mm:.0f}",
+        ]
+        for c in sorted(quality.channels, key=lambda c: not c.states)
+    ]
+    lines.append(f'<div class="emag-scroll">{table(head, rows, len(odd))}</div>')
+    return "".join(lines)
+
+
+def scores_html(material: Material, scores: Scores, curves: Curves) -> str:
+    """Errors beside the baselines."""
+    bands = list(next(iter(scores.bands.values()), {}))
+    rows = [
+        [
+            NAMES[name],
+            f"{value:.4f}",
+            *(number(scores.bands.get(name, {}).get(band, np.nan), ".3f") for band in bands),
+        ]
+        for name, value in scores.methods.items()
+    ]
+    how = (
+        "Recordings that the calibration has not seen, through the engine that serves."
+        if material.held_out
+        else "Cross-validated: every stretch by a fit that had not seen it."
+    )
+    lines = [
+        f"<p>NMSE on the {len(material.unseen)} channels that are neither worn nor bridged to a "
+        f"worn one: 0 is perfect, 1 is silence. {how}</p>",
+        table(["method", "#all frequencies", *(f"#{band}" for band in bands)], rows),
+    ]
+    if "field" not in scores.bands:
+        lines.append(
+            "<p>Bands of this field are not known: its training is not repeated here. Give a "
+            "recording that it has not seen to <code>emag-rt report</code>.</p>"
+        )
+    elif not material.held_out and material.left_by_networks < 1:
+        lines.append(
+            "<p>Bands, traces and spectra are those of the closed form; the networks of the field "
+            f"leave {material.left_by_networks:.3f} of its error.</p>"
+        )
+    lines += [method_maps(material, scores), band_maps(material, scores), curves_figure(curves)]
+    if curves.lengths or curves.look_aheads:
+        lines.append(
+            f"<p>Curves: the closed form is fitted again on the end of the session before its last "
+            f"{curves.test_s:.0f} s, and tested on those. Their errors differ from "
+            "the table's: less is learned from, and only the end is tested on.</p>"
+        )
+    lines.append(f"<p>{escape(curves.note)}</p>" if curves.note else "")
+    return "".join(lines)
+
+
+def signals_html(material: Material, scores: Scores) -> str:
+    """Traces and spectra."""
+    return (
+        "<p>Channels that are not worn, one rendered well, one middling, one badly, in a stretch "
+        "of usual power; none of it was seen by the fit that rendered it. Where the field and "
+        "lagged ridge agree, one line hides the other.</p>"
+        + traces_figure(material, scores)
+        + "<p>Spectra are means over these channels. A rendering has less power than the truth "
+        "where it is unsure.</p>" + spectra_figure(material)
+    )
+
+
+def gaussians_html(material: Material, clip: Clip) -> str:
+    """The mixture, drawn."""
+    bundle = material.bundle
+    field = bundle.model.field
+    return (
+        f"<p>{field.n_points * field.n_gaussians} Gaussians: {field.n_gaussians} in time at each "
+        f"of {field.n_points} points of a grid in the head. They describe the potential at the "
+        "scalp; they are <b>not</b> sources in the brain.</p>"
+        + gaussians_figure(bundle, contributions(bundle, clip))
+        + "<h4>In three dimensions and in time</h4>"
+        + viewer_html(bundle, clip)
+    )
+
+
+def provenance_html(material: Material, made: datetime.datetime, took_s: float) -> str:
+    """Where all this comes from; names of files, not where they lie."""
+    manifest = material.bundle.manifest
+    facts = manifest.provenance
+    versions = facts.get("versions")
+    inputs = facts.get("inputs")
+    rows = [
+        ["bundle", escape(manifest.name)],
+        ["SHA-256 of the bundle", hashed(material.sha256)],
+        ["calibrated", escape(manifest.created)],
+        ["this report", escape(f"{made.isoformat(timespec='seconds')}, made in {took_s:.0f} s")],
+        ["emag_rt of this report", escape(__version__)],
+    ]
+    if isinstance(versions, dict):
+        rows.append(["calibrated with", escape(", ".join(f"{k} {v}" for k, v in versions.items()))])
+    if facts.get("git_commit"):
+        rows.append(["git commit", hashed(facts["git_commit"])])
+    for entry in inputs if isinstance(inputs, list) else []:
+        if isinstance(entry, dict):
+            digest = hashed(entry.get("sha256", ""))
+            rows.append(["calibrated on", f"{escape(entry.get('file', ''))}<br>{digest}"])
+    for recording in material.session.recordings:
+        digest = hashed(recording.sha256)
+        rows.append(["this report is of", f"{escape(recording.path.name)}<br>{digest}"])
+    low, high = manifest.frontend.band_hz
+    rows.append(
+        [
+            "signal path",
+            f"{manifest.sfreq:g} Hz, {low:g} to {high:g} Hz, look-ahead "
+            f"{1e3 * manifest.look_ahead_s:g} ms, {len(manifest.ld)} worn of {len(manifest.hd)} "
+            f"channels, anchor {escape(manifest.anchor)}",
+        ]
+    )
+    return facts_table(rows)
+
+
+def assemble(title: str, sections: Iterable[tuple[str, str]], css: str) -> Any:
+    """An :class:`mne.Report` of the sections.
+
+    Parameters
+    ----------
+    title : str
+        Of the page.
+    sections : iterable of (str, str)
+        Heading and HTML.
+    css : str
+        Styles.
+
+    Returns
+    -------
+    mne.Report
+        Ready to save.
+    """
+    import mne
+
+    report = mne.Report(title=title, verbose="ERROR")
+    report.add_custom_css(css)
+    for name, content in sections:
+        report.add_html(content, title=name, tags=(name.split()[0].lower(),))
+    return report
+
+
+def electrodes_html(material: Material) -> str:
+    """The cap."""
+    return electrodes_figure(material)
+
+
+def _some(names: Sequence[str], everything: dict[Any, tuple[str, ...]]) -> str:
+    total = sum(len(each) for each in everything.values())
+    return f"{len(names)} of {total}: {', '.join(names)}" if names else "–"

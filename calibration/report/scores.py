@@ -1,0 +1,139 @@
+"""Errors of the methods: pooled, by channel and by band, on channels that are not worn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.report.material import SHOWN, Material
+from emag_rt.core.metrics import BANDS_HZ, band_nmse, nmse, nmse_per_channel
+
+FloatArray = NDArray[np.float64]
+SPECTRUM_S = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Errors on unseen channels.
+
+    Attributes
+    ----------
+    methods : dict of str to float
+        NMSE by method; cross-validated scores are those of the bundle, all of the field included.
+    channels : dict of str to dict of str to float
+        NMSE of each channel, by method.
+    bands : dict of str to dict of str to float
+        NMSE in each band within the pass band, by method.
+    channel_bands : ndarray, shape (n_channels, n_bands), or None
+        NMSE of the field, for each channel and band.
+    """
+
+    methods: dict[str, float]
+    channels: dict[str, dict[str, float]]
+    bands: dict[str, dict[str, float]]
+    channel_bands: FloatArray | None
+
+
+def score(material: Material) -> Scores:
+    """Score every method of the material.
+
+    Parameters
+    ----------
+    material : Material
+        Truth and estimates.
+
+    Returns
+    -------
+    Scores
+        On unseen channels.
+    """
+    unseen = list(material.unseen)
+    truth = material.truth[:, unseen].astype(np.float64)
+    labels = [material.labels[i] for i in unseen]
+    names = [name for name in SHOWN if name in material.methods]
+    estimates = {name: material.methods[name][:, unseen].astype(np.float64) for name in names}
+    by_channel = {
+        name: dict(zip(labels, nmse_per_channel(truth, z).tolist(), strict=True))
+        for name, z in estimates.items()
+    }
+    methods = {name: nmse(truth, z) for name, z in estimates.items()}
+    if not material.held_out:
+        methods, by_channel = _of_bundle(material, methods, by_channel, labels)
+    kept = _bands(material)
+    bands = {name: band_nmse(truth, z, material.sfreq) for name, z in estimates.items()}
+    return Scores(
+        methods={name: methods[name] for name in SHOWN if name in methods},
+        channels={name: by_channel[name] for name in SHOWN if name in by_channel},
+        bands={
+            name: {b: v for b, v in found.items() if b in kept} for name, found in bands.items()
+        },
+        channel_bands=_channel_bands(truth, estimates.get("field"), material.sfreq, kept),
+    )
+
+
+def _of_bundle(
+    material: Material,
+    methods: dict[str, float],
+    by_channel: dict[str, dict[str, float]],
+    labels: list[str],
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """What calibration wrote down counts: it holds the networks, and fields of windows."""
+    manifest = material.bundle.manifest
+    written = {name: unseen for name, (unseen, _) in manifest.method_scores.items()}
+    for name, value in written.items():
+        if name in SHOWN and value is not None:
+            methods[name] = value
+    expected = {e.label: e.expected_nmse for e in manifest.hd if e.expected_nmse is not None}
+    found = {label: float(expected[label]) for label in labels if label in expected}
+    if len(found) == len(labels):
+        by_channel["field"] = found
+    return methods, by_channel
+
+
+def _bands(material: Material) -> list[str]:
+    """Bands that the front end lets through, and that the rate holds."""
+    low, high = material.bundle.manifest.frontend.band_hz
+    top = min(high, material.sfreq / 2)
+    return [name for name, (a, b) in BANDS_HZ.items() if b > low and a < top]
+
+
+def _channel_bands(
+    truth: FloatArray, field: FloatArray | None, sfreq: float, kept: list[str]
+) -> FloatArray | None:
+    if field is None:
+        return None
+    rows = []
+    for column in range(truth.shape[1]):
+        found = band_nmse(truth[:, [column]], field[:, [column]], sfreq)
+        rows.append([found.get(name, np.nan) for name in kept])
+    return np.array(rows)
+
+
+def spectra(material: Material) -> tuple[FloatArray, dict[str, FloatArray]]:
+    """Mean power spectra over unseen channels.
+
+    Parameters
+    ----------
+    material : Material
+        Truth and estimates.
+
+    Returns
+    -------
+    freqs : ndarray, shape (n_freqs,)
+        In Hz.
+    power : dict of str to ndarray, shape (n_freqs,)
+        ``truth`` and each method, in µV²/Hz.
+    """
+    from scipy.signal import welch
+
+    unseen = list(material.unseen)
+    size = min(len(material.truth), round(SPECTRUM_S * material.sfreq))
+    power, freqs = {}, np.empty(0)
+    for name, values in {"truth": material.truth, **material.methods}.items():
+        freqs, density = welch(
+            values[:, unseen].astype(float), material.sfreq, nperseg=size, axis=0
+        )
+        power[name] = density.mean(axis=1)
+    return freqs, power

@@ -1,0 +1,213 @@
+// The Gaussians of a field, turned by hand and played in time: plain canvas, nothing loaded.
+(function () {
+  "use strict";
+  const data = JSON.parse(document.getElementById("emag-data").textContent);
+  const canvas = document.getElementById("emag-canvas");
+  const draw2d = canvas.getContext("2d");
+  const byId = (name) => document.getElementById("emag-" + name);
+  const play = byId("play"), time = byId("time"), now = byId("now");
+  const decode = (text) => new Int16Array(
+    Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const amplitudes = decode(data.amplitudes), potentials = decode(data.potentials);
+  const nPoints = data.centers_mm.length, nElectrodes = data.electrodes_mm.length;
+  const nFrames = data.times_ms.length;
+  let frame = 0, playing = false, zoom = 1, last = null, shown = data.times_ms[0];
+  let rotation = identity();
+  time.max = String(nFrames - 1);
+
+  function identity() { return [[1, 0, 0], [0, 1, 0], [0, 0, 1]]; }
+  function times(a, b) {
+    return a.map((row) => [0, 1, 2].map((j) => row[0] * b[0][j] + row[1] * b[1][j] + row[2] * b[2][j]));
+  }
+  function apply(m, v) { return m.map((row) => row[0] * v[0] + row[1] * v[1] + row[2] * v[2]); }
+  function turn(dx, dy) { // about the screen's vertical and horizontal axes
+    const ca = Math.cos(dx), sa = Math.sin(dx), cb = Math.cos(dy), sb = Math.sin(dy);
+    const about_y = [[ca, 0, sa], [0, 1, 0], [-sa, 0, ca]];
+    const about_x = [[1, 0, 0], [0, cb, -sb], [0, sb, cb]];
+    rotation = times(about_x, times(about_y, rotation));
+  }
+  // Rows are the screen's right, up, and towards the viewer, in head coordinates.
+  const views = {
+    top: identity(),
+    front: [[-1, 0, 0], [0, 0, 1], [0, 1, 0]],
+    right: [[0, 1, 0], [0, 0, 1], [1, 0, 0]],
+  };
+  rotation = views.right;
+  turn(-0.5, 0.35);
+
+  function colour(value, alpha) { // blue, white, red
+    const v = Math.max(-1, Math.min(1, value)), a = Math.abs(v);
+    const end = v < 0 ? [33, 102, 172] : [178, 24, 43];
+    const c = end.map((e) => Math.round(247 + (e - 247) * Math.sqrt(a)));
+    return `rgba(${c[0]},${c[1]},${c[2]},${alpha})`;
+  }
+
+  // Outline of an ellipsoid with covariance S: the ellipse of the upper 2 x 2 of R S R'.
+  function outline(covariance) {
+    const s = times(times(rotation, covariance), transpose(rotation));
+    const a = s[0][0], b = s[0][1], c = s[1][1];
+    const mean = (a + c) / 2, off = Math.hypot((a - c) / 2, b);
+    return [Math.sqrt(mean + off), Math.sqrt(Math.max(mean - off, 0)), 0.5 * Math.atan2(2 * b, a - c)];
+  }
+  function transpose(m) { return [0, 1, 2].map((i) => [0, 1, 2].map((j) => m[j][i])); }
+
+  function draw() {
+    const ratio = window.devicePixelRatio || 1;
+    const width = canvas.clientWidth, height = canvas.clientHeight;
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+      canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
+    }
+    draw2d.setTransform(ratio, 0, 0, ratio, 0, 0);
+    draw2d.clearRect(0, 0, width, height);
+    const scale = zoom * Math.min(width, height) / (2.5 * data.radius_mm);
+    const items = [], size = Number(byId("size").value);
+    if (byId("gaussians").checked) {
+      for (let n = 0; n < nPoints; n++) {
+        const p = apply(rotation, data.centers_mm[n]);
+        items.push({ z: p[2], p: p, gaussian: n });
+      }
+    }
+    if (byId("electrodes").checked) {
+      for (let e = 0; e < nElectrodes; e++) {
+        const p = apply(rotation, data.electrodes_mm[e]);
+        items.push({ z: p[2], p: p, electrode: e });
+      }
+    }
+    items.sort((a, b) => a.z - b.z);
+    draw2d.save();
+    draw2d.translate(width / 2, height / 2);
+    head(scale);
+    for (const item of items) {
+      const x = item.p[0] * scale, y = -item.p[1] * scale;
+      if (item.gaussian !== undefined) ellipsoid(item.gaussian, x, y, scale, size);
+      else electrode(item.electrode, x, y, item.z);
+    }
+    draw2d.restore();
+    legend(width, height, scale);
+    now.textContent = `${data.times_ms[frame].toFixed(0)} ms`;
+    time.value = String(frame);
+    strongest();
+  }
+
+  function head(scale) {
+    draw2d.strokeStyle = "#999"; draw2d.lineWidth = 1.2;
+    draw2d.beginPath();
+    draw2d.arc(0, 0, data.radius_mm * scale, 0, 2 * Math.PI);
+    draw2d.stroke();
+    draw2d.fillStyle = "#444"; draw2d.font = "13px sans-serif"; draw2d.textAlign = "center";
+    const marks = { nose: [0, 1.13, 0], left: [-1.13, 0, 0], right: [1.13, 0, 0], back: [0, -1.13, 0] };
+    for (const [name, place] of Object.entries(marks)) {
+      const p = apply(rotation, place.map((v) => v * data.radius_mm));
+      draw2d.globalAlpha = p[2] < -0.5 * data.radius_mm ? 0.35 : 1;
+      draw2d.fillText(name, p[0] * scale, -p[1] * scale + 4);
+    }
+    draw2d.globalAlpha = 1;
+  }
+  function amplitude(n) { return amplitudes[frame * nPoints + n] / 32767; }
+  function ellipsoid(n, x, y, scale, size) {
+    const value = amplitude(n), [a, b, angle] = outline(data.covariances_mm2[n]);
+    const strength = Math.sqrt(Math.abs(value));
+    draw2d.beginPath();
+    draw2d.ellipse(x, y, a * scale * size, b * scale * size, -angle, 0, 2 * Math.PI);
+    draw2d.fillStyle = colour(value, 0.04 + 0.5 * strength);
+    draw2d.fill();
+    draw2d.strokeStyle = `rgba(80,80,80,${0.08 + 0.4 * strength})`; draw2d.lineWidth = 0.7;
+    draw2d.stroke();
+  }
+  function electrode(e, x, y, z) {
+    draw2d.globalAlpha = z < 0 ? 0.35 : 1;
+    draw2d.beginPath();
+    draw2d.arc(x, y, 5, 0, 2 * Math.PI);
+    draw2d.fillStyle = colour(potentials[frame * nElectrodes + e] / 32767, 1);
+    draw2d.fill();
+    draw2d.strokeStyle = "#111"; draw2d.lineWidth = data.worn[e] ? 2.6 : 0.9;
+    draw2d.stroke();
+    if (byId("labels").checked) {
+      draw2d.fillStyle = "#111"; draw2d.font = "11px sans-serif"; draw2d.textAlign = "left";
+      draw2d.fillText(data.labels[e], x + 7, y - 5);
+    }
+    draw2d.globalAlpha = 1;
+  }
+  function legend(width, height, scale) {
+    const bar = 20 * scale;
+    draw2d.strokeStyle = "#111"; draw2d.fillStyle = "#111"; draw2d.lineWidth = 2;
+    draw2d.font = "13px sans-serif"; draw2d.textAlign = "left";
+    draw2d.beginPath(); draw2d.moveTo(14, height - 16); draw2d.lineTo(14 + bar, height - 16);
+    draw2d.stroke();
+    draw2d.fillText("20 mm", 14, height - 23);
+    const left = width - 200;
+    ["amplitude_uv", "potential_uv"].forEach((key, row) => {
+      const y = height - 58 + 36 * row;
+      for (let i = 0; i < 120; i++) {
+        draw2d.fillStyle = colour((i - 60) / 60, 1);
+        draw2d.fillRect(left + i, y, 1.5, 9);
+      }
+      draw2d.fillStyle = "#111"; draw2d.textAlign = "left"; draw2d.font = "12px sans-serif";
+      draw2d.fillText(row ? "electrodes" : "Gaussians", left, y - 4);
+      draw2d.fillText(`±${data[key] < 10 ? data[key].toPrecision(2) : Math.round(data[key])} µV`, left + 126, y + 9);
+    });
+  }
+  function strongest() {
+    let best = 0;
+    for (let n = 1; n < nPoints; n++) if (Math.abs(amplitude(n)) > Math.abs(amplitude(best))) best = n;
+    const c = data.centers_mm[best].map((v) => v.toFixed(0)).join(", ");
+    const value = amplitude(best) * data.amplitude_uv;
+    byId("strongest").textContent =
+      `Strongest now: centre (${c}) mm (right, front, up), ` +
+      `width ${data.widths_mm[best].toFixed(1)} mm, amplitude ${value.toFixed(1)} µV. ` +
+      `Shown: ${nPoints} of ${data.n_points} points, ` +
+      `${Math.round(100 * data.share)} % of what reaches the electrodes.`;
+  }
+
+  function step(stamp) {
+    if (!playing) return;
+    if (last !== null) shown += (stamp - last) * Number(byId("speed").value);
+    last = stamp;
+    const end = data.times_ms[nFrames - 1];
+    if (shown > end) shown = data.times_ms[0];
+    const wanted = nFrames < 2 ? 0 : Math.round((nFrames - 1) * shown / Math.max(end, 1e-9));
+    if (wanted !== frame) { frame = wanted; draw(); }
+    window.requestAnimationFrame(step);
+  }
+  function setPlaying(on) {
+    playing = on; last = null;
+    play.textContent = on ? "Pause" : "Play";
+    play.setAttribute("aria-pressed", String(on));
+    if (on) { shown = data.times_ms[frame]; window.requestAnimationFrame(step); }
+  }
+  play.addEventListener("click", () => setPlaying(!playing));
+  time.addEventListener("input", () => {
+    frame = Number(time.value); shown = data.times_ms[frame]; draw();
+  });
+  ["size", "gaussians", "electrodes", "labels"].forEach(
+    (name) => byId(name).addEventListener("change", draw));
+  document.querySelectorAll("#emag-viewer [data-view]").forEach((button) =>
+    button.addEventListener("click", () => { rotation = views[button.dataset.view]; zoom = 1; draw(); }));
+
+  let from = null;
+  canvas.addEventListener("pointerdown", (event) => {
+    from = [event.clientX, event.clientY]; canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!from) return;
+    turn((event.clientX - from[0]) * 0.008, (event.clientY - from[1]) * 0.008);
+    from = [event.clientX, event.clientY];
+    draw();
+  });
+  ["pointerup", "pointercancel"].forEach(
+    (name) => canvas.addEventListener(name, () => { from = null; }));
+  const keys = {
+    ArrowLeft: () => turn(-0.12, 0), ArrowRight: () => turn(0.12, 0),
+    ArrowUp: () => turn(0, -0.12), ArrowDown: () => turn(0, 0.12),
+    "+": () => { zoom = Math.min(4, zoom * 1.15); }, "=": () => { zoom = Math.min(4, zoom * 1.15); },
+    "-": () => { zoom = Math.max(0.4, zoom / 1.15); }, " ": () => setPlaying(!playing),
+  };
+  canvas.addEventListener("keydown", (event) => {
+    if (!(event.key in keys) || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    keys[event.key]();
+    draw();
+  });
+  window.addEventListener("resize", draw);
+  draw();
+})();

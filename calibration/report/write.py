@@ -1,0 +1,202 @@
+"""From a calibration, or a bundle and recordings, to the report's file."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from calibration.fitted import Fitted
+from calibration.report import page
+from calibration.report.curves import Curves, measure_curves, n_fits
+from calibration.report.elements import paragraph
+from calibration.report.facts import Facts, Verdict
+from calibration.report.gaussians import make_clip
+from calibration.report.material import Material, from_calibration, from_recordings
+from calibration.report.quality import NOISY_SHARE, Quality, look_at
+from calibration.report.scores import Scores, score
+from calibration.report.verdict import judge
+from calibration.report.viewer import package_text
+from emag_rt.bundle import Bundle
+from emag_rt.errors import EmagError
+from emag_rt.files import replacing
+
+log = logging.getLogger(__name__)
+Tell = Callable[[float, str], None]
+CurveChoice = Literal["auto", "yes", "no"]
+CURVES_S = 30.0
+"""With ``auto`` the curves are left out where they would take longer than this."""
+
+
+def report_of_calibration(
+    fitted: Fitted, bundle: Bundle, sha256: str, path: str | Path, tell: Tell | None = None
+) -> Verdict:
+    """Write the report of a calibration that has just been made.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The calibrator after ``fit``.
+    bundle : Bundle
+        What it made.
+    sha256 : str
+        Of the bundle's file.
+    path : path-like
+        HTML file to write.
+    tell : callable, optional
+        Called with the share done (0 to 1) and what is being done.
+
+    Returns
+    -------
+    Verdict
+        What stands at its top.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    return _write(lambda: from_calibration(fitted, bundle, sha256), path, "auto", tell)
+
+
+def report_of_bundle(
+    bundle: Bundle,
+    recordings: Sequence[str | Path],
+    path: str | Path,
+    curves: CurveChoice = "auto",
+    tell: Tell | None = None,
+) -> Verdict:
+    """Write a report of a bundle on recordings.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Loaded from its file.
+    recordings : sequence of path-like
+        HD recordings. Those that the calibration has not seen count; where there is none, its
+        own are cross-validated again.
+    path : path-like
+        HTML file to write.
+    curves : {"auto", "yes", "no"}
+        Curves of length and look-ahead; ``auto``: where they take under half a minute, about.
+    tell : callable, optional
+        Called with the share done (0 to 1) and what is being done.
+
+    Returns
+    -------
+    Verdict
+        What stands at its top.
+
+    Raises
+    ------
+    EmagError
+        If the recordings do not fit the bundle, or the file cannot be written.
+    """
+    return _write(lambda: from_recordings(bundle, recordings), path, curves, tell)
+
+
+def _write(
+    make: Callable[[], Material], path: str | Path, curves: CurveChoice, tell: Tell | None
+) -> Verdict:
+    say = tell or (lambda _share, _what: None)
+    started = time.perf_counter()
+    with threadpool_limits(1, user_api="blas"):  # as in calibration: small problems
+        say(0.0, "report: truth and renderings")
+        material = make()
+        took = time.perf_counter() - started
+        say(0.3, "report: scores")
+        scores, quality = score(material), look_at(material.session)
+        say(0.4, "report: curves of length and look-ahead")
+        found = _curves(material, curves, took)
+        say(0.8, "report: figures")
+        verdict = judge(_facts(material, scores, quality, found))
+        sections = _sections(material, scores, quality, found, verdict)
+    made = datetime.datetime.now(datetime.UTC)
+    provenance = page.provenance_html(material, made, time.perf_counter() - started)
+    title = f"Calibration of {material.bundle.manifest.name or 'a subject'}"
+    report = page.assemble(
+        title, [*sections, ("Provenance", provenance)], package_text("report.css")
+    )
+    with replacing(path, "--report") as beside:
+        report.save(str(beside), open_browser=False, overwrite=True, verbose="ERROR")
+    say(1.0, "report: done")
+    return verdict
+
+
+def _sections(
+    material: Material, scores: Scores, quality: Quality, curves: Curves, verdict: Verdict
+) -> list[tuple[str, str]]:
+    return [
+        ("Verdict", page.verdict_html(verdict)),
+        ("Data quality", page.quality_html(quality)),
+        ("Electrodes", page.electrodes_html(material)),
+        ("Scores beside the baselines", page.scores_html(material, scores, curves)),
+        ("Traces and spectra", page.signals_html(material, scores)),
+        ("Gaussians of the field", _gaussians(material)),
+    ]
+
+
+def _gaussians(material: Material) -> str:
+    if material.bundle.model.forward is not None:
+        return (
+            "<p>This field has a forward matrix in the place of Gaussians in space: there is "
+            "nothing to draw.</p>"
+        )
+    try:
+        return page.gaussians_html(material, make_clip(material.bundle, material.session))
+    except EmagError as error:
+        log.warning("the Gaussians are not shown: %s", error)
+        return paragraph(f"Not shown: {error}")
+
+
+def _curves(material: Material, choice: CurveChoice, made_s: float) -> Curves:
+    if choice == "no" or material.bundle.manifest.anchor != "stream":
+        reason = "not asked for" if choice == "no" else "they are for fields of the stream alone"
+        return Curves(note=f"Curves of length and look-ahead were left out: {reason}.")
+    seconds = material.bundle.manifest.calibration.get("seconds")
+    one = seconds.get("closed_form", made_s) if isinstance(seconds, dict) else made_s
+    cost = float(one) * n_fits(material)
+    if choice == "auto" and cost > CURVES_S:
+        return Curves(
+            note=f"Curves of length and look-ahead were left out: they would take about "
+            f"{cost:.0f} s. For them: emag-rt report BUNDLE RECORDING --curves yes"
+        )
+    return measure_curves(material)
+
+
+def _facts(material: Material, scores: Scores, quality: Quality, curves: Curves) -> Facts:
+    channels = scores.channels.get("field", {})
+    nmse = scores.methods.get("field", float("nan"))
+    return Facts(
+        nmse=nmse,
+        spline=scores.methods.get("spherical_spline"),
+        lagged_ridge=scores.methods.get("lagged_ridge"),
+        channels=channels,
+        bands=scores.bands.get("field", {}),
+        seconds=quality.used_s,
+        held_out=material.held_out,
+        n_channels=len(quality.channels),
+        bad=[c.label for c in quality.channels if c.role == "bad"],
+        noisy=[c.label for c in quality.channels if c.line_share > NOISY_SHARE],
+        nearest_ld_mm={c.label: c.nearest_ld_mm for c in quality.channels},
+        interpolated=any("too few in rank" in note for note in material.session.warnings),
+        **_gains(curves),
+    )
+
+
+def _gains(curves: Curves) -> dict[str, Any]:
+    """Shares of the error that length and waiting take away."""
+    found: dict[str, Any] = {}
+    if len(curves.lengths) > 1:
+        half, whole = curves.lengths[-2:]
+        found["longer_gain"] = 1 - whole.field / half.field
+    if len(curves.look_aheads) > 1 and curves.look_aheads[0].look_ahead_s == 0:
+        first, last = curves.look_aheads[0], curves.look_aheads[-1]
+        found["waiting_gain"] = 1 - last.field / first.field
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}

@@ -1,0 +1,45 @@
+"""One calibrated synthetic subject, and its report, for all tests of the report."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from threadpoolctl import threadpool_limits
+
+from calibration import CalibrationSettings, FieldCalibrator
+from calibration.report.material import from_calibration
+from calibration.report.write import report_of_calibration
+from emag_rt.bundle import load_bundle
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_blas_thread():
+    """As in the program: threads that share small problems wait for each other."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def subject(session_files, tmp_path_factory):
+    """Calibrated on one run of 25 s, 8 of 32 channels, without networks."""
+    folder = tmp_path_factory.mktemp("report")
+    calibrator = FieldCalibrator(8, CalibrationSettings(refine=False)).fit(session_files[:1])
+    digest = calibrator.save(folder / "s01.emag")
+    verdict = report_of_calibration(calibrator, calibrator.bundle_, digest, folder / "s01.html")
+    return SimpleNamespace(
+        calibrator=calibrator,
+        digest=digest,
+        verdict=verdict,
+        bundle=load_bundle(folder / "s01.emag"),
+        path=folder / "s01.emag",
+        page=folder / "s01.html",
+        seen=session_files[0],
+        unseen=session_files[2],
+    )
+
+
+@pytest.fixture(scope="session")
+def material(subject):
+    """What the report is made from."""
+    return from_calibration(subject.calibrator, subject.bundle, subject.digest)

@@ -1,0 +1,171 @@
+"""The numbers of the report: scores, quality, curves, Gaussians."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import mne
+import numpy as np
+import pytest
+
+from calibration.report.curves import Curves, measure_curves
+from calibration.report.gaussians import (
+    contributions,
+    make_clip,
+    point_amplitudes,
+    spatial_axes,
+    strongest,
+)
+from calibration.report.material import from_recordings
+from calibration.report.page import scores_html
+from calibration.report.quality import look_at
+from calibration.report.scores import score
+from calibration.session import open_session
+from calibration.settings import CalibrationSettings
+from emag_rt.core.direct import render_direct
+from emag_rt.errors import EmagError
+from tests.factories import random_model
+
+
+def test_cross_validated_scores_are_those_that_calibration_printed(subject, material):
+    scores = score(material)
+    for name, value in scores.methods.items():
+        assert value == subject.calibrator.scores_["methods"][name]["nmse_unseen"]
+    # The traces behind bands and pictures are out of fold, and of the same field.
+    traces = material.methods["field"], material.truth
+    error = ((traces[0] - traces[1]) ** 2).sum() / (traces[1] ** 2).sum()
+    assert error == pytest.approx(scores.methods["field"], rel=0.02)
+    assert not material.held_out
+    seen = subject.calibrator.linear_.predict(subject.calibrator.targets_[0][0])
+    assert ((seen - traces[1]) ** 2).sum() < ((traces[0] - traces[1]) ** 2).sum()
+
+
+def test_what_networks_leave_is_told(material, monkeypatch):
+    for name in ("method_maps", "band_maps"):  # seconds of drawing that say nothing here
+        monkeypatch.setattr(f"calibration.report.page.{name}", lambda *_: "")
+    assert material.left_by_networks == 1
+    stage = {"residual": {"fold_ratios": [0.8, 0.9]}, "refinement": {"validation_ratio": 0.98}}
+    manifest = material.bundle.manifest.model_copy(update={"calibration": stage})
+    refined = replace(material, bundle=replace(material.bundle, manifest=manifest))
+    assert refined.left_by_networks == pytest.approx(0.85 * 0.98)
+    told = scores_html(refined, score(refined), Curves())
+    assert "leave 0.833 of its error" in told
+    assert "leave" not in scores_html(material, score(material), Curves())
+
+
+def test_spline_in_the_report_is_the_spline_of_the_scores(material, subject):
+    truth, spline = material.truth, material.methods["spherical_spline"]
+    error = ((spline - truth) ** 2).sum() / (truth**2).sum()
+    wanted = subject.calibrator.scores_["methods"]["spherical_spline"]["nmse_unseen"]
+    assert error == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_recording_not_seen_goes_through_the_engine(subject):
+    material = from_recordings(subject.bundle, [subject.seen, subject.unseen])
+    assert material.held_out
+    assert [r.path.name for r in material.session.recordings] == [subject.unseen.name]
+    scores = score(material)
+    assert 0 < scores.methods["field"] < scores.methods["spherical_spline"]
+    assert set(scores.bands["field"]) == {"delta", "theta", "alpha", "beta", "gamma"}
+
+
+def test_curves_fall_with_length_and_end_at_the_same_place(material):
+    curves = measure_curves(material)
+    assert [round(p.seconds) for p in curves.lengths] == [9, 18]
+    assert curves.note.startswith("Too short to fit: 4")
+    assert curves.test_s == pytest.approx(6, abs=0.1)
+    assert curves.lengths[1].field < curves.lengths[0].field
+    assert [round(1e3 * p.look_ahead_s) for p in curves.look_aheads] == [0, 23, 47]
+
+
+def test_quality_names_what_is_wrong(subject, tmp_path):
+    raw = mne.io.read_raw_fif(subject.seen, preload=True, verbose="ERROR")
+    names = raw.ch_names
+    raw._data[names.index("P3")] *= 1e-4
+    raw._data[names.index("C4")] *= 30
+    raw._data[names.index("F4")] = raw._data[names.index("F8")]
+    times = raw.times
+    raw._data[names.index("O1")] += 200e-6 * np.sin(2 * np.pi * 50 * times)
+    raw.info["bads"] = ["F7"]
+    raw.set_annotations(mne.Annotations([5.0], [2.5], ["BAD_movement"]))
+    path = tmp_path / "spoilt_raw.fif"
+    raw.save(path, verbose="ERROR")
+    quality = look_at(open_session([path], ["Cz", "Fz", "Pz", "T7"], CalibrationSettings()))
+    states = {c.label: "; ".join(c.states) for c in quality.channels if c.states}
+    assert states["P3"].startswith("flat (")
+    assert states["C4"].startswith("wild (")
+    assert "bridged to F8" in states["F4"]
+    assert states["F7"] == "marked bad in the recording"
+    assert states["O1"].startswith("line noise (")
+    assert set(states) == {"P3", "C4", "F4", "F8", "F7", "O1"}
+    assert quality.mains_hz == 50
+    by_label = {c.label: c for c in quality.channels}
+    assert by_label["O1"].line_uv == pytest.approx(200 / np.sqrt(2), rel=0.1)
+    assert by_label["Cz"].nearest_ld_mm == 0
+    assert any("2.50 s: annotated BAD" in reason for reason in quality.cuts[0].reasons)
+    assert len(quality.cuts[0].used) == 2
+
+
+def test_amplitudes_of_the_points_add_up_to_the_field(subject):
+    model = subject.bundle.model
+    rng = np.random.default_rng(5)
+    ld = rng.normal(size=(model.n_context + 2, model.n_ld)) * model.scale_uv
+    positions = subject.bundle.manifest.hd_montage.positions_mm[::8]
+    kernel = model.field.spatial_kernel(positions)[:, :, 0]
+    rendered = point_amplitudes(model, ld) @ kernel.T
+    truth = render_direct(model, positions, ld)
+    np.testing.assert_allclose(rendered, truth, atol=1e-8 * np.abs(truth).max())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden": "gelu", "look_ahead": 3},
+        {"hidden": "dilated"},
+        {"hidden": "gelu", "anchor": "window"},
+    ],
+    ids=str,
+)
+def test_amplitudes_with_networks_look_ahead_and_windows(options):
+    model = random_model(4, coupled=False, **options)
+    factor = model.field.cholesky.copy()
+    factor[..., :3, :3] = factor[:, :1, :3, :3]  # one spatial shape a point
+    model = replace(model, field=replace(model.field, cholesky=factor))
+    rng = np.random.default_rng(6)
+    ld = rng.normal(size=(model.n_context + 9, model.n_ld)) * model.scale_uv
+    positions = rng.normal(size=(5, 3)) * 50
+    kernel = model.field.spatial_kernel(positions)[:, :, 0]
+    truth = render_direct(model, positions, ld)
+    np.testing.assert_allclose(
+        point_amplitudes(model, ld) @ kernel.T, truth, atol=1e-8 * np.abs(truth).max()
+    )
+
+
+def test_clip_is_what_the_field_renders(subject, material):
+    clip = make_clip(subject.bundle, material.session)
+    positions = subject.bundle.manifest.hd_montage.positions_mm
+    kernel = subject.bundle.model.field.spatial_kernel(positions)[:, :, 0]
+    rendered = clip.amplitudes_uv @ kernel.T
+    np.testing.assert_allclose(
+        clip.potentials_uv, rendered, atol=1e-3 * np.abs(rendered).max(), err_msg="packed, float32"
+    )
+    assert clip.times_ms[-1] == pytest.approx(2000, abs=10)
+    rows, share = strongest(subject.bundle, clip, 50)
+    weight = contributions(subject.bundle, clip)
+    assert 0 < share < 1
+    assert weight[rows].min() >= np.delete(weight, rows).max()
+
+
+def test_ellipsoids_have_the_shape_of_the_precision(subject):
+    field = subject.bundle.model.field
+    covariance = spatial_axes(field, np.arange(5))
+    eye = covariance @ field.precisions[:5, 0, :3, :3]
+    np.testing.assert_allclose(eye, np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-9)
+
+
+def test_a_session_shorter_than_the_memory_is_told(subject, material):
+    short = replace(
+        material.session, segments=tuple((x[:20], y[:20]) for x, y in material.session.segments)
+    )
+    with pytest.raises(EmagError, match="memory"):
+        make_clip(subject.bundle, short)

@@ -1,0 +1,121 @@
+"""The page itself, in a browser: self-contained, no errors, and the field plays."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+
+SECTIONS = (
+    "Verdict",
+    "Data quality",
+    "Electrodes",
+    "Scores beside the baselines",
+    "Traces and spectra",
+    "Gaussians of the field",
+    "Provenance",
+)
+PICTURE = "document.getElementById('emag-canvas').toDataURL()"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    with api.sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        except api.Error as error:
+            pytest.skip(f"no chromium: {error}")
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser, subject):
+    """The report, opened; whatever is asked for or goes wrong is collected."""
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.asked, page.wrong = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.goto(subject.page.as_uri())
+    yield page
+    page.close()
+
+
+def test_everything_is_inside_and_nothing_goes_wrong(page, subject):
+    for title in SECTIONS:
+        links = page.locator("#toc-navbar").get_by_role("link", name=title)
+        assert links.count() == 1, title
+    images = page.locator(".emag-figure img")
+    assert images.count() >= 9
+    for i in range(images.count()):
+        assert images.nth(i).evaluate("i => i.complete && i.naturalWidth > 300")
+        assert len(images.nth(i).get_attribute("alt")) > 20
+    # MNE's styles carry their icons as data: URLs; those are no requests.
+    outside = [url for url in page.asked if not url.startswith("data:")]
+    assert outside == [subject.page.as_uri()]
+    assert page.wrong == []
+
+
+def test_play_moves_the_picture_and_pause_stops_it(page):
+    before, first = page.evaluate(PICTURE), page.locator("#emag-now").inner_text()
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("Number(document.getElementById('emag-time').value) > 3")
+    page.get_by_role("button", name="Pause").click()
+    stopped = page.evaluate(PICTURE)
+    assert stopped != before
+    assert page.locator("#emag-now").inner_text() != first
+    page.wait_for_timeout(150)
+    assert page.evaluate(PICTURE) == stopped
+    assert page.wrong == []
+
+
+def test_scrubbing_views_and_keyboard(page):
+    seen = [page.evaluate(PICTURE)]
+
+    def moved():
+        seen.append(page.evaluate(PICTURE))
+        return seen[-1] not in seen[:-1]
+
+    page.locator("#emag-time").focus()
+    page.keyboard.press("End")
+    assert moved()
+    assert re.fullmatch(r"19\d\d ms|2000 ms", page.locator("#emag-now").inner_text())
+    page.locator("#emag-canvas").focus()
+    for key in ("ArrowLeft", "ArrowUp", "+", "-"):
+        page.keyboard.press(key)
+        changed = moved()
+        assert changed or key == "-", key  # zooming out undoes zooming in
+    for name in ("from above", "from the front", "from the right"):
+        page.get_by_role("button", name=name).click()
+        assert moved(), name
+    page.get_by_label("labels").check()
+    assert moved()
+    page.get_by_label("size").select_option("1")
+    assert moved()
+    page.evaluate("document.getElementById('emag-canvas').scrollIntoView({block: 'center'})")
+    box = page.locator("#emag-canvas").bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 200)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 260, box["y"] + 230)
+    page.mouse.up()
+    assert moved()
+    assert "µV" in page.locator("#emag-strongest").inner_text()
+    assert " mm" in page.locator("#emag-strongest").inner_text()
+    page.locator("#emag-canvas").focus()
+    page.keyboard.press("Space")
+    assert page.locator("#emag-play").get_attribute("aria-pressed") == "true"
+    assert page.wrong == []
+
+
+def test_verdict_and_provenance_can_be_read(page, subject):
+    text = page.locator("body").inner_text()
+    assert subject.verdict.headline in text
+    assert subject.digest in text
+    assert subject.seen.name in text
+    assert str(subject.seen.parent) not in subject.page.read_text(encoding="utf-8")
+    assert "slightly optimistic" in text
+    assert "they are not sources in the brain" in text

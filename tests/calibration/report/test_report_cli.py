@@ -1,0 +1,85 @@
+"""The report on the command line: beside the bundle, elsewhere, not at all, or impossible."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from calibration.cli.calibrate import calibrate
+from calibration.cli.report import report
+from calibration.report.curves import Curves
+from emag_rt.errors import SettingsError
+
+
+def run(command, *arguments):
+    return CliRunner().invoke(command, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def fit(session_files, tmp_path):
+    """Calibrate as quickly as can be, with options."""
+    out = tmp_path / "s.emag"
+
+    def call(*options):
+        arguments = (session_files[0], "--ld", "4", "--out", out, "--no-refine", "--quiet")
+        return run(calibrate, *arguments, *options)
+
+    return call
+
+
+def test_calibrate_writes_it_beside_the_bundle(fit, tmp_path, monkeypatch):
+    # Curves have tests of their own, and take most of the time.
+    monkeypatch.setattr("calibration.report.write.measure_curves", lambda _material: Curves())
+    done = fit()
+    assert done.exit_code == 0, done.output
+    assert f"{tmp_path / 's.html'}: " in done.output
+    assert (tmp_path / "s.html").stat().st_size > 100_000
+    assert (tmp_path / "s.emag").exists()
+
+
+def test_no_report_where_none_is_wanted(fit, tmp_path):
+    assert fit("--no-report").exit_code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.emag"]
+
+
+def test_a_report_that_fails_is_one_warning(fit, tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise ValueError("no such\nfont")
+
+    monkeypatch.setattr("calibration.report.write.report_of_calibration", fail)
+    done = fit("--report", tmp_path / "other.html")
+    assert done.exit_code == 0, done.output
+    (line,) = [line for line in done.output.splitlines() if "no report" in line]
+    assert "no report: ValueError: no such font" in line
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.emag"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--report", "x.html", "--no-report"], "exclude each other"),
+        (["--report", "x.pdf"], "must end with .html"),
+        (["--report", "nowhere/x.html"], "folder must exist"),
+    ],
+)
+def test_impossible_names_are_told_before_the_work(fit, tmp_path, options, says):
+    done = fit(*options)
+    assert isinstance(done.exception, SettingsError)
+    assert says in str(done.exception)
+    assert not (tmp_path / "s.emag").exists()
+
+
+def test_report_of_a_bundle_on_a_run_it_has_not_seen(subject, tmp_path):
+    out = tmp_path / "held.html"
+    done = run(report, subject.path, subject.unseen, "--out", out, "--quiet", "--curves", "no")
+    assert done.exit_code == 0, done.output
+    text = out.read_text(encoding="utf-8")
+    assert "the calibration has not seen" in text
+    assert "slightly optimistic" not in text
+    assert "left out: not asked for" in text
+    assert subject.digest in text
+
+
+def test_report_never_overwrites_what_it_reads(subject):
+    done = run(report, subject.path, subject.unseen, "--out", subject.path, "--quiet")
+    assert isinstance(done.exception, SettingsError)
