@@ -8,7 +8,9 @@
 # not installed: its CUDA libraries take gigabytes, and without a GPU they start nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT="$PWD/.ci/constraints.txt"
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+# Also where packages are built: torch's other builds are gigabytes.
+export PIP_CONSTRAINT="$PWD/.ci/constraints.txt"
 unset PYTHONPATH # the sources must not stand in for what was installed
 
 folder=$(mktemp -d)
@@ -34,18 +36,31 @@ print(*(name for name in extras if name not in ("dev", "cluster")), sep="\n")')
   wanted=(base "${extras[@]}")
 fi
 
+# What an extra is for; of those not named here, that its packages fit together is all we ask.
+probe() {
+  case $2 in
+    calibrate) "$1/emag-rt" calibrate out/calibration_raw.fif --ld 8 --sfreq 100 --quiet \
+      --out refined.emag | tail -n 5 ;;
+    datasets) "$1/python" -W error -c "
+import joblib, mne_bids
+from calibration.datasets import open_dataset" ;;
+    docs) PATH="$1:$PATH" "$tools/docs.sh" --quiet --site-dir "$PWD/site" ;;
+  esac
+}
+
 # Exits with another status than 0 where anything does.
 smoke() {
-  local bin=$1 work=$2
+  local bin=$1 work=$2 extra=$3
   cd "$work"
   "$bin/emag-rt" --version
   "$bin/emag-rt" doctor --scope machine > doctor.txt || { cat doctor.txt; return 1; }
   "$bin/emag-rt" demo --seconds 5 --out out > demo.txt || { cat demo.txt; return 1; }
   grep -E "field  |latency" demo.txt
-  "$bin/emag-rt" upsample out/*.emag out/"$recording" --out again_raw.fif
+  "$bin/emag-rt" upsample out/demo.emag out/play_raw.fif --out again_raw.fif
   "$bin/emag-rt" completion bash > /dev/null
+  probe "$bin" "$extra"
 }
-recording=held_out_raw.fif
+tools=$PWD/tools
 
 for extra in "${wanted[@]}"; do
   echo "== $extra"
@@ -65,7 +80,7 @@ print(f"resolved, not installed: {len(names)} packages,", sum("nvidia" in n for 
     "$bin/pip" check
     echo "environment: $(($(du -s --block-size=1000000 "$folder/venv" | cut -f1))) MB"
     mkdir "$folder/work"
-    (smoke "$bin" "$folder/work")
+    (smoke "$bin" "$folder/work" "$extra")
   fi
   rm -rf "$folder/venv" "$folder/work"
 done
