@@ -6,6 +6,7 @@ object) and the ``emag-rt`` command.
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from emag_rt.errors import EmagError
@@ -13,7 +14,11 @@ from emag_rt.errors import EmagError
 if TYPE_CHECKING:
     from emag_rt.engine.upsampler import Upsampler
 
-__version__ = "0.1.0"
+try:
+    __version__ = version("emag-rt")  # git tags give it to what is built (hatch-vcs)
+except PackageNotFoundError:  # run from the source, never installed
+    __version__ = "0+unknown"
+
 __all__ = ["EmagError", "Upsampler", "__version__"]
 
 

@@ -11,13 +11,63 @@ from typing import Any
 
 import click
 
-from calibration.cli.live_options import live_options, take_live_options
-from calibration.cli.paper_options import paper_options, take_paper_options
+from calibration.cli.live_options import LIVE_NAMES, live_options, take_live_options
+from calibration.cli.paper_options import PAPER_NAMES, paper_options, take_paper_options
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, FiniteFloat, Whole
 from emag_rt.errors import EmagError
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    groups={
+        "What is calibrated": ("ld", "out", "sfreq", "band", "look_ahead_s"),
+        "How": (
+            "refine",
+            "anchor",
+            "window_s",
+            "grid_resolution",
+            "grid_support",
+            "seed",
+            "device",
+            "quiet",
+        ),
+        "The report": ("report", "with_report"),
+        "From a live stream": LIVE_NAMES,
+        "The paper's model": ("method", *PAPER_NAMES),
+    },
+    examples=(
+        (
+            "16 electrodes, spread evenly",
+            "emag-rt calibrate run1.vhdr run2.vhdr --ld 16 --out s01.emag",
+        ),
+        (
+            "electrodes by name, for an amplifier of 250 Hz",
+            "emag-rt calibrate s01.edf --ld Fz,Cz,Pz,C3,C4,P7,P8,Oz --sfreq 250 --out s01.emag",
+        ),
+        (
+            "electrodes from emag-rt montage, waiting 50 ms for accuracy",
+            "emag-rt calibrate s01.edf --ld @names.txt --look-ahead-s 0.05 --out s01.emag",
+        ),
+        (
+            "two minutes of a live stream, for the channels of a headset",
+            "emag-rt calibrate --stream AMP-1234 --ld @headset:openbci-cyton-8 --out s01.emag",
+        ),
+        (
+            "the closed form alone, in seconds and without torch",
+            "emag-rt calibrate s01.edf --ld 16 --no-refine --out s01.emag",
+        ),
+    ),
+    exits=(0, 1, 2, 3, 4, 7, 8, 9, 130, 143),
+    see_also=(
+        "emag-rt montage",
+        "emag-rt evaluate",
+        "emag-rt report",
+        "emag-rt headsets",
+        "docs/calibration-protocol.md",
+        "docs/accuracy.md",
+    ),
+)
 @click.argument("recordings", nargs=-1, type=click.Path(dir_okay=True))
 @click.option(
     "--ld",
@@ -26,21 +76,25 @@ from emag_rt.errors import EmagError
     "(emag-rt headsets), or @stream:SOURCE, the live stream of the LD amplifier.",
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
-@click.option("--sfreq", type=RATE_HZ, help="Rate of the LD amplifier in Hz (as recorded).")
+@click.option(
+    "--sfreq", type=RATE_HZ, metavar="HZ", help="Rate of the LD amplifier in Hz (as recorded)."
+)
 @click.option(
     "--band",
     nargs=2,
     type=BAND_HZ,
+    metavar="LO HI",
     default=(0.5, 45.0),
     show_default=True,
-    help="Pass band LO HI of the causal front end in Hz.",
+    help="Pass band of the causal front end in Hz.",
 )
 @click.option(
     "--look-ahead-s",
     type=LOOK_AHEAD_S,
+    metavar="S",
     default=0.0,
     show_default=True,
-    help="Seconds to wait for: buys accuracy with latency.",
+    help="Seconds of later signal to wait for: buys accuracy with latency.",
 )
 @click.option(
     "--refine/--no-refine",
@@ -53,18 +107,21 @@ from emag_rt.errors import EmagError
     type=click.Choice(["stream", "window"]),
     default="stream",
     show_default=True,
-    help="Where time starts.",
+    help="Where time starts: stream, at each sample, for serving; window, for epochs locked "
+    "to an event.",
 )
 @click.option(
     "--window-s",
     type=FiniteFloat(0.05, 60),
+    metavar="S",
     default=1.0,
     show_default=True,
-    help="Length of a window (--anchor window).",
+    help="Length of a window in seconds (--anchor window).",
 )
 @click.option(
     "--grid-resolution",
     type=Whole(2, 64),
+    metavar="N",
     help="Grid points along an axis (default: enough; --method paper: 10).",
 )
 @click.option(
@@ -72,8 +129,11 @@ from emag_rt.errors import EmagError
     type=click.Choice(["sphere", "cube", "surface"]),
     default="sphere",
     show_default=True,
+    help="Shape of the grid that carries the Gaussians.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option(
+    "--seed", type=SEED, metavar="N", default=0, show_default=True, help="Of everything random."
+)
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -109,6 +169,11 @@ def calibrate(
     **options: Any,
 ) -> None:
     """Fit the field of one subject from HD RECORDINGS (anything that MNE reads), or a live stream.
+
+    Record 2 to 5 minutes with the HD cap: rest with eyes open and closed, and what the subject
+    will do later. LD channels are those worn later; every other channel is rendered from them.
+    Channels that are marked bad, flat or wild, and stretches marked BAD, are not learned from.
+    The bundle says what error to expect, beside the baselines.
 
     Unfinished training is kept in OUT.partial: interrupted, the same command goes on from it.
     With --stream, the HD stream is recorded first, and the recording kept: OUT's name with

@@ -8,10 +8,23 @@ from typing import Any
 import click
 import numpy as np
 
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import SEED, FiniteFloat
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=(
+        ("half a minute in all", "emag-rt demo"),
+        (
+            "another subject, read back for a minute, into a folder of its own",
+            "emag-rt demo --seed 7 --seconds 60 --out demo-7",
+        ),
+        ("then look at what it made", "emag-rt inspect demo-out/demo.emag"),
+    ),
+    exits=(0, 1, 2, 7, 9, 130, 143),
+    see_also=("docs/quick-start.md",),
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
@@ -22,13 +35,19 @@ from emag_rt.cli.options import SEED, FiniteFloat
 @click.option(
     "--seconds",
     type=FiniteFloat(5, 600),
+    metavar="S",
     default=15.0,
     show_default=True,
     help="Seconds to read back live.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--seed", type=SEED, metavar="N", default=0, show_default=True, help="Which subject.")
 def demo(out: str, seconds: float, seed: int) -> None:
-    """Calibrate a simulated subject, play it, serve it, read it back; print what came out."""
+    """Calibrate a simulated subject, play it, serve it, read it back; print what came out.
+
+    Needs neither data nor a network: simulation, amplifier, daemon and receiver are processes
+    of this machine, in an LSL session of their own. Prints accuracy beside a spherical spline,
+    and latency; draws LD, truth and rendering.
+    """
     from calibration.demo import run_demo
     from calibration.demo_picture import save_picture
 

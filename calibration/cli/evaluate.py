@@ -7,11 +7,21 @@ from typing import Any
 
 import click
 
+from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import ENGINE
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(dir_okay=False))
+@click.command(
+    cls=Manual,
+    examples=(
+        ("a run that calibration has not seen", "emag-rt evaluate s01.emag run3.edf"),
+        ("for programs", "emag-rt evaluate s01.emag run3.edf --json scores.json"),
+    ),
+    exits=(0, 1, 2, 3, 5, 6, 9, 130, 143),
+    see_also=("emag-rt inspect", "docs/accuracy.md", "docs/limits.md"),
+)
+@click.argument("bundle", type=BUNDLE)
 @click.argument("recording", type=click.Path(dir_okay=True))
 @click.option(
     "--json",
@@ -24,6 +34,7 @@ from emag_rt.cli.options import ENGINE
     type=ENGINE,
     default="auto",
     show_default=True,
+    help="Render engine; auto times each that starts here and takes the quickest.",
 )
 def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) -> None:
     """Score BUNDLE on RECORDING beside the baselines.
@@ -32,7 +43,8 @@ def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) ->
     alone: spherical spline, minimum norm in a sphere, and MNE's field interpolation.
 
     All channels and unseen channels (not LD, not bridged to one, not bad), in µV relative to
-    the LD mean, after the same causal front end.
+    the LD mean, after the same causal front end. NMSE 0 is perfect, 1 no better than silence.
+    Errors are given by band too, so that nobody trusts gamma that is not there.
     """
     from emag_rt.cli.options import check_output
 

@@ -6,12 +6,43 @@ from typing import Any
 
 import click
 
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import BAND_HZ, RATE_HZ, FiniteFloat, Whole
 
 _POSITIVE = FiniteFloat(0, 1e9, min_open=True)
 
 
-@click.command(name="import-checkpoint")
+@click.command(
+    name="import-checkpoint",
+    cls=Manual,
+    groups={
+        "The checkpoint": (
+            "ld",
+            "hd",
+            "sfreq",
+            "n_window",
+            "grid_resolution",
+            "grid_support",
+            "grid_index",
+        ),
+        "In the place of z-scores": ("statistics", "ld_scale_uv", "hd_scale_uv"),
+        "The bundle": ("out", "band"),
+    },
+    examples=(
+        (
+            "scales from a recording of the wearer",
+            "emag-rt import-checkpoint model.pt --hd @names.txt --ld Fz,Cz,Pz,Oz "
+            "--statistics hd.fif --out s01.emag",
+        ),
+        (
+            "scales given in µV",
+            "emag-rt import-checkpoint model.pt --hd @names.txt --ld Fz,Cz,Pz,Oz "
+            "--ld-scale-uv 12 --hd-scale-uv 15 --out s01.emag",
+        ),
+    ),
+    exits=(0, 1, 2, 3, 4, 5, 9, 130, 143),
+    see_also=("emag-rt calibrate --method paper", "emag-rt inspect", "docs/user-guide.md"),
+)
 @click.argument("checkpoint", type=click.Path(dir_okay=False))
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
 @click.option(
@@ -23,19 +54,21 @@ _POSITIVE = FiniteFloat(0, 1e9, min_open=True)
     help="HD labels in the order of electrode_pos: names, @FILE of names, or an MNE standard "
     "montage whose nearest electrodes lend theirs.",
 )
-@click.option("--sfreq", type=RATE_HZ, help="Rate in Hz (default: the dataset's).")
+@click.option("--sfreq", type=RATE_HZ, metavar="HZ", help="Rate in Hz (default: the dataset's).")
 @click.option(
     "--n-window",
     type=Whole(2, 100_000),
+    metavar="N",
     help="Samples in a window (default: the dataset's).",
 )
 @click.option(
     "--band",
     nargs=2,
     type=BAND_HZ,
+    metavar="LO HI",
     default=(0.5, 45.0),
     show_default=True,
-    help="Pass band LO HI of the causal front end in Hz.",
+    help="Pass band of the causal front end in Hz.",
 )
 @click.option(
     "--statistics",
@@ -45,19 +78,26 @@ _POSITIVE = FiniteFloat(0, 1e9, min_open=True)
 @click.option(
     "--ld-scale-uv", help="Standard deviation of the LD channels in µV: one number, or one each."
 )
-@click.option("--hd-scale-uv", type=_POSITIVE, help="µV of one unit of the network's output.")
-@click.option("--grid-resolution", type=Whole(2, 64), help="Instead of the checkpoint's config.")
+@click.option(
+    "--hd-scale-uv", type=_POSITIVE, metavar="UV", help="µV of one unit of the network's output."
+)
+@click.option(
+    "--grid-resolution",
+    type=Whole(2, 64),
+    metavar="N",
+    help="Grid points along an axis, instead of the checkpoint's config.",
+)
 @click.option(
     "--grid-support",
     type=click.Choice(["cube", "sphere"]),
-    help="Instead of the checkpoint's config.",
+    help="Shape of the grid, instead of the checkpoint's config.",
 )
 @click.option(
     "--grid-index",
     type=click.Choice(["auto", "support", "cube"]),
     default="auto",
     show_default=True,
-    help="What active_grid_idx counts.",
+    help="What active_grid_idx counts: points of the support, or of the whole cube.",
 )
 def import_checkpoint(
     checkpoint: str,

@@ -66,6 +66,8 @@ _OWN = (
     "patience",
 )
 _LSL = ("timeout", "scope", "session_id")
+LIVE_NAMES = ("stream", *_OWN, *_LSL)
+"""Parameters of the options above."""
 
 
 def live_options(command: _F) -> _F:

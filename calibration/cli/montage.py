@@ -8,15 +8,42 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from calibration.cli.progress import progress_bar
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, Whole
 
 if TYPE_CHECKING:
     from calibration.montage_choice import MontageChoice
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    groups={
+        "The choice": ("count", "must", "forbid", "cap", "reference", "curve"),
+        "Outputs": ("out", "picture", "quiet"),
+        "The signal": ("sfreq", "band_hz", "look_ahead_s"),
+        "The search": ("n_starts", "seed"),
+    },
+    examples=(
+        (
+            "16 of the cap's electrodes, with a picture",
+            "emag-rt montage run1.edf run2.edf --count 16 --out names.txt --picture head.png",
+        ),
+        (
+            "how error falls with each electrode more; Cz must be worn",
+            "emag-rt montage run1.edf --count 16 --curve --must Cz",
+        ),
+        (
+            "for a headset that has 10-20 places only, without frontal ones",
+            "emag-rt montage run1.edf --count 8 --cap standard_1020 --forbid Fp1,Fp2",
+        ),
+    ),
+    exits=(0, 1, 2, 3, 4, 9, 130, 143),
+    see_also=("emag-rt calibrate", "docs/choosing-electrodes.md"),
+)
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
-@click.option("--count", required=True, type=Whole(2, 10_000), help="Electrodes to wear.")
+@click.option(
+    "--count", required=True, type=Whole(2, 10_000), metavar="N", help="Electrodes to wear."
+)
 @click.option("--must", default="", help="Channels that must be worn: Fpz,Cz,...")
 @click.option("--forbid", default="", help="Channels that must not be worn.")
 @click.option("--cap", help="Only labels of this standard montage (standard_1020, biosemi32, ...).")
@@ -32,26 +59,39 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the error to be lowered is relative to.",
 )
-@click.option("--sfreq", type=RATE_HZ, help="Rate of the LD amplifier in Hz (as recorded).")
+@click.option(
+    "--sfreq", type=RATE_HZ, metavar="HZ", help="Rate of the LD amplifier in Hz (as recorded)."
+)
 @click.option(
     "--band",
     "band_hz",
     nargs=2,
     type=BAND_HZ,
+    metavar="LO HI",
     default=(0.5, 45.0),
     show_default=True,
-    help="Pass band LO HI of the causal front end in Hz.",
+    help="Pass band of the causal front end in Hz.",
 )
-@click.option("--look-ahead-s", type=LOOK_AHEAD_S, default=0.0, show_default=True)
+@click.option(
+    "--look-ahead-s",
+    type=LOOK_AHEAD_S,
+    metavar="S",
+    default=0.0,
+    show_default=True,
+    help="Seconds of later signal that the field will wait for.",
+)
 @click.option(
     "--starts",
     "n_starts",
     type=Whole(0, 1000),
+    metavar="N",
     default=4,
     show_default=True,
     help="Random sets to begin the search with, beside two good ones.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option(
+    "--seed", type=SEED, metavar="N", default=0, show_default=True, help="Of the random sets."
+)
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def montage(
     recordings: tuple[str, ...],
@@ -66,6 +106,9 @@ def montage(
     **options: Any,
 ) -> None:
     """Choose which channels of a subject's HD RECORDINGS are worth wearing.
+
+    Which electrodes are worn matters more than any model. Bad and bridged channels are not
+    offered.
 
     The errors are of the closed-form field, cross-validated on blocks of time in the very session
     that the electrodes are chosen from: mildly optimistic. Feed the result to

@@ -33,7 +33,7 @@ _OPTIONS = (
         type=click.Choice(get_args(Covariance)),
         default="full_4d",
         show_default=True,
-        help="Shape of the Gaussians. This and what follows: with --method paper.",
+        help="Shape of the Gaussians. This and what follows: with --method paper alone.",
     ),
     click.option(
         "--off-diagonals",
@@ -55,7 +55,9 @@ _OPTIONS = (
         show_default=True,
         help="From points to electrodes: the Gaussians, a learned matrix, a given one.",
     ),
-    click.option("--forward-rank", type=Whole(1, 10_000), help="Rank, with --forward linear."),
+    click.option(
+        "--forward-rank", type=Whole(1, 10_000), metavar="N", help="Rank, with --forward linear."
+    ),
     click.option(
         "--lead-field",
         type=click.Path(dir_okay=False),
@@ -64,6 +66,7 @@ _OPTIONS = (
     click.option(
         "--point-share",
         type=FiniteFloat(0, 1, min_open=True),
+        metavar="SHARE",
         default=1.0,
         show_default=True,
         help="Share of the grid points that carry Gaussians.",
@@ -72,6 +75,7 @@ _OPTIONS = (
         "--gaussians",
         "n_gaussians",
         type=Whole(1, 64),
+        metavar="N",
         default=3,
         show_default=True,
         help="Gaussians at each grid point.",
@@ -79,12 +83,13 @@ _OPTIONS = (
     click.option(
         "--epochs",
         type=Whole(1, 1_000_000),
+        metavar="N",
         default=PaperOptions.epochs,
         show_default=True,
         help="At most: blocks of time held out say when to stop.",
     ),
 )
-_OWN = (
+PAPER_NAMES = (
     "covariance",
     "off_diagonals",
     "learn_centers",
@@ -96,6 +101,7 @@ _OWN = (
     "n_gaussians",
     "epochs",
 )
+"""Parameters that are of no use without ``--method paper``."""
 
 
 def paper_options(command: _F) -> _F:
@@ -128,9 +134,9 @@ def take_paper_options(options: dict[str, Any]) -> dict[str, Any]:
     def given(name: str) -> bool:
         return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
-    own = {name: options.pop(name) for name in _OWN}
+    own = {name: options.pop(name) for name in PAPER_NAMES}
     if options["method"] != "paper":
-        idle = [_flag(name) for name in _OWN if given(name)]
+        idle = [_flag(name) for name in PAPER_NAMES if given(name)]
         if idle:
             raise SettingsError(
                 f"{', '.join(idle)} must go with --method paper, got --method "

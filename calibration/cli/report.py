@@ -10,10 +10,23 @@ from typing import Any
 import click
 
 from calibration.cli.progress import progress_bar
+from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.manual import Manual
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(dir_okay=False))
+@click.command(
+    cls=Manual,
+    examples=(
+        ("on a run that the calibration has not seen", "emag-rt report s01.emag run3.edf"),
+        (
+            "with the curves, however long they take",
+            "emag-rt report s01.emag run3.edf --curves yes --out run3.html",
+        ),
+    ),
+    exits=(0, 1, 2, 3, 4, 5, 9, 130, 143),
+    see_also=("emag-rt evaluate", "emag-rt inspect", "docs/reading-the-report.md"),
+)
+@click.argument("bundle", type=BUNDLE)
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
 @click.option(
     "--out", type=click.Path(dir_okay=False), help="HTML file to write (default: beside BUNDLE)."

@@ -10,6 +10,7 @@ import click
 
 from emag_rt.cli.bench_common import (
     SECONDS,
+    SUBJECT_GROUP,
     Subject,
     about_here,
     cases_of,
@@ -23,15 +24,28 @@ from emag_rt.cli.bench_common import (
     write_json,
 )
 from emag_rt.cli.bench_long import bound, scale, soak
+from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.manual import Manual, ManualGroup
 from emag_rt.cli.options import FiniteFloat, Whole, check_output, one_blas_thread
 from emag_rt.errors import SettingsError
 
 
-@click.group()
+@click.group(
+    cls=ManualGroup,
+    examples=(
+        ("two short rounds beside a relay that does nothing", "emag-rt bench latency --quick"),
+        ("engines in one process", "emag-rt bench render --no-direct"),
+        ("half an hour of serving", "emag-rt bench soak --hours 0.5 --plot soak.png"),
+    ),
+    exits={0: "measured, whatever the times", 1: "samples were lost", 2: ""},
+    see_also=("docs/benchmarks.md", "docs/latency.md"),
+)
 def bench() -> None:
     """Measure latency, engines, long runs and many daemons on this machine.
 
-    Figures are worth as much as the quiet of the machine: nothing here judges absolute times.
+    Subjects are stand-ins of any size with random numbers, or a real bundle: cost depends on
+    shapes alone. Figures are worth as much as the quiet of the machine: nothing here judges
+    absolute times.
     """
     one_blas_thread()
 
@@ -40,13 +54,42 @@ for _command in (soak, bound, scale):
     bench.add_command(_command)
 
 
-@bench.command()
+@bench.command(
+    cls=Manual,
+    groups={"Who is served": SUBJECT_GROUP},
+    examples=(
+        ("two rounds of three seconds", "emag-rt bench latency --quick"),
+        (
+            "two cases, seven rounds each",
+            "emag-rt bench latency --case 16:64@250 --case 32:128@500 --rounds 7 --seconds 4",
+        ),
+        (
+            "your own subject",
+            "emag-rt bench latency --bundle s01.emag --recording run3.edf --json latency.json",
+        ),
+    ),
+    exits={0: "", 1: "samples were lost, repeated, reordered or left empty", 2: "", 5: "", 9: ""},
+    see_also=("emag-rt bench", "docs/benchmarks.md"),
+)
 @subject
 @click.option("--cases", "named", help="A list of cases: quick, hop1, all.")
-@click.option("--rounds", type=Whole(1, 1000), help="Relay and daemon in turns (5).")
-@click.option("--seconds", type=SECONDS, help="Signal in each measurement (10).")
-@click.option("--warm-up", type=FiniteFloat(0, 3600), default=1.0, show_default=True)
-@click.option("--stages/--no-stages", default=True, help="A further, traced round.")
+@click.option(
+    "--rounds", type=Whole(1, 1000), metavar="N", help="Rounds, relay and daemon in turns (5)."
+)
+@click.option(
+    "--seconds", type=SECONDS, metavar="S", help="Seconds of signal in each measurement (10)."
+)
+@click.option(
+    "--warm-up",
+    type=FiniteFloat(0, 3600),
+    metavar="S",
+    default=1.0,
+    show_default=True,
+    help="First seconds, left out of latencies and CPU.",
+)
+@click.option(
+    "--stages/--no-stages", default=True, help="A further, traced round: where the time goes."
+)
 @click.option("--quick", is_flag=True, help="Two rounds of three seconds.")
 @outputs
 def latency(
@@ -99,22 +142,70 @@ def latency(
     fail_if(any(not Losses(**one["daemon"]["losses"]).clean for one in reports))
 
 
-@bench.command()
-@click.option("--case", "texts", multiple=True, help="N_LD:N_HD@RATE; several allowed.")
-@click.option("--residual/--no-residual", default=True, help="Of stand-ins.")
-@click.option("--bundle", type=click.Path(dir_okay=False), help="A real bundle, not stand-ins.")
-@click.option("--engine", "engines", multiple=True, help="Engines (all).")
-@click.option("--window", type=Whole(1, 10_000), default=100, show_default=True)
+@bench.command(
+    cls=Manual,
+    examples=(
+        ("engines on a montage of your size", "emag-rt bench render --case 32:128@500 --no-direct"),
+        ("your own subject", "emag-rt bench render --bundle s01.emag --json render.json"),
+        ("tables and a picture", "emag-rt bench render --csv render.csv --plot render.png"),
+    ),
+    exits=(0, 1, 2, 5, 6, 9),
+    see_also=("emag-rt bench", "docs/benchmarks.md"),
+)
+@click.option(
+    "--case",
+    "texts",
+    multiple=True,
+    metavar="CASE",
+    help="Channels and rate in Hz: N_LD:N_HD@RATE; several allowed.",
+)
+@click.option(
+    "--residual/--no-residual",
+    default=True,
+    help="Whether stand-ins have the networks that calibration with torch makes.",
+)
+@click.option("--bundle", type=BUNDLE, help="A real bundle, in the place of stand-ins.")
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    metavar="NAME",
+    help="Engines; several allowed (all that start).",
+)
+@click.option(
+    "--window",
+    type=Whole(1, 10_000),
+    metavar="N",
+    default=100,
+    show_default=True,
+    help="Samples rendered at once.",
+)
 @click.option(
     "--gaussians",
     default="8,12,16,20",
     show_default=True,
     help="Grids of the sweep by number of Gaussians, three at each point; empty for none.",
 )
-@click.option("--budget", type=FiniteFloat(0.001, 3600), default=1.0, show_default=True)
-@click.option("--most-direct-mb", type=FiniteFloat(0, 1e6), default=300.0, show_default=True)
+@click.option(
+    "--budget",
+    type=FiniteFloat(0.001, 3600),
+    metavar="S",
+    default=1.0,
+    show_default=True,
+    help="Seconds for each measurement.",
+)
+@click.option(
+    "--most-direct-mb",
+    type=FiniteFloat(0, 1e6),
+    metavar="MB",
+    default=300.0,
+    show_default=True,
+    help="Leave out the direct engine where its kernels need more memory.",
+)
 @click.option("--direct/--no-direct", default=True, help="Folded against direct, 40 s or so.")
-@click.option("--direct-rows", type=Whole(1, 10_000), help="Samples of it (the window).")
+@click.option(
+    "--direct-rows", type=Whole(1, 10_000), metavar="N", help="Samples of it (the window)."
+)
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False), help="Write a table here.")
 @outputs
 def render(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.options import ENGINE, FiniteFloat, Whole, check_output
 from emag_rt.errors import SettingsError
 from emag_rt.files import replacing
@@ -27,16 +28,21 @@ SECONDS = FiniteFloat(0.5, 1e6)
 _PICTURES = (".png", ".pdf", ".svg")
 
 
+json_output = click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Write all figures here (- for standard output, in the place of tables).",
+)
+"""Where figures go, for programs."""
+
+
 def outputs(command: _F) -> _F:
     """Options that say where figures go."""
-    plot = click.option("--plot", type=click.Path(dir_okay=False), help="Draw a picture here.")
-    made = click.option(
-        "--json",
-        "json_path",
-        type=click.Path(dir_okay=False, allow_dash=True),
-        help="Write all figures here (- for standard output, in the place of tables).",
+    plot = click.option(
+        "--plot", type=click.Path(dir_okay=False), help="Draw a picture here (.png, .pdf or .svg)."
     )
-    return made(plot(command))
+    return json_output(plot(command))
 
 
 @dataclass(frozen=True)
@@ -89,20 +95,52 @@ def subject(command: Callable[..., None]) -> Callable[..., None]:
         command(Subject(**own), **options)
 
     options = (
-        click.option("--case", "texts", multiple=True, help="N_LD:N_HD@RATE, or with /CHUNK."),
-        click.option("--chunk", "chunks", multiple=True, type=Whole(1, 10_000)),
-        click.option("--look-ahead", type=Whole(0, 10_000), default=0, help="Samples (stand-ins)."),
-        click.option("--residual/--no-residual", default=True, help="Of stand-ins."),
         click.option(
-            "--bundle", type=click.Path(dir_okay=False), help="A real bundle, not stand-ins."
+            "--case",
+            "texts",
+            multiple=True,
+            metavar="CASE",
+            help="Channels, rate in Hz and samples in a chunk: N_LD:N_HD@RATE[/CHUNK], such as "
+            "16:64@250.",
         ),
+        click.option(
+            "--chunk",
+            "chunks",
+            multiple=True,
+            type=Whole(1, 10_000),
+            metavar="N",
+            help="Samples that the amplifier sends at once; several allowed.",
+        ),
+        click.option(
+            "--look-ahead",
+            type=Whole(0, 10_000),
+            metavar="N",
+            default=0,
+            help="Look-ahead of stand-ins in samples.",
+        ),
+        click.option(
+            "--residual/--no-residual",
+            default=True,
+            help="Whether stand-ins have the networks that calibration with torch makes.",
+        ),
+        click.option("--bundle", type=BUNDLE, help="A real bundle, in the place of stand-ins."),
         click.option("--recording", type=click.Path(), help="What the amplifier plays."),
-        click.option("--engine", type=ENGINE, default="auto", show_default=True),
+        click.option(
+            "--engine",
+            type=ENGINE,
+            default="auto",
+            show_default=True,
+            help="Render engine of the daemon; auto: the quickest here.",
+        ),
     )
     made: Callable[..., None] = collected
     for option in reversed(options):
         made = option(made)
     return made
+
+
+SUBJECT_GROUP = ("texts", "chunks", "look_ahead", "residual", "bundle", "recording", "engine")
+"""Parameters of :func:`subject`, for help in groups."""
 
 
 def cases_of(

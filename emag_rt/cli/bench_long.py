@@ -9,25 +9,51 @@ import click
 
 from emag_rt.cli.bench_common import (
     SECONDS,
+    SUBJECT_GROUP,
     Subject,
     about_here,
     check_outputs,
     console,
     fail_if,
+    json_output,
     outputs,
     subject,
     tell,
     write_json,
 )
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import FiniteFloat, Whole
 from emag_rt.errors import SettingsError
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    groups={"Who is served": SUBJECT_GROUP},
+    examples=(
+        ("half an hour, drawn", "emag-rt bench soak --hours 0.5 --json soak.json --plot soak.png"),
+        ("ten minutes of a fast amplifier", "emag-rt bench soak --case 32:256@2000 --seconds 600"),
+    ),
+    exits={0: "", 1: "samples were lost", 2: "", 5: "", 9: ""},
+    see_also=("emag-rt bench", "docs/benchmarks.md"),
+)
 @subject
-@click.option("--hours", type=FiniteFloat(0, 10_000, min_open=True), help="Length of the run (1).")
-@click.option("--seconds", type=SECONDS, help="Length in seconds, in the place of --hours.")
-@click.option("--interval", type=FiniteFloat(0.5, 86_400), default=60.0, show_default=True)
+@click.option(
+    "--hours",
+    type=FiniteFloat(0, 10_000, min_open=True),
+    metavar="H",
+    help="Length of the run in hours (1).",
+)
+@click.option(
+    "--seconds", type=SECONDS, metavar="S", help="Length in seconds, in the place of --hours."
+)
+@click.option(
+    "--interval",
+    type=FiniteFloat(0.5, 86_400),
+    metavar="S",
+    default=60.0,
+    show_default=True,
+    help="Seconds between two points.",
+)
 @outputs
 def soak(
     who: Subject,
@@ -37,7 +63,11 @@ def soak(
     json_path: str | None,
     plot: str | None,
 ) -> None:
-    """Hours of serving: growth of latency and memory, fitted. Exit 1 when samples were lost."""
+    """Serve for hours: does latency or memory grow?
+
+    A point every interval, and a line through them by least squares with the standard error of
+    its slope. Exit 1 when samples were lost.
+    """
     from emag_rt.bench.accounting import Losses
     from emag_rt.bench.soak import SoakSettings, run_soak
     from emag_rt.bench.tables import show_soak
@@ -60,18 +90,57 @@ def soak(
     fail_if(not Losses(**report["losses"]).clean)
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    groups={"Who is served": SUBJECT_GROUP},
+    examples=(
+        (
+            "stopped for three seconds, then starved for five",
+            "emag-rt bench bound --case 16:64@250",
+        ),
+        (
+            "a tight budget, nothing skipped",
+            "emag-rt bench bound --budget 0.05 --late-policy catch_up",
+        ),
+    ),
+    exits={0: "", 1: "an input sample was neither published nor counted", 2: "", 5: "", 9: ""},
+    see_also=("emag-rt bench", "docs/benchmarks.md"),
+)
 @subject
-@click.option("--budget", type=FiniteFloat(0.001, 3600), default=0.2, show_default=True)
+@click.option(
+    "--budget",
+    type=FiniteFloat(0.001, 3600),
+    metavar="S",
+    default=0.2,
+    show_default=True,
+    help="Latency budget of the daemon in seconds.",
+)
 @click.option(
     "--late-policy",
     type=click.Choice(["skip_to_newest", "catch_up"]),
     default="skip_to_newest",
     show_default=True,
+    help="What the daemon does with samples beyond the budget.",
 )
-@click.option("--stop", "stop_s", type=FiniteFloat(0.1, 3600), default=3.0, show_default=True)
-@click.option("--starve", "starve_s", type=FiniteFloat(0.1, 3600), default=5.0, show_default=True)
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option(
+    "--stop",
+    "stop_s",
+    type=FiniteFloat(0.1, 3600),
+    metavar="S",
+    default=3.0,
+    show_default=True,
+    help="Seconds the daemon is stopped for.",
+)
+@click.option(
+    "--starve",
+    "starve_s",
+    type=FiniteFloat(0.1, 3600),
+    metavar="S",
+    default=5.0,
+    show_default=True,
+    help="Seconds it is starved of processors for.",
+)
+@json_output
 def bound(
     who: Subject,
     budget: float,
@@ -101,13 +170,46 @@ def bound(
         sys.exit(1)
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    groups={"Who is served": SUBJECT_GROUP},
+    examples=(
+        ("eight subjects for a minute", "emag-rt bench scale --daemons 8 --seconds 60"),
+        (
+            "what a sample costs, by channels, rate and look-ahead",
+            "emag-rt bench scale --law --json law.json",
+        ),
+    ),
+    exits={0: "", 1: "samples were lost", 2: "", 5: "", 9: ""},
+    see_also=("emag-rt bench", "docs/benchmarks.md"),
+)
 @subject
-@click.option("--daemons", type=Whole(1, 64), default=8, show_default=True)
-@click.option("--seconds", type=SECONDS, default=30.0, show_default=True)
+@click.option(
+    "--daemons",
+    type=Whole(1, 64),
+    metavar="N",
+    default=8,
+    show_default=True,
+    help="Subjects served at once.",
+)
+@click.option(
+    "--seconds",
+    type=SECONDS,
+    metavar="S",
+    default=30.0,
+    show_default=True,
+    help="Seconds of signal.",
+)
 @click.option("--law", is_flag=True, help="Cost of a sample as one property grows at a time.")
-@click.option("--budget", type=FiniteFloat(0.001, 3600), default=0.5, show_default=True)
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option(
+    "--budget",
+    type=FiniteFloat(0.001, 3600),
+    metavar="S",
+    default=0.5,
+    show_default=True,
+    help="Seconds for each measurement of --law.",
+)
+@json_output
 def scale(
     who: Subject,
     daemons: int,
@@ -116,7 +218,12 @@ def scale(
     budget: float,
     json_path: str | None,
 ) -> None:
-    """Several subjects served at once on one machine, or (--law) what a sample costs."""
+    """Serve several subjects at once on this machine, or (--law) tell what a sample costs.
+
+    Each subject has an amplifier and a receiver of its own: three processes each. With --law
+    one property (channels, rate, look-ahead, networks) grows at a time, in one process without
+    LSL.
+    """
     from emag_rt.bench.accounting import Losses
     from emag_rt.bench.scale import ScaleSettings, run_scale
     from emag_rt.bench.tables import show_law, show_scale

@@ -7,12 +7,25 @@ from typing import Any
 
 import click
 
+from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import Whole, lsl_options, one_blas_thread
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=(
+        ("the daemon that publishes s01-HD", "emag-rt dashboard s01-HD"),
+        (
+            "with the electrodes' positions, on another port",
+            "emag-rt dashboard s01-HD --bundle s01.emag --dashboard-port 9000",
+        ),
+    ),
+    exits={0: "ended by SIGINT or SIGTERM", 2: "", 5: "", 9: "the port cannot be listened on"},
+    see_also=("emag-rt serve --dashboard", "docs/dashboard.md", "docs/security.md"),
+)
 @click.argument("name")
-@click.option("--bundle", type=click.Path(dir_okay=False), help="Electrode positions from here.")
+@click.option("--bundle", type=BUNDLE, help="Electrode positions from here.")
 @click.option("--source", default="", help="What the daemon reads, for show.")
 @click.option("--unit", help="Unit of the LD stream, over what it declares.")
 @click.option(

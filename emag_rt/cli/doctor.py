@@ -8,16 +8,30 @@ from typing import Any
 
 import click
 
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import lsl_options
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=(
+        ("what works here", "emag-rt doctor"),
+        ("LSL on this machine alone, for a script", "emag-rt doctor --scope machine --json"),
+    ),
+    exits={
+        0: "LSL works and the CPU renders",
+        1: "one of them does not; the last line says what to do",
+        2: "",
+    },
+    see_also=("emag-rt bench latency", "docs/troubleshooting.md"),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@lsl_options("LSL scope to check.")
+@lsl_options("How far LSL looks in the check.")
 def doctor(as_json: bool, scope: str | None, session_id: str | None) -> None:
     """Check this machine: versions, LSL, and the execution providers that really start.
 
-    Exit 0 when LSL works and the CPU renders, 1 otherwise.
+    Starts each execution provider of ONNX Runtime once, and sends one sample over LSL from this
+    process to itself. A firewall between two machines is not seen from here.
     """
     from emag_rt.cli.checks import run_checks
     from emag_rt.streams.lsl import configure

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emag_rt.cli.manual import Manual
+
 if TYPE_CHECKING:
     from emag_rt.headsets import Headset
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    examples=(
+        ("all of them", "emag-rt headsets"),
+        ("what is known of one", "emag-rt headsets openbci-cyton-8"),
+        ("for programs", "emag-rt headsets --json"),
+    ),
+    exits=(0, 2),
+    see_also=("emag-rt calibrate", "docs/calibrating-live.md"),
+)
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def headsets(names: tuple[str, ...], as_json: bool) -> None:

@@ -7,12 +7,30 @@ from typing import Any
 
 import click
 
+from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.manual import Manual
 
-@click.command()
-@click.argument("bundle", type=click.Path(dir_okay=False))
+
+@click.command(
+    cls=Manual,
+    examples=(
+        ("for people", "emag-rt inspect s01.emag"),
+        (
+            "the error expected of each channel, for programs",
+            "emag-rt inspect s01.emag --json | python -m json.tool",
+        ),
+    ),
+    exits=(0, 1, 2, 5),
+    see_also=("emag-rt evaluate", "docs/security.md"),
+)
+@click.argument("bundle", type=BUNDLE)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest and sizes as JSON.")
 def inspect(bundle: str, as_json: bool) -> None:
-    """Show what BUNDLE holds: montage, signal path, size of the field, scores, provenance."""
+    """Show what BUNDLE holds: montage, signal path, size of the field, scores, provenance.
+
+    Everything in the file is checked as `serve` checks it; nothing in a bundle is ever run. The
+    SHA-256 is the one that `calibrate` printed.
+    """
     from emag_rt.bundle import load_bundle
 
     loaded = load_bundle(bundle)

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import click
 
 from emag_rt import __version__
+from emag_rt.cli.manual import EXITS, ManualGroup
 from emag_rt.errors import EmagError, OutputError
 
 _OWN = {
@@ -26,6 +27,7 @@ _OWN = {
     "headsets": ("emag_rt.cli.headsets:headsets", "List headsets whose channels are known."),
     "dashboard": ("emag_rt.cli.dashboard:dashboard", "Show a running daemon live in a browser."),
     "bench": ("emag_rt.cli.bench:bench", "Measure latency, engines, long runs, many daemons."),
+    "completion": ("emag_rt.cli.completion:completion", "Print what completes words in a shell."),
 }
 _PLUGIN_HELP = {
     "calibrate": "Fit a subject's field from HD recordings or a live stream.",
@@ -37,7 +39,7 @@ _PLUGIN_HELP = {
 }
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(ManualGroup):
     """Subcommands by name: ours, and those that packages above us plug in."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -72,16 +74,33 @@ def _checked(command: Any) -> click.Command:
     return command
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="emag-rt")
-@click.option("-v", "--verbose", count=True, help="Say more on stderr (-vv: everything).")
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    examples=(
+        ("see it work on a simulated subject, without data", "emag-rt demo"),
+        ("choose electrodes", "emag-rt montage run1.edf run2.edf --count 16 --out names.txt"),
+        ("calibrate", "emag-rt calibrate run1.edf run2.edf --ld @names.txt --out s01.emag"),
+        ("score on a run that calibration has not seen", "emag-rt evaluate s01.emag run3.edf"),
+        ("go live", "emag-rt serve s01.emag --source-id AMP-1234 --name s01-HD"),
+        ("all options of one command", "emag-rt serve --help"),
+    ),
+    exits=EXITS
+    | {130: "Ctrl-C (serve and simulate: the second one)"}
+    | {143: "SIGTERM (serve and simulate: 0)"},
+    see_also=("docs/quick-start.md", "docs/troubleshooting.md"),
+)
+@click.version_option(__version__, prog_name="emag-rt", help="Print the version and exit.")
+@click.option(
+    "-v", "--verbose", count=True, show_default=False, help="Say more on stderr (-vv: everything)."
+)
 def cli(verbose: int) -> None:
     """Wear few EEG electrodes, get many, live.
 
-    Exit codes: 0 done, 1 other error, 2 wrong setting or option, 3 unusable recording or
-    montage, 4 calibration impossible, 5 bad bundle, 6 engine not available, 7 stream lost,
-    ambiguous or not found, 8 stream does not fit the bundle, 9 output cannot be written,
-    130 SIGINT (serve and simulate: the second one), 143 SIGTERM (serve and simulate: 0).
+    A subject is calibrated once, from a few minutes with a high-density (HD) cap. Then emag-rt
+    reads a live low-density (LD) stream from Lab Streaming Layer (LSL), renders the HD channels
+    and publishes them as another LSL stream with the same time stamps. It never adds information
+    that is not in the LD channels. Not a medical device.
     """
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     logging.basicConfig(

@@ -67,9 +67,18 @@ def lsl_options(scope_help: str) -> Callable[[_F], _F]:
     """``--scope`` and ``--session-id``, which every command that uses LSL takes."""
 
     def add(command: _F) -> _F:
-        session = click.option("--session-id", envvar="EMAG_RT_SESSION_ID", help="LSL session.")
+        session = click.option(
+            "--session-id",
+            envvar="EMAG_RT_SESSION_ID",
+            show_envvar=True,
+            help="LSL session: streams of other sessions are not seen (LSL's own configuration).",
+        )
         scope = click.option(
-            "--scope", type=click.Choice(SCOPES), envvar="EMAG_RT_LSL_SCOPE", help=scope_help
+            "--scope",
+            type=click.Choice(SCOPES),
+            envvar="EMAG_RT_LSL_SCOPE",
+            show_envvar=True,
+            help=f"{scope_help} machine: this one alone (LSL's own configuration).",
         )
         return scope(session(command))
 

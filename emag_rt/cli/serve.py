@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options, one_blas_thread
 
 if TYPE_CHECKING:
@@ -44,48 +46,124 @@ _PATHS = {
 """Settings that options set, by option."""
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(dir_okay=False))
-@click.option("--source-id", help="Read the stream with this source_id.")
+_GROUPS = {
+    "Source (which stream is read)": (
+        "source_id",
+        "source_name",
+        "source_type",
+        "wait",
+        "timeout",
+        "unit",
+        "scope",
+        "session_id",
+    ),
+    "Output (what is published)": ("name", "montage", "reference", "measured"),
+    "Rendering": ("engine", "require_gpu", "hop"),
+    "Gaps and lateness": ("gap_policy", "late_policy", "latency_budget"),
+    "Status, for people and programs": (
+        "status_json",
+        "http_port",
+        "http_host",
+        "dashboard",
+        "dashboard_port",
+        "dashboard_host",
+        "trace",
+        "quiet",
+    ),
+}
+
+
+@click.command(
+    cls=Manual,
+    groups=_GROUPS,
+    examples=(
+        ("one amplifier, pinned by its source id", "emag-rt serve s01.emag --source-id AMP-1234"),
+        (
+            "started before the amplifier, with health checks",
+            "emag-rt serve s01.emag --source-id AMP-1234 --wait --http-port 9464",
+        ),
+        (
+            "electrodes nobody wore",
+            "emag-rt serve s01.emag --source-id AMP-1234 --montage biosemi64",
+        ),
+        (
+            "for OpenViBE: dense rows, average reference",
+            "emag-rt serve s01.emag --source-id AMP-1234 --config configs/openvibe.yaml",
+        ),
+    ),
+    exits={
+        0: "ended by a signal or --duration, after everything owed was published",
+        **dict.fromkeys((1, 2, 3, 5, 6, 7, 8, 9), ""),
+        130: "a second Ctrl-C, which ends it at once",
+    },
+    see_also=(
+        "emag-rt simulate",
+        "emag-rt doctor",
+        "docs/serving.md",
+        "docs/latency.md",
+        "docs/troubleshooting.md",
+    ),
+)
+@click.argument("bundle", type=BUNDLE)
+@click.option("--source-id", help="Read the stream with this source_id: the safest choice.")
 @click.option("--source-name", help="Read the stream with this name.")
-@click.option("--source-type", help="Read the stream of this type (default: EEG).")
+@click.option("--source-type", help="Read the one stream of this type (EEG).")
 @click.option("--wait", is_flag=True, default=None, help="Wait for the source as long as it takes.")
 @click.option(
     "--timeout",
     type=FiniteFloat(0, 86_400),
+    metavar="S",
     help="Give up looking for the source after S seconds (10).",
 )
-@click.option("--unit", help="Unit of the input, over what the stream declares.")
+@click.option("--unit", help="Unit of the input, over what the stream declares: V, mV or µV.")
 @click.option("--name", help="Name of the HD outlet (emag_rt).")
-@click.option("--config", type=click.Path(dir_okay=False), help="YAML settings; options win.")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    help="Settings in YAML, as in configs/serve.yaml; options win.",
+)
 @click.option("--engine", type=ENGINE, help="Render engine (auto: the quickest here).")
 @click.option("--require-gpu", is_flag=True, default=None, help="Fail unless a GPU renders.")
 @click.option(
-    "--hop", type=Whole(0, 1_000_000), help="Render in steps of N samples (0: every chunk)."
+    "--hop",
+    type=Whole(0, 1_000_000),
+    metavar="N",
+    help="Render in steps of N samples (0: every chunk as it comes).",
 )
 @click.option(
     "--montage",
-    help="Render these electrodes instead: a standard montage (standard_1005, biosemi256), a file "
-    "of positions (.tsv .csv .sfp .json), or a list (cap,PO5,POz,NEW=x/y/z).",
-)
-@click.option("--reference", help="Output: input, average, a channel, or A+B (linked).")
-@click.option(
-    "--measured", type=click.Choice(["pass", "render"]), help="LD channels: pass on or render."
+    help="Render these electrodes instead of the cap's: a standard montage (standard_1005, "
+    "biosemi256), a file of positions (.tsv .csv .sfp .json), or a list (cap,PO5,POz,NEW=x/y/z, "
+    "in mm).",
 )
 @click.option(
-    "--gap-policy", type=click.Choice(["nan", "hold", "skip"]), help="Fill long gaps with."
+    "--reference",
+    help="Reference of the output: input (that of the amplifier, the default), average, a "
+    "channel, or A+B (linked).",
+)
+@click.option(
+    "--measured",
+    type=click.Choice(["pass", "render"]),
+    help="LD channels: pass on, filtered, or render as well (pass).",
+)
+@click.option(
+    "--gap-policy",
+    type=click.Choice(["nan", "hold", "skip"]),
+    help="Fill long gaps with NaN, hold the last row, or leave the rows out (nan).",
 )
 @click.option(
     "--late-policy",
     type=click.Choice(["skip_to_newest", "catch_up"]),
-    help="What to do with samples beyond the latency budget.",
+    help="Samples beyond the latency budget: rows of NaN, counted, or rendered all the same "
+    "(skip_to_newest).",
 )
 @click.option(
     "--latency-budget",
     type=FiniteFloat(0, 3600, min_open=True),
-    help="Latency budget in S seconds (1).",
+    metavar="S",
+    help="Seconds a sample may be later than usual (1).",
 )
-@click.option("--duration", type=DURATION_S, help="Stop after S seconds.")
+@click.option("--duration", type=DURATION_S, metavar="S", help="Stop after S seconds.")
 @click.option(
     "--status-json",
     type=click.Path(dir_okay=False, allow_dash=True),
@@ -99,6 +177,7 @@ _PATHS = {
 @click.option(
     "--http-port",
     type=Whole(0, 65_535),
+    metavar="PORT",
     help="Answer /metrics, /healthz and /readyz on this port (0: any free one). Off by default.",
 )
 @click.option("--http-host", help="Address to answer on (127.0.0.1); others get a warning.")
@@ -113,6 +192,11 @@ _PATHS = {
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
 def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
     """Serve BUNDLE: read a live LD stream, publish HD channels with the same stamps.
+
+    Reads an EEG stream with the bundle's LD channels (by label, in any order) at the bundle's
+    rate, and publishes an EEG stream, float32 in µV; beside it NAME-status (numbers, once a
+    second) and NAME-markers (events as JSON). LSL has no authentication: pin the amplifier with
+    --source-id.
 
     The HD outlet stays up while the source is away. SIGINT, SIGTERM or a closed terminal ends it
     with exit 0 after everything owed has been published; a second SIGINT at once, with 130.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import DURATION_S, RATE_HZ, SEED, FiniteFloat, Whole, lsl_options
 from emag_rt.errors import SettingsError
 
@@ -57,7 +58,34 @@ class Signal:
     events: tuple[tuple[float, str], ...] = ()
 
 
-@click.command()
+@click.command(
+    cls=Manual,
+    groups={
+        "What is played": ("recording", "synthetic", "channels", "sfreq", "seed", "loop"),
+        "How": ("speed", "chunk", "duration", "wait"),
+        "The stream": ("source_id", "name", "scope", "session_id"),
+    },
+    examples=(
+        (
+            "the LD channels of a recording, for a daemon to read",
+            "emag-rt simulate --recording run3.edf --channels ld:s01.emag --source-id AMP-1234",
+        ),
+        (
+            "64 channels of a synthetic head at 500 Hz, for a minute",
+            "emag-rt simulate --synthetic --sfreq 500 --duration 60",
+        ),
+        (
+            "over and over, on this machine alone",
+            "emag-rt simulate --recording run3.edf --loop --scope machine",
+        ),
+    ),
+    exits={
+        0: "played to its end, or ended by a signal",
+        **dict.fromkeys((1, 2, 3, 5, 9), ""),
+        130: "a second Ctrl-C, which ends it at once",
+    },
+    see_also=("emag-rt serve", "docs/quick-start.md"),
+)
 @click.option(
     "--recording", type=click.Path(dir_okay=True), help="Play this file: XDF, or what MNE reads."
 )
@@ -74,22 +102,29 @@ class Signal:
 @click.option(
     "--speed",
     type=FiniteFloat(0, 1000, min_open=True),
+    metavar="X",
     default=1.0,
     show_default=True,
     help="Play X times as fast. Stamps stay 1/rate apart, so they run ahead of the clock.",
 )
-@click.option("--chunk", type=Whole(1, 1_000_000), help="Samples in a chunk (default: 20 ms).")
 @click.option(
-    "--sfreq", type=RATE_HZ, help="Rate in Hz: of the synthetic head (250), or resampled."
+    "--chunk", type=Whole(1, 1_000_000), metavar="N", help="Samples in a chunk (default: 20 ms)."
+)
+@click.option(
+    "--sfreq",
+    type=RATE_HZ,
+    metavar="HZ",
+    help="Rate in Hz: of the synthetic head (250), or resampled.",
 )
 @click.option(
     "--seed",
     type=SEED,
+    metavar="N",
     default=0,
     show_default=True,
     help="Seed of the synthetic head.",
 )
-@click.option("--duration", type=DURATION_S, help="Stop after S seconds of signal.")
+@click.option("--duration", type=DURATION_S, metavar="S", help="Stop after S seconds of signal.")
 @click.option(
     "--wait/--no-wait",
     default=True,
@@ -118,6 +153,9 @@ def simulate(
     session_id: str | None,
 ) -> None:
     """Play a recording, or a synthetic head, as an LSL amplifier in real time.
+
+    For trying things out with no amplifier at hand: the stream is of type EEG, in µV, with
+    labels and positions, as an amplifier's would be.
 
     Each sample carries its own stamp, first sample + n / rate on the LSL clock, and leaves when
     the last sample of its chunk is due. SIGINT and SIGTERM end it with exit 0, a second SIGINT

@@ -4,32 +4,60 @@ from __future__ import annotations
 
 import click
 
+from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import ENGINE
 
 
-@click.command()
-@click.argument("bundle", type=click.Path(dir_okay=False))
+@click.command(
+    cls=Manual,
+    examples=(
+        (
+            "a recording of the LD channels, as it would have been rendered live",
+            "emag-rt upsample s01.emag ld.edf --out hd_raw.fif",
+        ),
+        (
+            "at electrodes nobody wore, in average reference",
+            "emag-rt upsample s01.emag ld.edf --out hd_raw.fif --montage biosemi64 "
+            "--reference average",
+        ),
+    ),
+    exits=(0, 1, 2, 3, 5, 6, 8, 9, 130, 143),
+    see_also=("emag-rt serve", "emag-rt evaluate", "docs/user-guide.md"),
+)
+@click.argument("bundle", type=BUNDLE)
 @click.argument("recording", type=click.Path(dir_okay=False))
-@click.option("--out", required=True, type=click.Path(dir_okay=False), help="OUT_raw.fif")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False),
+    help="Recording to write: NAME_raw.fif.",
+)
 @click.option(
     "--montage",
     help="Render these electrodes instead: a standard montage (standard_1005, biosemi256), a file "
-    "of positions (.tsv .csv .json, or any format MNE reads), or a list (cap,PO5,NEW=x/y/z).",
+    "of positions (.tsv .csv .json, or any format MNE reads), or a list (cap,PO5,NEW=x/y/z, in "
+    "mm).",
 )
 @click.option(
     "--engine",
     type=ENGINE,
     default="auto",
     show_default=True,
+    help="Render engine; auto times each that starts here and takes the quickest.",
 )
 @click.option(
     "--reference",
     default="input",
     show_default=True,
-    help="input, average, a channel, or A+B (linked).",
+    help="Reference of the output: input, average, a channel, or A+B (linked).",
 )
 @click.option(
-    "--measured", type=click.Choice(["pass", "render"]), default="pass", show_default=True
+    "--measured",
+    type=click.Choice(["pass", "render"]),
+    default="pass",
+    show_default=True,
+    help="LD channels: pass on, filtered, or render as well.",
 )
 def upsample(
     bundle: str,
@@ -42,7 +70,9 @@ def upsample(
 ) -> None:
     """Render HD channels for RECORDING, which needs only the LD channels of BUNDLE.
 
-    The engine and the numbers are those of `serve`: causal, sample by sample.
+    The engine and the numbers are those of `serve`: causal, sample by sample. Annotations are
+    carried over, channels marked as bad are filled as they would be live, and stretches without
+    a number are annotated BAD_no_data.
     """
     from emag_rt.cli.options import check_output
 

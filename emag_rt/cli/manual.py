@@ -1,0 +1,93 @@
+"""Help as complete as a manual page: options in groups, examples, exit status, see also."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+EXITS = {
+    0: "done",
+    1: "an error outside this list",
+    2: "a setting or an option breaks a rule; the message names it",
+    3: "a recording or a montage cannot be used",
+    4: "the session cannot be calibrated as asked",
+    5: "the bundle is damaged, unsafe or too new",
+    6: "the engine cannot start",
+    7: "the stream is not found, ambiguous, or lost",
+    8: "the stream's rate, labels or units do not fit the bundle",
+    9: "an output cannot be written or opened",
+    130: "Ctrl-C (SIGINT)",
+    143: "SIGTERM",
+}
+"""What the exit codes of :mod:`emag_rt.errors` mean."""
+
+
+class Manual(click.Command):
+    """A command with the sections of a manual page.
+
+    Parameters
+    ----------
+    examples : sequence of (str, str)
+        What for, and the command line.
+    exits : iterable of int, or mapping of int to str
+        Exit codes it can end with, as in :data:`EXITS`; a mapping says it in other words.
+    see_also : sequence of str
+        Other commands, and pages of the documentation.
+    groups : mapping of str to sequence of str, optional
+        Titles, and names of parameters in each; the others come last.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[tuple[str, str]],
+        exits: Iterable[int] | Mapping[int, str] = (0, 1, 2),
+        see_also: Sequence[str] = (),
+        groups: Mapping[str, Sequence[str]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        said = exits if isinstance(exits, Mapping) else dict.fromkeys(exits, "")
+        self.exits = {code: said[code] or EXITS[code] for code in sorted(said)}
+        self.see_also = tuple(see_also)
+        self.groups = {title: tuple(names) for title, names in (groups or {}).items()}
+        known = {parameter.name for parameter in self.params}
+        unknown = {name for names in self.groups.values() for name in names} - known
+        if unknown:
+            raise TypeError(f"groups of {self.name} name no parameter of it: {sorted(unknown)}")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write options group by group."""
+        grouped = {name: title for title, names in self.groups.items() for name in names}
+        rows: dict[str, list[tuple[str, str]]] = {title: [] for title in self.groups}
+        rest: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            # The text above says what arguments are; some versions of click list them here too.
+            if record is not None and isinstance(parameter, click.Option):
+                rows.get(grouped.get(parameter.name or "", ""), rest).append(record)
+        for title, records in [*rows.items(), ("Other options" if rows else "Options", rest)]:
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+        if isinstance(self, click.Group):
+            self.format_commands(ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections below the options."""
+        with formatter.section("Examples"):
+            for what, line in self.examples:
+                margin = " " * formatter.current_indent
+                formatter.write(f"{margin}# {what}\n{margin}{line}\n")  # whole, to be copied
+        with formatter.section("Exit status"):
+            formatter.write_dl([(str(code), text) for code, text in self.exits.items()])
+        if self.see_also:
+            with formatter.section("See also"):
+                formatter.write_text(", ".join(self.see_also))
+
+
+class ManualGroup(Manual, click.Group):
+    """A group of commands with the sections of a manual page."""

@@ -1,0 +1,39 @@
+"""Hooks of mkdocs: the command line's page is written by it, and docstrings lose their roles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from emag_rt.cli.main import cli
+
+_WIDTH = 90
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Append the help of every command to ``command-line.md``."""
+    if page.file.src_uri != "command-line.md":
+        return markdown
+    parts = [markdown]
+    for words, text in helps(cli, click.Context(cli, info_name="emag-rt", **cli.context_settings)):
+        parts += [f"## {words}", f"```text\n{text}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Take Sphinx's roles out of docstrings, which the site does not know."""
+    return re.sub(r":(?:func|class|meth|mod|attr|data):(<code>)~?", r"\1", html)
+
+
+def helps(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
+    """Words and help of a command and of all below it."""
+    context.terminal_width = _WIDTH
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from helps(below, click.Context(below, info_name=name, parent=context))
