@@ -44,6 +44,12 @@ probe() {
     datasets) "$1/python" -W error -c "
 import joblib, mne_bids
 from calibration.datasets import open_dataset" ;;
+    dashboard) "$1/python" -W error -c "
+from emag_rt.dashboard.launch import require_extra
+from emag_rt.dashboard import app
+require_extra()" ;;
+    report) "$1/emag-rt" report out/demo.emag out/calibration_raw.fif --out r.html --curves no --quiet ;;
+    xdf) "$1/python" -W error -c "import pyxdf" ;;
     docs) PATH="$1:$PATH" "$tools/docs.sh" --quiet --site-dir "$PWD/site" ;;
   esac
 }
@@ -56,6 +62,7 @@ smoke() {
   "$bin/emag-rt" doctor --scope machine > doctor.txt || { cat doctor.txt; return 1; }
   "$bin/emag-rt" demo --seconds 5 --out out > demo.txt || { cat demo.txt; return 1; }
   grep -E "field  |latency" demo.txt
+  ! grep -E "field +nan" demo.txt
   "$bin/emag-rt" upsample out/demo.emag out/play_raw.fif --out again_raw.fif
   "$bin/emag-rt" completion bash > /dev/null
   probe "$bin" "$extra"

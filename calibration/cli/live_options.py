@@ -27,6 +27,7 @@ _OPTIONS = (
     click.option(
         "--duration",
         type=FiniteFloat(10, 3600),
+        metavar="S",
         default=120.0,
         show_default=True,
         help="Record S seconds of signal; gaps do not count.",
@@ -43,6 +44,7 @@ _OPTIONS = (
     click.option(
         "--timeout",
         type=FiniteFloat(0, 86_400),
+        metavar="S",
         default=10.0,
         show_default=True,
         help="Give up looking for the stream after S seconds.",
@@ -50,6 +52,7 @@ _OPTIONS = (
     click.option(
         "--patience",
         type=FiniteFloat(1, 86_400),
+        metavar="S",
         default=120.0,
         show_default=True,
         help="Give up a stream that has been silent for S seconds.",

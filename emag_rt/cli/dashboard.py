@@ -30,6 +30,7 @@ from emag_rt.cli.options import Whole, lsl_options, one_blas_thread
 @click.option("--unit", help="Unit of the LD stream, over what it declares.")
 @click.option(
     "--dashboard-port",
+    metavar="PORT",
     type=Whole(0, 65_535),
     default=8050,
     show_default=True,
@@ -41,7 +42,9 @@ from emag_rt.cli.options import Whole, lsl_options, one_blas_thread
     show_default=True,
     help="Address to answer on; others than this machine's own get a warning.",
 )
-@click.option("--listen-fd", type=Whole(0, 1 << 20), hidden=True, help="Set by `emag-rt serve`.")
+@click.option(
+    "--listen-fd", metavar="N", type=Whole(0, 1 << 20), hidden=True, help="Set by `emag-rt serve`."
+)
 @lsl_options("How far LSL looks.")
 def dashboard(
     name: str, dashboard_port: int, dashboard_host: str, listen_fd: int | None, **options: Any

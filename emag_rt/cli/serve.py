@@ -184,6 +184,7 @@ _GROUPS = {
 @click.option("--dashboard", is_flag=True, default=None, help="Show it live in a browser.")
 @click.option(
     "--dashboard-port",
+    metavar="PORT",
     type=Whole(0, 65_535),
     help="Port of the dashboard (8050; 0: any free one).",
 )
