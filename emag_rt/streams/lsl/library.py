@@ -277,9 +277,13 @@ class Inlet:
 
     def pull_texts(self) -> list[tuple[str, float]]:
         """Events that have arrived, with their stamps; numbers become text."""
-        rows, stamps = self.take_all()
+        # As bytes: what is not UTF-8 must not end a recording.
+        with translated(self.what):
+            rows, stamps = self._inlet.pull_chunk(0.0, max_samples=1024, as_numpy=True)
+        if rows is None:
+            return []
         texts = (";".join(_as_text(value) for value in row) for row in rows)
-        return list(zip(texts, stamps.tolist(), strict=True)) if len(stamps) else []
+        return [(text, float(stamp)) for text, stamp in zip(texts, stamps, strict=True)]
 
     def description(self, timeout_s: float) -> Tree:
         """Children of the stream's ``desc``, as nested (name, text or children) pairs."""
