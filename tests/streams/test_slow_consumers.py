@@ -86,7 +86,7 @@ def test_twenty_receivers_that_come_and_are_killed_leave_nothing_behind(
 
         def gone():
             pusher.push(1)  # what was sent to the dead comes back as an error
-            return process.num_threads() < before + 20
+            return process.num_threads() < before + 5
 
         wait_until(gone, 20.0, "threads of receivers that are gone")
     assert not any(c.status == "CLOSE_WAIT" for c in process.net_connections("tcp"))
