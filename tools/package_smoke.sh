@@ -62,7 +62,7 @@ smoke() {
   "$bin/emag-rt" doctor --scope machine > doctor.txt || { cat doctor.txt; return 1; }
   "$bin/emag-rt" demo --seconds 5 --out out > demo.txt || { cat demo.txt; return 1; }
   grep -E "field  |latency" demo.txt
-  ! grep -E "field +nan" demo.txt
+  if grep -E "field +nan" demo.txt; then return 1; fi
   "$bin/emag-rt" upsample out/demo.emag out/play_raw.fif --out again_raw.fif
   "$bin/emag-rt" completion bash > /dev/null
   probe "$bin" "$extra"
