@@ -29,8 +29,8 @@ _ASK_EVERY_S = 1.0
 _LOOKUP_S = 2.0
 # Kept while waiting for the start, so that a marker's very sample is there when it is heard.
 _BEFORE_S = 2.0
-# A marker can be heard before the samples of its time come.
-_AHEAD_S = 10.0
+AHEAD_S = 10.0
+"""A marker can be heard before the samples of its time come, but not by more than this."""
 
 Samples = NDArray[np.floating]
 Kind = Literal["data", "bridge", "gap", "jump"]
@@ -189,7 +189,7 @@ class Recorder:
             self._parts = [_cut(part, part.stamps >= stamp) for part in self._parts]
             self._parts = [part for part in self._parts if len(part.stamps)]
             # Further ahead of the samples, it is of another clock: waiting could take for ever.
-            if not self._parts and stamp - newest <= _AHEAD_S:
+            if not self._parts and stamp - newest <= AHEAD_S:
                 self._from = stamp
         self.counts = Counts()
         self._before = self._disorder()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Protocol
 from calibration.live.display import Display, LiveState
 from calibration.live.keys import START_KEYS, STOP_KEYS, ReadKeys
 from calibration.live.quality import Finding, QualityWatch
-from calibration.live.recorder import Part, Recorder
+from calibration.live.recorder import AHEAD_S, Part, Recorder
 from calibration.live.session_file import free_name, save_session
 from calibration.live.stopping import StopRequest
 from emag_rt.errors import EmagError, OutputError, RecordingError, StreamError
@@ -146,10 +147,11 @@ class LiveSession:
     def _over(self) -> bool:
         if self.stop.requested or self._quit:
             return True
-        if self._stop_at is not None and (
-            self._newest >= self._stop_at or self.recorder.silent_s > 0
-        ):
-            return True
+        if self._stop_at is not None:
+            ahead = self._stop_at - self._newest
+            # Far ahead of the samples it is of another clock than they are, and never comes.
+            if ahead <= 0 or AHEAD_S < ahead < math.inf or self.recorder.silent_s > 0:
+                return True
         return self.recorder.seconds >= self.plan.duration_s
 
     def _turn(self) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import calibration.live.session_file as session_file
+from calibration.live.run import LiveRequest, record_live
 from calibration.live.session import Plan
 from calibration.live.session_file import free_path
-from emag_rt.errors import OutputError, StreamError, StreamMismatch
+from emag_rt.errors import OutputError, StreamError, StreamMismatch, StreamNotFound
 from emag_rt.recordings.read import read_recording
 from emag_rt.streams.lsl import Marker
 from emag_rt.streams.memory import Chunk, Lost, Silence, scripted_chunks
@@ -259,6 +260,45 @@ def test_starts_and_stops_are_of_the_clock_after_it_was_set_back(tmp_path):
     session.recorder.stop_at(stamp(180) - 500.0 + 1e-6)
     np.testing.assert_array_equal(stepped(session, 0), PLAYED[:181])
     assert session.recorder.seconds == pytest.approx(1.81)
+
+
+def test_a_stop_marker_ends_it_although_the_samples_clock_was_set_back(tmp_path):
+    back = chunks(PLAYED[1000:], stamp(1000) - 500.0)
+    plan = Plan(60.0, stop_marker="halt")
+    session, _ = stage(tmp_path, [*chunks(PLAYED[:1000]), *back], plan=plan)
+    turns = iter(range(1000))
+
+    def pull():
+        return [Marker(stamp(1500), "halt", "task")] if next(turns) == 149 else []
+
+    session.markers.pull = pull
+    session.run()
+    np.testing.assert_allclose(recorded(session)[1], PLAYED[:1500], rtol=1e-6)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_stream_is_looked_for_ends_it_as_itself(tmp_path, monkeypatch, number):
+    """SIGTERM is not Ctrl-C: the command line gives them other exit codes."""
+
+    class Ended(Exception):
+        pass
+
+    def end(number, _frame):
+        raise Ended(number)
+
+    def never(_query, _timeout_s, stop):
+        signal.raise_signal(number)
+        assert stop()
+        raise StreamNotFound("none")
+
+    monkeypatch.setattr("calibration.live.run.find_stream", never)
+    request = LiveRequest("amp", Plan(10.0))
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else Ended):
+            record_live(request, tmp_path / "s01.emag", lambda *_: None, quiet=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_keys_start_it_and_stop_it_early(tmp_path):
