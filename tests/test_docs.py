@@ -19,9 +19,22 @@ def test_every_fault_names_tests_that_exist():
     assert found >= 25
 
 
-@pytest.mark.parametrize(
-    "page", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"], ids=lambda p: p.name
-)
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+_PLACEHOLDER = re.compile(r"\b(SIZE_\w*|TODO|FIXME|TBD|XXX+)\b")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_nothing_is_left_to_be_filled_in(page):
+    assert _PLACEHOLDER.findall(page.read_text(encoding="utf-8")) == []
+
+
+def test_the_first_page_leads_to_every_guide():
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    own = {"index.md", "benchmarks-gpu.md"}  # the latter from benchmarks.md
+    assert [p.name for p in PAGES[:-1] if p.name not in own and f"({p.name})" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target

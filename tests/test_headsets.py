@@ -2,6 +2,7 @@
 
 import json
 
+import mne
 import pytest
 from click.testing import CliRunner
 
@@ -45,6 +46,13 @@ def test_a_headset(name):
     assert headset.quirks
     if headset.sends:
         assert [headset.electrode_of(label) for label in headset.sends] == list(headset.channels)
+
+
+@pytest.mark.parametrize(("name", "montage"), [("biosemi-32", 32), ("biosemi-64", 64)])
+def test_biosemi_is_in_the_order_of_mne(name, montage):
+    """A1 is the first of MNE's template, and so on: a wrong order would rename electrodes."""
+    labels = mne.channels.make_standard_montage(f"biosemi{montage}").ch_names
+    assert list(read_headset(name).channels) == labels
 
 
 @pytest.mark.parametrize(

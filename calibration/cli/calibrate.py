@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -253,9 +254,10 @@ def _kept_recording(recordings: Sequence[str], ld: str, out: str) -> Iterator[No
         yield
     except (EmagError, KeyboardInterrupt):
         for path in recordings:
+            words = ("emag-rt", "calibrate", path, "--ld", ld, "--out", out)
             click.echo(
-                f"the recording is kept: emag-rt calibrate {path} --ld {ld} --out {out} fits it "
-                "(with the other options as before)",
+                f"the recording is kept: {shlex.join(words)} fits it (with the other "
+                "options as before)",
                 err=True,
             )
         raise

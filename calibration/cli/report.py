@@ -17,7 +17,10 @@ from emag_rt.cli.manual import Manual
 @click.command(
     cls=Manual,
     examples=(
-        ("on a run that the calibration has not seen", "emag-rt report s01.emag run3.edf"),
+        (
+            "on a run that the calibration has not seen, to s01-run3.html",
+            "emag-rt report s01.emag run3.edf",
+        ),
         (
             "with the curves, however long they take",
             "emag-rt report s01.emag run3.edf --curves yes --out run3.html",
@@ -29,7 +32,9 @@ from emag_rt.cli.manual import Manual
 @click.argument("bundle", type=BUNDLE)
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
 @click.option(
-    "--out", type=click.Path(dir_okay=False), help="HTML file to write (default: beside BUNDLE)."
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="HTML file to write (default: beside BUNDLE, named after it and the first recording).",
 )
 @click.option(
     "--curves",
@@ -49,7 +54,7 @@ def report(
     """
     from emag_rt.cli.options import check_output
 
-    target = out or str(report_path(bundle))
+    target = out or str(report_path(bundle, recordings[0]))
     check_output("--out", target, [bundle, *recordings], ".html")
     from calibration.report.write import report_of_bundle
     from emag_rt.bundle import load_bundle
@@ -60,9 +65,25 @@ def report(
     click.echo(f"{target}: {verdict.headline}")
 
 
-def report_path(bundle: str | Path) -> Path:
-    """Where the report of a bundle lies unless told otherwise."""
-    return Path(bundle).with_suffix(".html")
+def report_path(bundle: str | Path, recording: str | Path | None = None) -> Path:
+    """Where a report lies unless told otherwise.
+
+    Parameters
+    ----------
+    bundle : path-like
+        The bundle.
+    recording : path-like, optional
+        What it is reported on; without one, the report is the calibration's own.
+
+    Returns
+    -------
+    Path
+        ``s01.html``, or ``s01-run3.html``, which does not write over the calibration's.
+    """
+    path = Path(bundle)
+    if recording is None:
+        return path.with_suffix(".html")
+    return path.with_name(f"{path.stem}-{Path(Path(recording).name.removesuffix('.gz')).stem}.html")
 
 
 def report_target(out: str, asked: str | None, wanted: bool, recordings: tuple[str, ...]) -> str:

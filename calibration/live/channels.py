@@ -142,11 +142,20 @@ def _labels(stream: StreamFormat, headset: Headset | None, who: str, notes: list
             )
         return sent
     known = [headset.electrode_of(label) for label in sent]
-    if sent and {label for label in known if label} == set(headset.channels):
+    found = {label for label in known if label}
+    if found >= set(headset.labels):
         renamed = [f"{a} {b}" for a, b in zip(sent, known, strict=True) if b and a != b]
         if renamed:
             notes.append(f"channels named by headset {headset.name}: {', '.join(renamed)}")
         return [b or a for a, b in zip(sent, known, strict=True)]
+    if found:  # in order would be another electrode for each
+        lacking = [label for label in headset.labels if label not in found]
+        raise StreamMismatch(
+            f"{who}: must send every EEG channel of headset {headset.name}, {len(lacking)} of "
+            f"{len(headset.labels)} are lacking: {', '.join(lacking[:8])}"
+            f"{', ...' if len(lacking) > 8 else ''}. Choose the headset that it is (see emag-rt "
+            "headsets), or leave --headset out, if the stream's labels are right."
+        )
     n_named = len(headset.channels)
     if stream.n_channels < n_named:
         raise StreamMismatch(

@@ -13,6 +13,7 @@ _LOOK_S = 2.0
 _LONG_S = 20.0
 # Over two seconds, stamps that come in bursts make this much.
 _WRONG = 0.15
+_SET_BACK_S = 1.0
 
 
 class RateWatch:
@@ -45,9 +46,13 @@ class RateWatch:
         if not len(stamps):
             return
         if self._first is not None:
-            self._first.append(np.array(stamps))
-            if sum(map(len, self._first)) >= self._n_look:
-                self._judge(np.concatenate(self._first))
+            first = np.concatenate([*self._first, stamps])
+            set_back = np.flatnonzero(np.diff(first) < -_SET_BACK_S)
+            if len(set_back):  # says nothing of the rate: look at what follows
+                first = first[set_back[-1] + 1 :]
+            self._first = [first]
+            if len(first) >= self._n_look:
+                self._judge(first)
                 self._first = None
         self._go_on(stamps)
 

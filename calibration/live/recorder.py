@@ -29,6 +29,8 @@ _ASK_EVERY_S = 1.0
 _LOOKUP_S = 2.0
 # Kept while waiting for the start, so that a marker's very sample is there when it is heard.
 _BEFORE_S = 2.0
+AHEAD_S = 10.0
+"""A marker can be heard before the samples of its time come, but not by more than this."""
 
 Samples = NDArray[np.floating]
 Kind = Literal["data", "bridge", "gap", "jump"]
@@ -154,6 +156,7 @@ class Recorder:
         self._unverified_from: float | None = None
         self._before = (0, 0, 0)
         self._n_kept = 0
+        self._from: float | None = None  # keep nothing before; not reached yet
         # Stands where nothing came.
         self._last_row: Samples = np.zeros(len(self.channels.labels))
 
@@ -178,19 +181,26 @@ class Recorder:
 
     def start(self, stamp: float | None = None) -> None:
         """Keep what comes from now on, or from the first sample at or after a stamp."""
+        self._from = None
         if stamp is None:
             self._parts.clear()
         else:
+            newest = max((p.stamps[-1] for p in self._parts if len(p.stamps)), default=stamp)
             self._parts = [_cut(part, part.stamps >= stamp) for part in self._parts]
             self._parts = [part for part in self._parts if len(part.stamps)]
+            # Further ahead of the samples, it is of another clock: waiting could take for ever.
+            if not self._parts and stamp - newest <= AHEAD_S:
+                self._from = stamp
         self.counts = Counts()
         self._before = self._disorder()
         self._n_kept = _signal(self._parts)
         self.started = True
 
     def stop_at(self, stamp: float) -> None:
-        """Forget the samples after a stamp."""
-        self._parts = [_cut(part, part.stamps <= stamp) for part in self._parts]
+        """Forget the samples after a stamp; those before a jump of the clock have another time."""
+        n = _n_to_jump(self._parts)
+        last = [_cut(part, part.stamps <= stamp) for part in self._parts[n:]]
+        self._parts = [*self._parts[:n], *last]
         self._n_kept = _signal(self._parts)
 
     def step(self, timeout_s: float) -> list[Part]:
@@ -296,6 +306,8 @@ class Recorder:
         self._columns = columns
 
     def _keep(self, parts: list[Part]) -> None:
+        if self._from is not None:
+            parts = self._reach(self._from, parts)
         self._parts += parts
         if not self.started:
             self._forget_old()
@@ -305,6 +317,17 @@ class Recorder:
         counts.duplicates, counts.out_of_order, counts.restamped = (
             now - before for now, before in zip(self._disorder(), self._before, strict=True)
         )
+
+    def _reach(self, start: float, parts: list[Part]) -> list[Part]:
+        """What is not before the start; once it is reached, all."""
+        for i, part in enumerate(parts):
+            if part.kind == "jump":  # the start was of the clock before
+                self._from = None
+                return parts[i + 1 :]
+            if len(part.stamps) and part.stamps[-1] >= start:
+                self._from = None
+                return [_cut(part, part.stamps >= start), *parts[i + 1 :]]
+        return []
 
     def _disorder(self) -> tuple[int, int, int]:
         timeline = self._timeline
@@ -330,6 +353,7 @@ class Recorder:
         return Part(piece.kind, samples, np.array(piece.stamps))
 
     def _forget_old(self) -> None:
+        del self._parts[: _n_to_jump(self._parts)]
         newest = next((p.stamps[-1] for p in self._parts[::-1] if len(p.stamps)), 0.0)
         while self._parts and (
             not len(self._parts[0].stamps) or self._parts[0].stamps[-1] < newest - _BEFORE_S
@@ -339,6 +363,11 @@ class Recorder:
 
 def _cut(part: Part, keep: NDArray[np.bool_]) -> Part:
     return Part(part.kind, part.samples[keep], part.stamps[keep])
+
+
+def _n_to_jump(parts: list[Part]) -> int:
+    """Number of parts up to the last jump of the clock, with it."""
+    return max((i + 1 for i, part in enumerate(parts) if part.kind == "jump"), default=0)
 
 
 def _signal(parts: list[Part]) -> int:

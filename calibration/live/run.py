@@ -99,7 +99,12 @@ def record_live(
     headset = None if request.headset is None else read_headset(request.headset)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_requests())
-        source, fields = _connect(request, stop, stack)
+        connected = _connect(request, stop, stack)
+        if connected is None:
+            stack.close()  # signals are the command line's again
+            end_as_asked(stop)
+            raise KeyboardInterrupt
+        source, fields = connected
         channels = live_channels(source.format, fields, headset, request.unit)
         check(channels, source.format.sfreq)
         display = stack.enter_context(open_display(quiet))
@@ -117,21 +122,22 @@ def record_live(
                 display.say(f"the recording so far is kept in {session.path}")
             raise
         _sum_up(session)
+    end_as_asked(stop)
     if stop.requested and not session.saved:
         raise KeyboardInterrupt
-    end_as_asked(stop)
     return session.path
 
 
 def _connect(
     request: LiveRequest, stop: StopRequest, stack: contextlib.ExitStack
-) -> tuple[LslSource, list[dict[str, str]]]:
+) -> tuple[LslSource, list[dict[str, str]]] | None:
+    """The stream, and what it says of its channels; None where the user gave up looking."""
     query = NamedStream(request.source)
     try:
         found = find_stream(query, request.timeout_s, stop=lambda: stop.requested)
     except StreamNotFound:
         if stop.requested:
-            raise KeyboardInterrupt from None
+            return None
         raise
     fields = channel_fields(found, FIELDS)
     source = LslSource(found)

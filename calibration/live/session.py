@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,10 +13,10 @@ from typing import Protocol
 from calibration.live.display import Display, LiveState
 from calibration.live.keys import START_KEYS, STOP_KEYS, ReadKeys
 from calibration.live.quality import Finding, QualityWatch
-from calibration.live.recorder import Part, Recorder
-from calibration.live.session_file import save_session
+from calibration.live.recorder import AHEAD_S, Part, Recorder
+from calibration.live.session_file import free_name, save_session
 from calibration.live.stopping import StopRequest
-from emag_rt.errors import OutputError, StreamError
+from emag_rt.errors import EmagError, OutputError, RecordingError, StreamError
 from emag_rt.recordings.read import PLAUSIBLE_UV
 from emag_rt.streams.lsl import Marker
 
@@ -146,10 +147,11 @@ class LiveSession:
     def _over(self) -> bool:
         if self.stop.requested or self._quit:
             return True
-        if self._stop_at is not None and (
-            self._newest >= self._stop_at or self.recorder.silent_s > 0
-        ):
-            return True
+        if self._stop_at is not None:
+            ahead = self._stop_at - self._newest
+            # Far ahead of the samples it is of another clock than they are, and never comes.
+            if ahead <= 0 or AHEAD_S < ahead < math.inf or self.recorder.silent_s > 0:
+                return True
         return self.recorder.seconds >= self.plan.duration_s
 
     def _turn(self) -> None:
@@ -253,19 +255,50 @@ class LiveSession:
         if not any(len(part.stamps) for part in self.recorder.recorded.parts):
             return
         try:
-            self._write()
-        except OutputError as error:
+            n_outside = self._write(self.path, self._events)
+        except EmagError as error:
             self.display.say(f"warning: {error}")
             if not last:
                 return
-            self.path = Path(tempfile.gettempdir()) / self.path.name
-            self._write()
-            self.display.say(f"warning: the recording is kept in {self.path} instead")
+            n_outside = self._rescue(error)
         self.saved = True
+        if last and n_outside:
+            self.display.say(
+                f"warning: {n_outside} of {len(self._events)} markers fell outside the recording: "
+                "left out"
+            )
 
-    def _write(self) -> None:
+    def _rescue(self, error: EmagError) -> int:
+        """Without the markers where they may be what cannot be written; then elsewhere."""
+        if not isinstance(error, OutputError) and self._events:
+            try:
+                self._write(self.path, [])
+            except EmagError as again:
+                self.display.say(f"warning: {again}")
+            else:
+                self._say_without_markers()
+                return 0
+        spare = free_name(Path(tempfile.gettempdir()) / self.path.name)
+        n_outside = 0
+        try:
+            n_outside = self._write(spare, self._events)
+        except RecordingError:
+            self._write(spare, [])
+            self._say_without_markers()
+        self.path = spare
+        self.display.say(f"warning: the recording is kept in {self.path} instead")
+        return n_outside
+
+    def _say_without_markers(self) -> None:
+        listed = "; ".join(f"{m.text!r} at {m.stamp:.3f}" for m in self._events)
+        self.display.say(
+            f"warning: the recording is kept without its {len(self._events)} markers, which could "
+            f"not be written (text, and time on this host's LSL clock in s): {listed}"
+        )
+
+    def _write(self, path: Path, markers: list[Marker]) -> int:
         recorded = self.recorder.recorded
-        save_session(self.path, recorded, self._events, self._began, self.description)
+        return save_session(path, recorded, markers, self._began, self.description)
 
 
 def require_samples(session: LiveSession, name: str) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from calibration.live.recorder import Recorded
 from emag_rt.errors import RecordingError
 from emag_rt.files import replacing
+from emag_rt.recordings.marker_text import marker_text
 from emag_rt.recordings.usable import runs
 from emag_rt.streams.lsl import Marker
 
@@ -39,11 +40,16 @@ def free_path(out: str | Path) -> Path:
         ``s01_raw.fif``, or ``s01-2_raw.fif`` and so on where that is taken.
     """
     out = Path(out)
-    path, n = out.with_name(f"{out.stem}_raw.fif"), 1
-    while path.exists():
+    return free_name(out.with_name(f"{out.stem}_raw.fif"))
+
+
+def free_name(path: Path) -> Path:
+    """The path itself, ``*_raw.fif``, or a numbered one beside it where it is taken."""
+    stem, free, n = path.name.removesuffix("_raw.fif"), path, 1
+    while free.exists():
         n += 1
-        path = out.with_name(f"{out.stem}-{n}_raw.fif")
-    return path
+        free = path.with_name(f"{stem}-{n}_raw.fif")
+    return free
 
 
 def save_session(
@@ -52,7 +58,7 @@ def save_session(
     markers: Sequence[Marker] = (),
     began: datetime | None = None,
     description: str = "",
-) -> None:
+) -> int:
     """Write a live recording as FIF; it appears whole or not at all.
 
     Parameters
@@ -68,6 +74,11 @@ def save_session(
     description : str
         Where it comes from.
 
+    Returns
+    -------
+    int
+        Markers that were left out because they fell outside the recording.
+
     Raises
     ------
     OutputError
@@ -79,28 +90,24 @@ def save_session(
     if not parts:
         raise RecordingError(f"{path.name}: nothing was recorded.")
     data = np.concatenate([part.samples for part in parts])
-    raw = _raw(recorded, data)
-    raw.info["bads"] = _missing(recorded, data)
-    raw.info["description"] = f"recorded live by emag_rt {description}".strip()
-    if began is not None:
-        raw.set_meas_date(began.astimezone(UTC))
-    rows = [*_from_stream(recorded), *_from_markers(recorded, markers)]
-    if rows:
-        onsets, durations, texts = zip(*sorted(rows), strict=True)
-        raw.set_annotations(mne.Annotations(onsets, durations, texts), verbose="ERROR")
+    events = _from_markers(recorded, markers)
     fmt = "double" if data.dtype == np.float64 else "single"
     with replacing(path, "recording") as beside, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            raw = _raw(recorded, data)
+            raw.info["bads"] = _missing(recorded, data)
+            raw.info["description"] = f"recorded live by emag_rt {description}".strip()
+            if began is not None:
+                raw.set_meas_date(began.astimezone(UTC))
+            rows = [*_from_stream(recorded), *events]
+            if rows:
+                onsets, durations, texts = zip(*sorted(rows), strict=True)
+                raw.set_annotations(mne.Annotations(onsets, durations, texts), verbose="ERROR")
             raw.save(beside, fmt=fmt, overwrite=True, verbose="ERROR")
         except (ValueError, RuntimeError) as error:
             raise RecordingError(f"recording {path}: cannot be written: {error}") from error
-
-
-def marker_text(text: str) -> str:
-    """Text of a marker as an annotation: one that begins with ``bad`` must not cut EEG out."""
-    plain = " ".join(text.split()) or "(empty)"
-    return f"marker {plain}" if plain.lower().startswith("bad") else plain
+    return len(markers) - len(events)
 
 
 def _raw(recorded: Recorded, data: NDArray[np.floating]) -> Any:
@@ -146,15 +153,18 @@ def _from_stream(recorded: Recorded) -> list[Annotation]:
 
 
 def _from_markers(recorded: Recorded, markers: Sequence[Marker]) -> list[Annotation]:
-    """Events at the sample nearest to them; those outside the recording are left out."""
-    blocks = _continuous(recorded)
+    """Events at the sample nearest to them; those outside the recording are left out.
+
+    They lie between samples: one that starts or stops it, up to a period outside.
+    """
+    blocks, period = _continuous(recorded), 1.0 / recorded.sfreq
     sample = sum(len(stamps) for stamps in blocks)
     rows: list[Annotation] = []
     waiting = list(markers)
     # Where a clock was set back, the same time comes twice: the last one counts.
     for stamps in reversed(blocks):
         sample -= len(stamps)
-        inside = [m for m in waiting if stamps[0] <= m.stamp <= stamps[-1]]
+        inside = [m for m in waiting if stamps[0] - period <= m.stamp <= stamps[-1] + period]
         waiting = [m for m in waiting if m not in inside]
         for marker in inside:
             place = float(np.interp(marker.stamp, stamps, np.arange(len(stamps))))

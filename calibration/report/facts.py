@@ -23,20 +23,25 @@ class Facts:
         NMSE of each unseen channel.
     bands : mapping of str to float
         NMSE of each band; empty where it is not known.
-    seconds : float
-        Seconds of signal used.
+    seconds : float or None
+        Seconds of signal that the calibration used; None where it does not say.
     held_out : bool
         Whether calibration has not seen the recordings.
     n_channels : int
         Channels of the cap.
-    bad, noisy : sequence of str
-        Bad channels, and those with loud line noise.
+    bad : sequence of str
+        Channels that were bad in the calibration.
+    bad_here : sequence of str
+        Channels that are bad only in the recordings that are reported on.
+    noisy : sequence of str
+        Channels of these recordings with loud line noise.
     nearest_ld_mm : mapping of str to float
         Distance of each channel to the nearest LD electrode.
     interpolated : bool
-        Whether channels were made from others.
+        Whether channels of these recordings were made from others.
     longer_gain, waiting_gain : float or None
-        Share of the error that twice the length took away, and that 50 ms of waiting would.
+        Share of the error that twice the length of the calibration took away, and that 50 ms of
+        waiting would; None where it is not known, or has no meaning.
     """
 
     nmse: float
@@ -44,10 +49,11 @@ class Facts:
     lagged_ridge: float | None
     channels: Mapping[str, float]
     bands: Mapping[str, float]
-    seconds: float
+    seconds: float | None
     held_out: bool
     n_channels: int
     bad: Sequence[str] = ()
+    bad_here: Sequence[str] = ()
     noisy: Sequence[str] = ()
     nearest_ld_mm: Mapping[str, float] = field(default_factory=dict)
     interpolated: bool = False

@@ -20,7 +20,8 @@ _METHODS = ("truth", "lagged_ridge", "field")
 
 def traces_figure(material: Material, scores: Scores) -> str:
     """A channel rendered well, a middling one and a bad one, over a stretch of median power."""
-    errors = scores.channels.get("field", scores.channels["lagged_ridge"])
+    # A bundle without baselines has no lagged ridge; fields of windows, no field of their own.
+    errors = scores.channels["field" if "field" in scores.channels else "lagged_ridge"]
     order = sorted(errors, key=lambda label: errors[label])
     picks = [order[round(q * (len(order) - 1))] for q in (0.1, 0.5, 0.9)]
     picks = list(dict.fromkeys(picks))

@@ -117,39 +117,54 @@ def _advice(facts: Facts, grade: Grade, useless: bool) -> list[str]:
 
 
 def _about_data(facts: Facts) -> list[str]:
-    found = []
-    if facts.seconds < SHORT_S:
+    found = [*_about_length(facts), *_about_bad(facts)]
+    here = " of this recording" if facts.held_out else ""
+    if len(facts.noisy) > NOISY_CHANNELS * facts.n_channels:
         found.append(
-            f"Record for longer: {facts.seconds:.0f} s is short, 2 to 5 minutes make a much better "
-            "field."
+            f"Line noise dominates {len(facts.noisy)} of {facts.n_channels} channels{here}: check "
+            "the ground electrode, and move mains adapters and cables away."
         )
-    elif facts.longer_gain is not None and facts.longer_gain > LONGER_PAYS:
+    if facts.interpolated:
+        again = "report again" if facts.held_out else "calibrate again"
         found.append(
-            f"Record for longer: twice the length still took {_percent(facts.longer_gain)} off the "
+            f"Some channels{here} were interpolated from others, which flatters every score here: "
+            f"mark them as bad in the recording (info['bads']) and {again}."
+        )
+    return found
+
+
+def _about_length(facts: Facts) -> list[str]:
+    seconds, gain = facts.seconds, facts.longer_gain
+    if seconds is not None and seconds < SHORT_S:
+        return [
+            f"Record for longer: {seconds:.0f} s is short, 2 to 5 minutes make a much better field."
+        ]
+    if gain is not None and gain > LONGER_PAYS:
+        return [
+            f"Record for longer: twice the length still took {_percent(gain)} off the "
             "error (see the curve), so more will help."
-        )
-    elif facts.seconds < ADVISED_S and grade_of(facts.nmse) != "good":
-        found.append(f"Record for longer: {facts.seconds:.0f} s; 2 to 5 minutes are good.")
+        ]
+    if seconds is not None and seconds < ADVISED_S and grade_of(facts.nmse) != "good":
+        return [f"Record for longer: {seconds:.0f} s; 2 to 5 minutes are good."]
+    return []
+
+
+def _about_bad(facts: Facts) -> list[str]:
+    found = []
+    when = "were bad in the calibration" if facts.held_out else "are bad"
     if facts.bad and len(facts.bad) > BAD_SHARE * facts.n_channels:
         found.append(
-            f"Mend the electrodes: {len(facts.bad)} of {facts.n_channels} channels are bad "
+            f"Mend the electrodes: {len(facts.bad)} of {facts.n_channels} channels {when} "
             f"({_named(facts.bad)}). Put gel in, lower the impedance, and record again."
         )
     elif facts.bad:
+        unscored = "" if facts.held_out else ", and no score below is about them"
         found.append(
-            f"Bad and not learned from: {_named(facts.bad)}. They are rendered from their place "
-            "alone, and no score below is about them."
+            f"Bad{' in the calibration' if facts.held_out else ''} and not learned from: "
+            f"{_named(facts.bad)}. They are rendered from their place alone{unscored}."
         )
-    if len(facts.noisy) > NOISY_CHANNELS * facts.n_channels:
-        found.append(
-            f"Line noise dominates {len(facts.noisy)} of {facts.n_channels} channels: check the "
-            "ground electrode, and move mains adapters and cables away."
-        )
-    if facts.interpolated:
-        found.append(
-            "Some channels were interpolated from others, which flatters every score here: mark "
-            "them as bad in the recording (info['bads']) and calibrate again."
-        )
+    if facts.bad_here:
+        found.append(f"Bad in this recording: not scored: {_named(facts.bad_here)}.")
     return found
 
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from calibration.fitted import Fitted
 from calibration.report import page
-from calibration.report.curves import Curves, measure_curves, n_fits
+from calibration.report.curves import MAX_S, Curves, measure_curves, n_fits
 from calibration.report.elements import paragraph
 from calibration.report.facts import Facts, Verdict
 from calibration.report.gaussians import make_clip
@@ -24,6 +24,7 @@ from calibration.report.scores import Scores, score
 from calibration.report.verdict import judge
 from calibration.report.viewer import package_text
 from emag_rt.bundle import Bundle
+from emag_rt.core.labels import canonical
 from emag_rt.errors import EmagError
 from emag_rt.files import replacing
 
@@ -172,6 +173,9 @@ def _curves(material: Material, choice: CurveChoice, made_s: float) -> Curves:
 
 def _facts(material: Material, scores: Scores, quality: Quality, curves: Curves) -> Facts:
     channels = scores.channels.get("field", {})
+    # By what they are: a recording may say T3 where the bundle says T7.
+    distances = {canonical(c.label): c.nearest_ld_mm for c in quality.channels}
+    places = {label: distances.get(canonical(label)) for label in channels}
     nmse = scores.methods.get("field", float("nan"))
     return Facts(
         nmse=nmse,
@@ -179,24 +183,41 @@ def _facts(material: Material, scores: Scores, quality: Quality, curves: Curves)
         lagged_ridge=scores.methods.get("lagged_ridge"),
         channels=channels,
         bands=scores.bands.get("field", {}),
-        seconds=quality.used_s,
         held_out=material.held_out,
-        n_channels=len(quality.channels),
-        bad=[c.label for c in quality.channels if c.role == "bad"],
         noisy=[c.label for c in quality.channels if c.line_share > NOISY_SHARE],
-        nearest_ld_mm={c.label: c.nearest_ld_mm for c in quality.channels},
+        nearest_ld_mm={label: mm for label, mm in places.items() if mm is not None},
         interpolated=any("too few in rank" in note for note in material.session.warnings),
-        **_gains(curves),
+        **_of_calibration(material, quality),
+        **_gains(material, curves),
     )
 
 
-def _gains(curves: Curves) -> dict[str, Any]:
+def _of_calibration(material: Material, quality: Quality) -> dict[str, Any]:
+    """How it was calibrated: recordings that it has not seen say nothing of that."""
+    bad = [c.label for c in quality.channels if c.role == "bad"]
+    if not material.held_out:
+        return {"seconds": quality.used_s, "n_channels": len(quality.channels), "bad": bad}
+    manifest = material.bundle.manifest
+    told = manifest.calibration.get("duration_s")
+    known = {canonical(e.label) for e in manifest.hd if e.bad}
+    return {
+        "seconds": float(told) if isinstance(told, int | float) else None,
+        "n_channels": len(manifest.hd),
+        "bad": [e.label for e in manifest.hd if e.bad],
+        "bad_here": [label for label in bad if canonical(label) not in known],
+    }
+
+
+def _gains(material: Material, curves: Curves) -> dict[str, Any]:
     """Shares of the error that length and waiting take away."""
     found: dict[str, Any] = {}
-    if len(curves.lengths) > 1:
+    # The curve ends before the calibration does where the session is longer than it looks at.
+    whole_session = material.session.duration_s <= MAX_S and not material.held_out
+    if len(curves.lengths) > 1 and whole_session:
         half, whole = curves.lengths[-2:]
         found["longer_gain"] = 1 - whole.field / half.field
-    if len(curves.look_aheads) > 1 and curves.look_aheads[0].look_ahead_s == 0:
+    waits = material.bundle.manifest.look_ahead_samples > 0
+    if len(curves.look_aheads) > 1 and curves.look_aheads[0].look_ahead_s == 0 and not waits:
         first, last = curves.look_aheads[0], curves.look_aheads[-1]
         found["waiting_gain"] = 1 - last.field / first.field
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}

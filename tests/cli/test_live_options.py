@@ -1,8 +1,11 @@
 """`calibrate --stream`: options that do not go together are refused before LSL is touched."""
 
+import shlex
+
 import pytest
 from click.testing import CliRunner
 
+from calibration.cli.calibrate import _kept_recording
 from emag_rt.cli.main import cli
 from emag_rt.errors import SettingsError
 
@@ -31,3 +34,15 @@ def test_what_does_not_go_together_is_refused(arguments, reason, tmp_path, monke
     assert isinstance(result.exception, SettingsError)
     assert reason in str(result.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hint_to_fit_again_can_be_pasted_into_a_shell(capsys):
+    with (
+        pytest.raises(SettingsError),
+        _kept_recording(["my data/s 01_raw.fif"], "@my names.txt", "s$1"),
+    ):
+        raise SettingsError("a reason")
+    said = capsys.readouterr().err
+    command = said.partition(": ")[2].partition(" fits it")[0]
+    wanted = ["my data/s 01_raw.fif", "--ld", "@my names.txt", "--out", "s$1"]
+    assert shlex.split(command) == ["emag-rt", "calibrate", *wanted]

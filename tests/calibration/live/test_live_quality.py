@@ -153,6 +153,21 @@ def test_a_headset_names_what_the_stream_does_not():
         live_channels(stream(labels=(), n_channels=4, units=()), headset=cyton)
 
 
+def test_a_headset_is_never_taken_in_order_where_labels_say_another_one():
+    cyton = read_headset("openbci-cyton-8")
+    one_less = (*cyton.channels[1:], "X9", "X10")
+    units = ("microvolts",) * len(one_less)
+    with pytest.raises(StreamMismatch, match=f"1 of 8 are lacking: {cyton.channels[0]}\\."):
+        live_channels(stream(labels=one_less, units=units), headset=cyton)
+    foreign = tuple(f"ch{i}" for i in range(8))
+    assert live_channels(stream(labels=foreign), headset=cyton).labels == cyton.channels
+    dsi = read_headset("dsi-24")
+    channels = live_channels(
+        stream(labels=dsi.labels, units=("uV",) * len(dsi.labels)), headset=dsi
+    )
+    assert channels.labels == dsi.labels, "what is no EEG may be switched off"
+
+
 def test_biosemi_says_a1_where_it_means_fp1():
     cap = read_headset("biosemi-32")
     sent = ("Trig1", *cap.sends, "EX1")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import calibration.live.session_file as session_file
+from calibration.live.run import LiveRequest, record_live
 from calibration.live.session import Plan
 from calibration.live.session_file import free_path
-from emag_rt.errors import OutputError, StreamError, StreamMismatch
+from emag_rt.errors import OutputError, StreamError, StreamMismatch, StreamNotFound
 from emag_rt.recordings.read import read_recording
 from emag_rt.streams.lsl import Marker
 from emag_rt.streams.memory import Chunk, Lost, Silence, scripted_chunks
@@ -175,17 +176,129 @@ def test_a_rate_slightly_off_is_told(tmp_path):
 
 
 def test_markers_fall_on_their_samples_and_bound_the_recording(tmp_path):
-    texts = [(105, "too early"), (310, "go"), (500, "S  1"), (620, "bad trial"), (900, "halt")]
+    texts = [
+        (105, "too early"),
+        (309.6, "go"),
+        (500.3, "S  1"),
+        (620, "bad trial"),
+        (700, "a{COLON}b"),
+        (900.4, "halt"),
+        (900.45, "too late, but within a sample"),
+        (903, "too late"),
+    ]
     markers = [Marker(stamp(sample), text, "task") for sample, text in texts]
     plan = Plan(60.0, start_marker="go", stop_marker="halt")
     session, said = stage(tmp_path, chunks(PLAYED), plan=plan, markers=markers)
     session.run()
     raw, data = recorded(session)
     np.testing.assert_allclose(data, PLAYED[310:901], rtol=1e-6)
-    expected = [(0, "go"), (190, "S 1"), (310, "marker bad trial"), (590, "halt")]
-    assert [(onset, text) for onset, _, text in marks(raw)] == expected
+    expected = [(0, "go"), (190, "S 1"), (310, "marker bad trial"), (390, "a:b"), (590, "halt")]
+    assert [(onset, text) for onset, _, text in marks(raw)][:5] == expected
+    assert "too late" not in str(marks(raw)[5:]).replace("too late, but", "")
     assert len(read_recording(session.path).segments) == 1, "no marker cuts EEG out"
     assert "waiting for marker 'go'" in said
+
+
+def test_a_marker_that_cannot_be_written_costs_no_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr(session_file, "marker_text", lambda _text: "a{COLON}b")
+    marker = Marker(stamp(500), "stimulus", "task")
+    session, said = stage(tmp_path, chunks(PLAYED), plan=Plan(20.0), markers=[marker])
+    session.run()
+    assert session.path == tmp_path / "s01_raw.fif"
+    raw, data = recorded(session)
+    np.testing.assert_allclose(data, PLAYED[:2000], rtol=1e-6)
+    assert marks(raw) == []
+    assert "kept without its 1 markers" in said
+    assert "'stimulus' at 1005.000" in said
+
+
+def test_markers_outside_are_counted(tmp_path):
+    markers = [Marker(stamp(s), "S 1", "task") for s in (-500, 500)]
+    session, said = stage(tmp_path, chunks(PLAYED), plan=Plan(20.0), markers=markers)
+    session.run()
+    assert [text for _, _, text in marks(recorded(session)[0])] == ["S 1"]
+    assert "1 of 2 markers fell outside the recording: left out" in said
+
+
+def stepped(session, n):
+    """Of the recorder, what it keeps after so many more chunks."""
+    for _ in range(n):
+        session.recorder.step(0.1)
+    parts = session.recorder.recorded.parts
+    return np.concatenate([part.samples for part in parts]) if parts else np.zeros((0, 8))
+
+
+def test_a_marker_that_is_ahead_of_the_samples_starts_at_its_sample(tmp_path):
+    session, _ = stage(tmp_path, chunks(PLAYED))
+    stepped(session, 3)
+    session.recorder.start(stamp(34.5))
+    np.testing.assert_array_equal(stepped(session, 2), PLAYED[35:50])
+    assert session.recorder.seconds == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("ahead_s", [0.5, 3600.0], ids=["then a jump", "of another clock"])
+def test_a_start_that_is_never_reached_waits_for_ever_for_nothing(tmp_path, ahead_s):
+    shift = 0.0 if ahead_s > 1 else -500.0
+    events = [*chunks(PLAYED[:30]), *chunks(PLAYED[30:100], stamp(30) + shift)]
+    session, _ = stage(tmp_path, events)
+    stepped(session, 3)
+    session.recorder.start(stamp(30) + ahead_s)
+    np.testing.assert_array_equal(stepped(session, 7), PLAYED[30:100])
+
+
+def test_starts_and_stops_are_of_the_clock_after_it_was_set_back(tmp_path):
+    """All before has later stamps, and is neither kept by the start nor lost by the stop."""
+    back = chunks(PLAYED[100:200], stamp(100) - 500.0)
+    session, _ = stage(tmp_path, [*chunks(PLAYED[:100]), *back])
+    stepped(session, 15)
+    session.recorder.start(stamp(120) - 500.0 - 1e-6)
+    np.testing.assert_array_equal(stepped(session, 0), PLAYED[120:150])
+
+    session, _ = stage(tmp_path, [*chunks(PLAYED[:100]), *back])
+    session.recorder.start()
+    stepped(session, 20)
+    session.recorder.stop_at(stamp(180) - 500.0 + 1e-6)
+    np.testing.assert_array_equal(stepped(session, 0), PLAYED[:181])
+    assert session.recorder.seconds == pytest.approx(1.81)
+
+
+def test_a_stop_marker_ends_it_although_the_samples_clock_was_set_back(tmp_path):
+    back = chunks(PLAYED[1000:], stamp(1000) - 500.0)
+    plan = Plan(60.0, stop_marker="halt")
+    session, _ = stage(tmp_path, [*chunks(PLAYED[:1000]), *back], plan=plan)
+    turns = iter(range(1000))
+
+    def pull():
+        return [Marker(stamp(1500), "halt", "task")] if next(turns) == 149 else []
+
+    session.markers.pull = pull
+    session.run()
+    np.testing.assert_allclose(recorded(session)[1], PLAYED[:1500], rtol=1e-6)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_stream_is_looked_for_ends_it_as_itself(tmp_path, monkeypatch, number):
+    """SIGTERM is not Ctrl-C: the command line gives them other exit codes."""
+
+    class Ended(Exception):
+        pass
+
+    def end(number, _frame):
+        raise Ended(number)
+
+    def never(_query, _timeout_s, stop):
+        signal.raise_signal(number)
+        assert stop()
+        raise StreamNotFound("none")
+
+    monkeypatch.setattr("calibration.live.run.find_stream", never)
+    request = LiveRequest("amp", Plan(10.0))
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else Ended):
+            record_live(request, tmp_path / "s01.emag", lambda *_: None, quiet=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_keys_start_it_and_stop_it_early(tmp_path):
@@ -226,6 +339,7 @@ def test_signals_once_to_stop_twice_to_give_up(tmp_path, numbers, abandoned):
 def test_a_full_disk_costs_no_recording(tmp_path, monkeypatch):
     """Once a minute it is saved on the way, and at the end elsewhere rather than not at all."""
     (tmp_path / "spare").mkdir()
+    (tmp_path / "spare" / "s01_raw.fif").write_text("an older one")
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "spare"))
     whole = session_file.replacing
 
@@ -237,7 +351,8 @@ def test_a_full_disk_costs_no_recording(tmp_path, monkeypatch):
     monkeypatch.setattr(session_file, "replacing", full)
     session, said = stage(tmp_path, chunks(eeg(70.0)), plan=Plan(65.0))
     session.run()
-    assert session.path == tmp_path / "spare" / "s01_raw.fif"
+    assert session.path == tmp_path / "spare" / "s01-2_raw.fif"
+    assert (tmp_path / "spare" / "s01_raw.fif").read_text() == "an older one"
     assert len(recorded(session)[1]) == 6500
     assert sum("ENOSPC" in line for line in said.lines) == 2
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from calibration.cli.calibrate import calibrate
-from calibration.cli.report import report
+from calibration.cli.report import report, report_path
 from calibration.report.curves import Curves
 from emag_rt.errors import SettingsError
 
@@ -78,6 +78,12 @@ def test_report_of_a_bundle_on_a_run_it_has_not_seen(subject, tmp_path):
     assert "slightly optimistic" not in text
     assert "left out: not asked for" in text
     assert subject.digest in text
+
+
+def test_a_report_on_a_run_never_overwrites_that_of_the_calibration():
+    assert report_path("a/s01.emag").as_posix() == "a/s01.html"
+    assert report_path("a/s01.emag", "b/run3.edf").as_posix() == "a/s01-run3.html"
+    assert report_path("a/s01.emag", "b/run3_raw.fif.gz").as_posix() == "a/s01-run3_raw.html"
 
 
 def test_report_never_overwrites_what_it_reads(subject):

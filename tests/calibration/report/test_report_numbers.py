@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mne
 import numpy as np
 import pytest
 
-from calibration.report.curves import Curves, measure_curves
+from calibration.report.curves import Curves, Point, measure_curves
 from calibration.report.gaussians import (
     contributions,
     make_clip,
@@ -20,6 +21,7 @@ from calibration.report.material import from_recordings
 from calibration.report.page import scores_html
 from calibration.report.quality import look_at
 from calibration.report.scores import score
+from calibration.report.write import _facts, report_of_bundle
 from calibration.session import open_session
 from calibration.settings import CalibrationSettings
 from emag_rt.core.direct import render_direct
@@ -67,6 +69,76 @@ def test_a_recording_not_seen_goes_through_the_engine(subject):
     scores = score(material)
     assert 0 < scores.methods["field"] < scores.methods["spherical_spline"]
     assert set(scores.bands["field"]) == {"delta", "theta", "alpha", "beta", "gamma"}
+
+
+def test_a_bundle_without_baselines_can_be_reported_on(subject, tmp_path):
+    """Such as an imported checkpoint, which also does not say how long it learned."""
+    manifest = subject.bundle.manifest.model_copy(update={"calibration": {}})
+    bare = replace(subject.bundle, baselines={}, manifest=manifest)
+    out = tmp_path / "r.html"
+    verdict = report_of_bundle(bare, [subject.unseen], out, curves="no")
+    assert "field" in out.read_text(encoding="utf-8")
+    assert not [text for text in verdict.advice if "Record for longer" in text]
+
+
+@pytest.fixture(scope="module")
+def test_run(subject, tmp_path_factory):
+    """A run not seen, with old names and a bad channel, of a bundle with another bad one."""
+    raw = mne.io.read_raw_fif(subject.unseen, preload=True, verbose="ERROR")
+    old = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
+    worn = {e.label for e in subject.bundle.manifest.ld}
+    renamed = {a: b for a, b in old.items() if a in raw.ch_names and a not in worn}
+    assert renamed
+    raw.rename_channels(renamed, verbose="ERROR")
+    free = [n for n in raw.ch_names if n not in worn and n not in old.values()]
+    raw.info["bads"] = free[:2]
+    path = tmp_path_factory.mktemp("run") / "run_raw.fif"
+    raw.save(path, verbose="ERROR")
+    hd = [
+        e.model_copy(update={"bad": True}) if e.label == free[0] else e
+        for e in subject.bundle.manifest.hd
+    ]
+    manifest = subject.bundle.manifest.model_copy(
+        update={"hd": hd, "calibration": {"duration_s": 240.0}}
+    )
+    material = from_recordings(replace(subject.bundle, manifest=manifest), [path])
+    return SimpleNamespace(material=material, renamed=renamed, free=free)
+
+
+def facts_of(material, curves):
+    return _facts(material, score(material), look_at(material.session), curves)
+
+
+def curves_that_pay():
+    lengths = tuple(Point(s, 0.0, e, e) for s, e in ((10, 0.4), (20, 0.2)))
+    return Curves(lengths, tuple(Point(20, s, e, e) for s, e in ((0.0, 0.2), (0.05, 0.1))))
+
+
+def test_a_test_run_says_nothing_of_the_calibration(test_run):
+    facts = facts_of(test_run.material, curves_that_pay())
+    assert facts.held_out
+    assert facts.seconds == 240.0
+    assert facts.longer_gain is None
+    assert facts.bad == [test_run.free[0]]
+    assert facts.bad_here == [test_run.free[1]]
+    assert facts.waiting_gain == pytest.approx(0.5)
+
+
+def test_distances_are_known_under_old_names(test_run):
+    facts = facts_of(test_run.material, Curves())
+    assert set(test_run.renamed) <= set(facts.channels), "the bundle's names"
+    assert set(facts.nearest_ld_mm) == set(facts.channels)
+
+
+def test_curves_count_only_where_they_say_something_of_this_calibration(material, monkeypatch):
+    facts = facts_of(material, curves_that_pay())
+    assert facts.longer_gain == facts.waiting_gain == pytest.approx(0.5)
+    monkeypatch.setattr("calibration.report.write.MAX_S", 10.0)
+    manifest = material.bundle.manifest.model_copy(update={"look_ahead_samples": 6})
+    waits = replace(material, bundle=replace(material.bundle, manifest=manifest))
+    facts = facts_of(waits, curves_that_pay())
+    assert facts.longer_gain is None, "the curve ends before the session does"
+    assert facts.waiting_gain is None, "it waits already"
 
 
 def test_curves_fall_with_length_and_end_at_the_same_place(material):

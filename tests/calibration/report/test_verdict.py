@@ -57,6 +57,17 @@ def test_grades(nmse, grade):
     assert judge(replace(GOOD, nmse=nmse, spline=2.0)).grade == grade
 
 
+def test_a_test_run_is_not_blamed_on_the_calibration():
+    verdict = judge(
+        replace(GOOD, held_out=True, seconds=None, bad=["F1"], bad_here=["F2"], interpolated=True)
+    )
+    assert not says(verdict, "Record for longer")
+    assert says(verdict, "Bad in the calibration and not learned from: F1.")
+    assert says(verdict, "Bad in this recording: not scored: F2.")
+    assert says(verdict, "channels of this recording were interpolated", "report again")
+    assert not says(verdict, "calibrate again")
+
+
 def test_held_out_scores_are_called_so():
     caveats = " ".join(judge(replace(GOOD, held_out=True)).caveats)
     assert "has not seen" in caveats
