@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from emag_rt.dashboard.outlet import clean, read_hd_outlet
-from emag_rt.dashboard.rows import Latencies, RowBuffer
+from emag_rt.dashboard.rows import Latencies, RowBuffer, n_averaged
 from emag_rt.engine.reporting import BAD_REASONS, STATUS_NUMBERS, StatusOutlet
 from emag_rt.engine.statistics import Counters, ServerStatus
 from emag_rt.errors import SettingsError, StreamError
@@ -265,6 +265,7 @@ def test_text_from_the_network_is_cut_and_made_printable():
 def test_rows_are_averaged_to_a_rate_that_screens_can_show():
     buffer = RowBuffer(1, 1000.0)
     assert buffer.every == 4
+    assert [n_averaged(f) for f in (0.0, 200.0, 250.0, 300.0, 512.0)] == [1, 1, 1, 2, 3]
     values = np.arange(30.0)
     for piece in np.split(values, [3, 4, 17]):
         buffer.add(piece[:, None], piece / 1000)
@@ -307,7 +308,8 @@ def test_the_histogram_holds_all_latencies():
     assert found["edges_ms"][-1] < 20.0, "one straggler does not squeeze the rest"
     assert found["max_ms"] == 5000.0
     assert math.isclose(found["p50_ms"], 5.5, rel_tol=0.05)
-    assert SFREQ == 200.0
+    latencies.add(np.array([np.nan, np.inf]))
+    assert latencies.histogram() == found
 
 
 def test_an_error_while_reading_is_said_and_tried_again(daemon, monkeypatch, caplog, wait_until):
