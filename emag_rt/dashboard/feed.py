@@ -90,7 +90,9 @@ class Feed(threading.Thread):
                 if source is not None:
                     self._attend(source)
             except (StreamAmbiguous, StreamMismatch) as error:
-                self._say(str(error))
+                own = isinstance(error, StreamAmbiguous) and self._bundle_sha256 is not None
+                # First, for a long list of streams is cut.
+                self._say(f"{'Give each serve its own --name: ' if own else ''}{error}")
                 self._over.wait(_LOOK_S)
             except EmagError as error:
                 log.debug("%s", error)

@@ -380,7 +380,13 @@ def test_a_launched_dashboard_shows_its_own_daemon_alone(unique_id, monkeypatch,
         own = outlet("a" * 64)
         wait_until(lambda: board.layout.hd is not None, 20, "the right one")
         assert board.layout.hd.source_id == f"{unique_id}-a"
+        again = outlet("c" * 64)
         own.close()
+        own = outlet("a" * 64)
+        wait_until(lambda: "serve its own --name" in board.state()["text"], 30, "both named")
+        assert board.state()["state"] == "stopped", "what was shown is not live"
+        for sink in (own, again):
+            sink.close()
     finally:
         feed.stop()
 

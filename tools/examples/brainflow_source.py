@@ -8,8 +8,8 @@
 BrainFlow gives EEG in microvolts. Its names of channels are those of the maker's usual cap: say
 with --labels where the electrodes really are. Packets come in bursts, so samples are stamped
 evenly, following the board's own stamps slowly. Half a second or more without samples leaves a gap
-in the stamps; after the loss of a few packets, those that follow are up to that much too early for
-some time: EEG that is averaged by events needs a board that loses none.
+in the stamps; after the loss of a few packets the stamps go on evenly, too early by
+what was lost, less and less within a minute.
 """
 
 from __future__ import annotations
