@@ -58,7 +58,7 @@ class Track:
     def __init__(self, writer: XdfWriter, info: Any, head: StreamFormat) -> None:
         self.what = f"stream {head.name!r}"
         self.count = 0
-        self.error: EmagError | None = None
+        self.error: Exception | None = None
         self._writer = writer
         self._inlet = Inlet(info, self.what, BUFFER_S, recover=True)
         self._number = writer.add_stream(self._inlet.header_xml(PATIENCE_S))
@@ -80,7 +80,7 @@ class Track:
                 if ended or time.monotonic() > due:
                     self._measure_clock()
                     due = time.monotonic() + CLOCK_S
-        except EmagError as error:
+        except Exception as error:  # whatever it is: a thread that ends unheard loses a stream
             self.error = error
             stop.set()
 
@@ -107,13 +107,15 @@ def record(
         thread.start()
     end = time.monotonic() + duration_s
     due = time.monotonic() + BOUNDARY_S
-    while time.monotonic() < end and not stop.wait(min(0.2, max(0.0, end - time.monotonic()))):
-        if time.monotonic() > due:
-            writer.boundary()
-            due += BOUNDARY_S
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        while time.monotonic() < end and not stop.wait(min(0.2, max(0.0, end - time.monotonic()))):
+            if time.monotonic() > due:
+                writer.boundary()
+                due += BOUNDARY_S
+    finally:  # also when the disk is full: threads that nobody stops would hold the process
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 @click.command()
@@ -152,9 +154,11 @@ def main(
                 record(tracks, writer, stop, float("inf") if duration is None else duration)
             for track in tracks:
                 click.echo(f"{track.what}: {track.count} samples")
-            failed = next((track.error for track in tracks if track.error), None)
-            if failed is not None:
-                raise failed
+            failed = next((track for track in tracks if track.error), None)
+            if failed is not None and failed.error is not None:
+                if not isinstance(failed.error, EmagError):
+                    click.echo(f"error: {failed.what}: recording it failed", err=True)
+                raise failed.error
     except EmagError as error:
         click.echo(f"error: {error}", err=True)
         raise SystemExit(error.exit_code) from error

@@ -186,9 +186,9 @@ _GROUPS = {
     "--dashboard-port",
     metavar="PORT",
     type=Whole(0, 65_535),
-    help="Port of the dashboard (8050; 0: any free one).",
+    help="Show it on this port (8050; 0: any free one).",
 )
-@click.option("--dashboard-host", help="Its address (127.0.0.1); others get a warning.")
+@click.option("--dashboard-host", help="Show it on this address (127.0.0.1); others get a warning.")
 @lsl_options("How far LSL looks.")
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
 def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
@@ -210,6 +210,8 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
         from emag_rt.engine.daemon import run_daemon
         from emag_rt.engine.settings import load_settings
 
+        if options["dashboard_port"] is not None or options["dashboard_host"] is not None:
+            options["dashboard"] = True
         overrides = {_PATHS[key]: value for key, value in options.items()}
         settings = load_settings(config, overrides)
         with _dashboard(bundle, settings):

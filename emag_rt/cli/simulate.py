@@ -132,7 +132,9 @@ class Signal:
     help="Start with the first receiver, so that it hears the first sample.",
 )
 @click.option(
-    "--markers", is_flag=True, help="Play its annotations too, as markers: stream NAME-markers."
+    "--markers",
+    is_flag=True,
+    help="Play its annotations too, as markers: stream NAME-markers, source id SOURCE:annotations.",
 )
 @lsl_options("How far the stream is seen.")
 def simulate(
@@ -207,7 +209,8 @@ def _with_markers(sink: LslSink, source: Signal) -> Sink:
     from emag_rt.cli.played_markers import MarkedSink
     from emag_rt.streams.lsl import LslMarkerSink
 
-    name, source_id = f"{sink.spec.name}-markers", f"{sink.spec.source_id}:markers"
+    # Not :markers, by which live recordings know, and leave out, what `serve` itself tells.
+    name, source_id = f"{sink.spec.name}-markers", f"{sink.spec.source_id}:annotations"
     click.echo(f"with {len(source.events)} markers as {name!r}, source id {source_id!r}")
     return MarkedSink(
         sink, LslMarkerSink(name, source_id), source.events, source.sfreq, source.n_times

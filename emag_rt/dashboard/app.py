@@ -1,4 +1,4 @@
-"""The web side: four files of our own, and one websocket that only sends."""
+"""The web side: a page of our own, and one websocket that only sends."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Board:
         self._events: deque[dict[str, str]] = deque(maxlen=_MAX_EVENTS)
         self._n_events = 0
         self._open = self._seen = self._said_stopped = self._said_silent = False
-        self._too_many = False
+        self._too_many = self._judged = False
         self._hd_at: float | None = None
         self._status_at: float | None = None
         self._trouble = ""
@@ -99,7 +99,7 @@ class Board:
             self._ld = RowBuffer(len(ld_labels), hd.sfreq)
             self._latencies, self._numbers, self._reasons = Latencies(), {}, {}
             self._open = self._seen = True
-            self._said_stopped = self._said_silent = self._too_many = False
+            self._said_stopped = self._said_silent = self._too_many = self._judged = False
             self._hd_at = self._status_at = None
             self._source = clean(hd.input_source_id or hd.input_name) or self._source
             self._trouble = ""
@@ -141,14 +141,14 @@ class Board:
     def status(self, numbers: dict[str, float]) -> None:
         """The status outlet spoke: values by label."""
         with self._lock:
-            before = self._numbers
             self._numbers = numbers
             self._status_at = self._clock()
             verdicts = {k[len(_BAD) :]: v for k, v in numbers.items() if k.startswith(_BAD)}
             if verdicts:
+                self._judged = True
                 self._set_bad({label: _reason(v) for label, v in verdicts.items() if v > 0})
-            if before:
-                self._too_many = numbers.get("unrenderable", 0) > before.get("unrenderable", 0)
+            if "too_many_bad" in numbers:
+                self._too_many = numbers["too_many_bad"] > 0
 
     def event(self, text: str) -> None:
         """A marker came; text that is no event of emag_rt is shown as it is."""
@@ -197,6 +197,7 @@ class Board:
                 "source": self._source,
                 "facts": hd.facts if hd else {},
                 "numbers": {k: _finite(v) for k, v in self._numbers.items() if _BAD not in k},
+                "judged": self._judged,
                 "quality": [
                     {"label": clean(label), "bad": label in self._reasons, "reason": reason}
                     for label in self._layout.ld_labels
@@ -221,6 +222,7 @@ class Board:
             hd_age_s=None if self._hd_at is None else now - self._hd_at,
             status_age_s=None if self._status_at is None else now - self._status_at,
             hold_s=hd.hold_s if hd else 0.0,
+            status_interval_s=hd.status_interval_s if hd else 1.0,
             too_many_bad=self._too_many,
             renders_on=hd is not None and hd.renders_on,
             bad=tuple(clean(x) for x in self._layout.ld_labels if x in self._reasons),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,7 @@ from emag_rt.dashboard.outlet import (
     MAX_CHANNELS,
     HdOutlet,
     channels_of,
+    clean,
     positions_of,
     read_hd_outlet,
 )
@@ -36,6 +38,7 @@ _PULL_S = 0.1
 # Between two looks at a stream. Samples are taken many at a time, so that receiving costs little.
 _REST_S = 0.012
 _LOOK_S = 2.0
+_AGAIN_S = 1.0
 
 
 class Feed(threading.Thread):
@@ -51,13 +54,26 @@ class Feed(threading.Thread):
         Unit of the LD stream, over what it declares.
     known : dict of str to ndarray
         Positions of LD channels in mm by label, where they are known from a bundle.
+    hostname : str, optional
+        Host whose daemon is meant; any by default.
+    bundle_sha256 : str, optional
+        Bundle that must be served; any by default. Names are easily taken twice, and nobody must
+        see one subject's EEG in the place of another's.
     """
 
     def __init__(
-        self, board: Board, name: str, unit: str | None, known: dict[str, FloatArray]
+        self,
+        board: Board,
+        name: str,
+        unit: str | None,
+        known: dict[str, FloatArray],
+        hostname: str | None = None,
+        bundle_sha256: str | None = None,
     ) -> None:
         super().__init__(name="feed", daemon=True)
         self._board, self._name, self._unit = board, name, unit
+        self._hostname, self._bundle_sha256 = hostname, bundle_sha256
+        self._troubled = False
         self._known = {canonical(label): place for label, place in known.items()}
         self._over = threading.Event()
 
@@ -74,29 +90,57 @@ class Feed(threading.Thread):
                 if source is not None:
                     self._attend(source)
             except (StreamAmbiguous, StreamMismatch) as error:
-                self._board.note(trouble=str(error))
+                own = isinstance(error, StreamAmbiguous) and self._bundle_sha256 is not None
+                # First, for a long list of streams is cut.
+                self._say(f"{'Give each serve its own --name: ' if own else ''}{error}")
                 self._over.wait(_LOOK_S)
             except EmagError as error:
                 log.debug("%s", error)
                 self._over.wait(0.2)
             except Exception:  # said, and tried again: a frozen picture would look like a calm one
                 log.exception("the daemon's outlets could not be read")
-                self._board.note(trouble="An error in the dashboard: see its log. Trying again.")
+                self._say("An error in the dashboard: see its log. Trying again.")
                 self._over.wait(_LOOK_S)
 
+    def _say(self, trouble: str) -> None:
+        self._troubled = bool(trouble)
+        self._board.note(trouble=trouble)
+
     def _find(self) -> LslSource | None:
-        """Wait for the outlet and connect; None when told to stop."""
-        query = StreamQuery(name=self._name, type="EEG")
+        """Wait for the outlet and connect; None when told to stop, or when trouble has gone."""
+        query = StreamQuery(name=self._name, type="EEG", hostname=self._hostname)
+        until = time.monotonic() + _LOOK_S if self._troubled else math.inf
         try:
-            found = find_stream(query, math.inf, stop=self._over.is_set)
+            found = find_stream(
+                query, math.inf, stop=lambda: self._over.is_set() or time.monotonic() > until
+            )
         except StreamNotFound:
+            self._say("")
             return None
         if found.format.n_channels > MAX_CHANNELS:
             raise StreamMismatch(
                 f"stream {self._name!r}: must have at most {MAX_CHANNELS} channels to be shown, "
                 f"got {found.format.n_channels}. Serve a smaller montage."
             )
-        return LslSource(found, recover=False)
+        source = LslSource(found, recover=False)
+        try:
+            self._check(source)
+        except EmagError:
+            source.close()
+            raise
+        return source
+
+    def _check(self, source: LslSource) -> None:
+        """Refuse an outlet of the right name that is another daemon's."""
+        if self._bundle_sha256 is None:
+            return
+        served = read_hd_outlet(source.format, source.description()).bundle_sha256
+        if served != self._bundle_sha256:
+            raise StreamMismatch(
+                f"stream {self._name!r}: must serve the bundle {self._bundle_sha256[:12]}, got "
+                f"{clean(served[:12]) or 'none'}: it is another daemon's and not shown. Give each "
+                "its own --name."
+            )
 
     def _attend(self, source: LslSource) -> None:
         """Read one run of the daemon to its end."""
@@ -105,6 +149,7 @@ class Feed(threading.Thread):
         try:
             hd = read_hd_outlet(source.format, source.description())
             self._board.hd_opened(hd, hd.ld_labels, self._places(hd))
+            self._troubled = False
             for target in (self._read_status, self._read_events, self._read_ld):
                 helper = threading.Thread(target=_quietly, args=(target, hd, gone), daemon=True)
                 helper.start()
@@ -162,6 +207,7 @@ class Feed(threading.Thread):
         """The source itself, as the daemon sees it: its channels, in µV, filtered alike."""
         if not hd.ld_labels or not (hd.input_source_id or hd.input_name):
             self._board.note(ld="The HD outlet does not name its source: no LD is shown.")
+            gone.wait()
             return
         query = StreamQuery(hd.input_source_id or None, hd.input_name or None)
         while not gone.is_set():
@@ -207,10 +253,15 @@ class Feed(threading.Thread):
 def _quietly(
     target: Callable[[HdOutlet, threading.Event], None], hd: HdOutlet, gone: threading.Event
 ) -> None:
-    """Run a helper; a companion outlet that is not there, or goes, ends it."""
-    try:
-        target(hd, gone)
-    except EmagError as error:
-        log.debug("%s", error)
-    except Exception:
-        log.exception("a companion of the HD outlet could not be read")
+    """Run a helper for as long as the HD outlet is there; a companion may go and come back."""
+    said = False
+    while not gone.is_set():
+        try:
+            target(hd, gone)
+        except EmagError as error:
+            log.debug("%s", error)
+        except Exception:
+            if not said:
+                log.exception("a companion of the HD outlet could not be read: trying again")
+            said = True
+        gone.wait(_AGAIN_S)

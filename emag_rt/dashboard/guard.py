@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
+_PLAIN = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 
 
 class Guard:
@@ -67,6 +69,8 @@ class Guard:
 
 def own_host(host: str) -> bool:
     """Whether a Host header can only mean this machine: numbers, localhost, or its own name."""
+    if not _PLAIN.fullmatch(host):  # it is repeated in a header
+        return False
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:

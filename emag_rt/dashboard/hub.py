@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections import deque
+from typing import Any
 
 from emag_rt.dashboard.board import Board
 from emag_rt.dashboard.wire import Drawing, Drawings, pack_samples
 
+log = logging.getLogger(__name__)
 BEAT_S = 1 / 60
+_AGAIN_S = 1.0
+_FAILED = "What is shown stands still: an error in the dashboard, see its log. Trying again."
 _STATE_S = 0.25
 MAX_VIEWERS = 8
 # A tenth of a second; a browser that falls behind further misses samples and goes on.
@@ -77,7 +82,6 @@ class Hub:
         self._drawings = Drawings()
         self._drawing: Drawing | None = None
         self._state = ""
-        self._key = ("", 0)
         self.viewers: set[Viewer] = set()
 
     def join(self) -> Viewer | None:
@@ -99,24 +103,36 @@ class Hub:
     async def run(self) -> None:
         """Beat until cancelled."""
         loop = asyncio.get_running_loop()
-        told_at = -1.0
+        told_at, failing = -1.0, False
         while True:
             begun = loop.time()
-            # A string that is none of ours makes no state; a map takes time, but not the loop's.
-            if self._drawing is None or self._drawing.number != self._board.layout.number:
-                layout = self._board.layout
-                self._drawing = await asyncio.to_thread(self._drawings.make, layout)
-                for viewer in self.viewers:
-                    viewer.show(self._drawing)
-            if begun - told_at >= _STATE_S:
-                told_at = begun
-                self._tell_state()
-            self._pass_rows()
+            try:
+                await self._draw()
+                if begun - told_at >= _STATE_S:
+                    self._say({"type": "state", **self._board.state()})
+                    told_at = begun
+                self._pass_rows()
+            except Exception:  # a page that stands still must not look like a calm one
+                if not failing:
+                    log.exception("the dashboard's pages could not be brought up to date")
+                failing, told_at = True, -1.0
+                self._say({"type": "error", "text": _FAILED})
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            failing = False
             rest = BEAT_S if self.viewers else 0.1
             await asyncio.sleep(max(0.001, rest - (loop.time() - begun)))
 
-    def _tell_state(self) -> None:
-        self._state = json.dumps({"type": "state", **self._board.state()})
+    async def _draw(self) -> None:
+        layout = self._board.layout
+        if self._drawing is None or self._drawing.number != layout.number:
+            # A map takes time, but not the loop's.
+            self._drawing = await asyncio.to_thread(self._drawings.make, layout)
+            for viewer in self.viewers:
+                viewer.show(self._drawing)
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._state = json.dumps(message)
         for viewer in self.viewers:
             viewer.say(self._state)
 

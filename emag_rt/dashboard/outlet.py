@@ -48,8 +48,12 @@ class HdOutlet:
         Pass band of the data, (high-pass, low-pass).
     hold_s : float
         How long the daemon itself withholds samples: look-ahead and hop, in s.
+    status_interval_s : float
+        Between two statuses.
     renders_on : bool
         Whether it renders with too many bad channels, too.
+    bundle_sha256 : str
+        Of the bundle that is served; empty where it is not told.
     facts : dict of str to str
         More that is worth showing.
     """
@@ -66,7 +70,9 @@ class HdOutlet:
     input_source_id: str
     band_hz: tuple[float, float] | None
     hold_s: float
+    status_interval_s: float
     renders_on: bool
+    bundle_sha256: str
     facts: dict[str, str]
 
 
@@ -94,6 +100,7 @@ def read_hd_outlet(head: StreamFormat, description: Tree) -> HdOutlet:
     low, high = band.get("highpass"), band.get("lowpass")
     hop = _number(vendor.get("hop", "")) or 0.0
     hold_s = (_number(vendor.get("look_ahead_s", "")) or 0.0) + hop / max(head.sfreq, 1.0)
+    interval_s = _number(vendor.get("status_interval_s", "")) or 1.0
     reference = dict(_texts(_children(description, "reference"))).get("label", "")
     facts = {
         "engine": vendor.get("engine", ""),
@@ -115,7 +122,9 @@ def read_hd_outlet(head: StreamFormat, description: Tree) -> HdOutlet:
         input_source_id=vendor.get("input_source_id", ""),
         band_hz=(low, high) if low and high else None,
         hold_s=min(max(hold_s, 0.0), 3600.0),
+        status_interval_s=min(max(interval_s, 0.0), 3600.0),
         renders_on=vendor.get("too_many_bad_policy") == "fill",
+        bundle_sha256=vendor.get("bundle_sha256", ""),
         facts={key: clean(value) for key, value in facts.items() if value},
     )
 

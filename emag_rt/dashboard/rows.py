@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -10,6 +11,11 @@ from numpy.typing import NDArray
 Rows = tuple[NDArray[np.float32], NDArray[np.float64]]
 SHOWN_HZ = 250.0
 _KEEP_S = 1.0
+
+
+def n_averaged(sfreq: float) -> int:
+    """How many samples become one row, so that at most 250 rows are shown a second."""
+    return max(1, math.ceil(sfreq / SHOWN_HZ - 1e-6))
 
 
 class RowBuffer:
@@ -31,7 +37,7 @@ class RowBuffer:
     """
 
     def __init__(self, n_channels: int, sfreq: float) -> None:
-        self.every = max(1, round(sfreq / SHOWN_HZ)) if sfreq > SHOWN_HZ else 1
+        self.every = n_averaged(sfreq)
         self._n_kept = max(8, round(_KEEP_S * sfreq / self.every))
         self._rest: Rows = (np.empty((0, n_channels), np.float32), np.empty(0))
         self._waiting: deque[Rows] = deque()
@@ -80,7 +86,8 @@ class Latencies:
         self._count = 0
 
     def add(self, seconds: NDArray[np.float64]) -> None:
-        """Note ages in s, shape (n_times,)."""
+        """Note ages in s, shape (n_times,); those that are no numbers are left out."""
+        seconds = seconds[np.isfinite(seconds)]
         for age in seconds[-len(self._values) :].tolist():
             self._values[self._count % len(self._values)] = age
             self._count += 1

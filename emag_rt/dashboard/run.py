@@ -72,11 +72,15 @@ def run_dashboard(options: Options, sock: socket.socket, stop: threading.Event) 
     EmagError
         If the bundle cannot be read, or LSL not be set up.
     """
-    labels, places = _electrodes(options)
+    labels, places, sha256 = _electrodes(options)
     configure(options.scope, options.session_id)
     board = Board(options.name, options.source, options.launched, labels, places)
     known = dict(zip(labels, places, strict=True))
-    feed = Feed(board, options.name, options.unit, known)
+    # A daemon shows itself, and no other of its name.
+    hostname = socket.gethostname() if options.launched else None
+    feed = Feed(
+        board, options.name, options.unit, known, hostname, sha256 if options.launched else None
+    )
     if options.launched:
         threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     feed.start()
@@ -86,17 +90,18 @@ def run_dashboard(options: Options, sock: socket.socket, stop: threading.Event) 
         feed.stop()
 
 
-def _electrodes(options: Options) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+def _electrodes(options: Options) -> tuple[tuple[str, ...], NDArray[np.float64], str | None]:
     if options.bundle is None:
-        return (), np.empty((0, 3))
+        return (), np.empty((0, 3)), None
     try:
-        ld = load_bundle(options.bundle).manifest.ld
+        bundle = load_bundle(options.bundle)
     except EmagError:
         if options.launched:  # the daemon says so itself
-            return (), np.empty((0, 3))
+            return (), np.empty((0, 3)), None
         raise
+    ld = bundle.manifest.ld
     places = np.array([e.position_mm for e in ld], dtype=np.float64).reshape(-1, 3)
-    return tuple(e.label for e in ld), places
+    return tuple(e.label for e in ld), places, bundle.sha256
 
 
 def _end_with_parent(stop: threading.Event) -> None:

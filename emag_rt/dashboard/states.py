@@ -7,8 +7,8 @@ from typing import Literal
 
 State = Literal["waiting", "running", "silent", "too_many_bad", "unresponsive", "stopped"]
 SILENT_S = 1.0
-# The status outlet speaks once a second by default, whatever the source does.
-_MUTE_S = 6.0
+# The status outlet speaks once in an interval, a second by default, whatever the source does.
+_MUTE_S, _MUTE_INTERVALS = 6.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Facts:
         Since the last HD sample and the last status.
     hold_s : float
         How long the daemon withholds samples by design.
+    status_interval_s : float
+        Between two statuses.
     too_many_bad : bool
         Whether more LD channels are bad than the settings allow.
     renders_on : bool
@@ -51,6 +53,7 @@ class Facts:
     hd_age_s: float | None = None
     status_age_s: float | None = None
     hold_s: float = 0.0
+    status_interval_s: float = 1.0
     too_many_bad: bool = False
     renders_on: bool = False
     bad: tuple[str, ...] = ()
@@ -60,6 +63,8 @@ class Facts:
 def judge(facts: Facts) -> tuple[State, str, str]:
     """State, a title of a few words, and a sentence that says what it means or what to do."""
     source = f" “{facts.source}”" if facts.source else ""
+    if facts.trouble and facts.seen:  # what is shown must not look live
+        return "stopped", "Cannot attach", f"{facts.trouble} What is shown is the last that came."
     if facts.trouble:
         return "waiting", "Cannot attach", facts.trouble
     if facts.said_stopped or (facts.seen and not facts.open):
@@ -73,9 +78,11 @@ def judge(facts: Facts) -> tuple[State, str, str]:
         return "waiting", "Waiting for the daemon", text
     age = facts.hd_age_s
     if age is None:
-        return "waiting", "Waiting for samples", f"Connected; no sample has come{source} yet."
+        text = f"Connected; no sample has come{' from' if source else ''}{source} yet."
+        return "waiting", "Waiting for samples", text
     limit = SILENT_S + facts.hold_s
-    if age > _MUTE_S + limit and (facts.status_age_s or 0.0) > _MUTE_S:
+    mute_s = max(_MUTE_S, _MUTE_INTERVALS * facts.status_interval_s)
+    if age > mute_s + limit and (facts.status_age_s or 0.0) > mute_s:
         text = f"Neither samples nor status for {age:.0f} s: the daemon hangs or is out of reach."
         return "unresponsive", "Not answering", text
     if facts.said_silent or age > limit:

@@ -13,7 +13,7 @@ from emag_rt.core.labels import canonical
 from emag_rt.dashboard import maps
 from emag_rt.dashboard.board import Layout
 from emag_rt.dashboard.outlet import clean
-from emag_rt.dashboard.rows import SHOWN_HZ, Rows
+from emag_rt.dashboard.rows import Rows, n_averaged
 
 SAMPLES, HD_MAP, LD_MAP = 1, 2, 3
 """Kinds of binary messages: the first of four uint32 that each begins with."""
@@ -87,7 +87,7 @@ class Drawings:
             "equator": float(np.pi / 2 / edge),
             "name": hd.name if hd else "",
             "sfreq": hd.sfreq if hd else 0.0,
-            "shown_hz": min(hd.sfreq, SHOWN_HZ) if hd else 0.0,
+            "shown_hz": hd.sfreq / n_averaged(hd.sfreq) if hd else 0.0,
             "hd": {
                 "labels": list(hd.labels) if hd else [],
                 "places": _places(hd_places, edge),

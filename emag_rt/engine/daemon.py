@@ -364,6 +364,7 @@ def outlet_spec(
             "too_many_bad_policy": settings.bads.policy,
             "latency_policy": settings.latency.policy,
             "latency_budget_s": f"{settings.latency.budget_s:g}",
+            "status_interval_s": f"{settings.status.interval_s:g}",
         },
     )
 

@@ -74,7 +74,7 @@ def place_on_grid(stamps: NDArray[np.float64], sfreq: float) -> Grid:
         if 0 < count * period <= MAX_FILLED_S:
             missing[i] = count
         else:
-            cuts.append(i)
+            cuts += [] if i in cuts else [i]
             lost_s += max(0.0, count * period)
     rows = np.arange(n) + np.cumsum(missing)
     gaps = tuple((int(rows[i] - missing[i]), int(rows[i])) for i in np.flatnonzero(missing))
@@ -94,17 +94,24 @@ def _jumps(stamps: NDArray[np.float64], period: float) -> list[tuple[int, int]]:
     if not (np.abs(np.diff(stamps) / period - 1.0) > 0.5).any():
         return []
     delay = (stamps - stamps[0]) / period - np.arange(len(stamps))
-    least = _least(delay, max(8, round(_WINDOW_S / period)))
+    n_window = max(8, round(_WINDOW_S / period))
+    least = _least(delay, n_window)
     follow = period / _DRIFT_S
     found, level, base = [], 0, least[0]
     for i, value in enumerate(least.tolist()):
         off = value - base - level
         if abs(off) > _SURE:
-            found.append((i, round(off)))
+            found.append((i if off > 0 else _set_back(stamps, i, n_window), round(off)))
             level += round(off)
             off = value - base - level
         base += follow * off  # clocks drift
     return found
+
+
+def _set_back(stamps: NDArray[np.float64], first: int, n_window: int) -> int:
+    """The sample at which a clock was set back: the least delay foretells it by the window."""
+    steps = np.diff(stamps[first : first + n_window + 1])
+    return first + int(steps.argmin()) + 1 if len(steps) else first
 
 
 def _least(delay: NDArray[np.float64], n_window: int) -> NDArray[np.float64]:

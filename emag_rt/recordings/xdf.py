@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,11 +15,14 @@ import mne
 import numpy as np
 from numpy.typing import NDArray
 
+from emag_rt.core.values import value_text
 from emag_rt.errors import RecordingError
+from emag_rt.recordings.marker_text import marker_text
 from emag_rt.recordings.stamps import Grid, place_on_grid
 from emag_rt.recordings.xdf_description import child, in_metres, read_channels, text_of
 
 _SUFFIXES = (".xdf", ".xdfz", ".xdf.gz")
+_NAMED = re.compile(r"(.+?\.xdf(?:z|\.gz)?)#(.+)", re.IGNORECASE | re.DOTALL)
 _RATE_NOTE, _RATE_ERROR = 0.005, 0.1
 _MARKER_TYPES = ("markers", "marker", "events", "event", "stim", "trigger", "triggers")
 
@@ -36,10 +40,9 @@ def split_stream(path: str | Path) -> tuple[Path, str]:
     """
     text = str(path)
     if not Path(text).exists():
-        for suffix in _SUFFIXES:
-            before, mark, stream = text.partition(f"{suffix}#")
-            if mark and stream:
-                return Path(before + suffix), stream
+        found = _NAMED.fullmatch(text)
+        if found:
+            return Path(found[1]), found[2]
     return Path(text), ""
 
 
@@ -82,7 +85,11 @@ def read_xdf(path: Path, stream: str, notes: list[str]) -> Any:
         with _opened(path) as file:
             heads = pyxdf.resolve_streams(file)
         chosen = _choose(heads, stream, path)
-        wanted = [chosen["stream_id"], *(h["stream_id"] for h in heads if _is_marker(h))]
+        marks = [h for h in heads if _is_marker(h)]
+        nameless = [str(h["stream_id"]) for h in marks if not h["name"]]
+        if nameless:
+            notes.append(f"marker streams without a name are left out: {', '.join(nameless)}")
+        wanted = [chosen["stream_id"], *(h["stream_id"] for h in marks if h["name"])]
         with _opened(path) as file:
             found, header = pyxdf.load_xdf(
                 file,
@@ -168,7 +175,7 @@ def _choose(heads: Sequence[dict[str, Any]], stream: str, path: Path) -> dict[st
         rule = "must have one stream of type EEG"
     if len(named) != 1:
         there = "; ".join(
-            f"#{h['name']} (number {h['stream_id']}, type {h['type']}, {h['channel_count']} "
+            f"#{h['name'] or ''} (number {h['stream_id']}, type {h['type']}, {h['channel_count']} "
             f"channels, {h['nominal_srate']:g} Hz, source id {h['source_id']})"
             for h in heads
         )
@@ -177,6 +184,11 @@ def _choose(heads: Sequence[dict[str, Any]], stream: str, path: Path) -> dict[st
             f"the one that is meant: {path.name}#NAME (or #SOURCE_ID, #NUMBER)."
         )
     (chosen,) = named
+    if not chosen["name"]:  # pyxdf stumbles over it
+        raise RecordingError(
+            f"{path.name}: the header of stream {chosen['stream_id']} must have a name, got none. "
+            "Give the amplifier's outlet a name; this file needs one written into it."
+        )
     if chosen["channel_format"] == "string" or not float(chosen["nominal_srate"]) > 0:
         raise RecordingError(
             f"{path.name}#{chosen['name']}: must be numbers at a constant rate, got format "
@@ -245,14 +257,16 @@ def _annotations(
     outside = 0
     for stream in others:
         for stamp, row in zip(stream["time_stamps"], stream["time_series"], strict=True):
-            text = " ".join(str(value).strip() for value in row).strip()
+            text = " ".join(value_text(value).strip() for value in row).strip()
             if not text:
                 continue
             if not clock[0] - 0.5 / sfreq <= stamp <= clock[-1] + 0.5 / sfreq:
                 outside += 1
                 continue
             # By the rows, so that a clock that drifts moves no event.
-            marks.append((float(np.interp(stamp, clock, grid.rows)) / sfreq, 0.0, text))
+            marks.append(
+                (float(np.interp(stamp, clock, grid.rows)) / sfreq, 0.0, marker_text(text))
+            )
     if outside:
         notes.append(f"{outside} markers lie before the first or after the last sample: left out")
     marks.sort()

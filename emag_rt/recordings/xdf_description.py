@@ -53,7 +53,7 @@ def read_channels(info: dict[str, Any], what: str, notes: list[str]) -> list[Cha
             f"{len(entries)} entries. Have the amplifier's driver name them; a field is bound to "
             "labels."
         )
-    stream_kind = (info["type"][0] or "").lower()
+    stream_kind = text_of(info, "type").lower()
     silent = [text_of(e, "label") for e in entries if not text_of(e, "unit")]
     if silent:
         notes.append(f"no unit declared, microvolts assumed: {', '.join(silent)}")

@@ -162,7 +162,13 @@ class XdfWriter:
             self._flush()
 
     def close(self) -> None:
-        """Write the footers and close; nothing the second time."""
+        """Write the footers and close; nothing the second time.
+
+        Raises
+        ------
+        OutputError
+            If they, or what was still buffered, cannot be written.
+        """
         with self._lock:
             if self._file.closed:
                 return
@@ -171,7 +177,7 @@ class XdfWriter:
                     self._chunk(_FOOTER, struct.pack("<I", number) + _footer(stream))
                 self._flush()
             finally:
-                self._file.close()
+                self._close_file()
 
     def __enter__(self) -> XdfWriter:
         return self
@@ -196,6 +202,12 @@ class XdfWriter:
     def _flush(self) -> None:
         try:
             self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _close_file(self) -> None:
+        try:
+            self._file.close()  # writes what is buffered, and closes even if it cannot
         except OSError as error:
             raise self._failed(error) from error
 

@@ -17,14 +17,17 @@ class StreamQuery:
     ----------
     source_id, name, type : str or None
         LSL header fields, compared exactly; None leaves a field open.
+    hostname : str or None
+        The sender's host, on top of one of these.
     """
 
     source_id: str | None = None
     name: str | None = None
     type: str | None = None
+    hostname: str | None = None
 
     def __post_init__(self) -> None:
-        if not any(self.given().values()):
+        if not (self.source_id or self.name or self.type):
             raise SettingsError(
                 "stream query must name a source id, a name or a type, got none of them. "
                 "Pass at least one; the source id is the safest."
@@ -32,7 +35,12 @@ class StreamQuery:
 
     def given(self) -> dict[str, str]:
         """The fields that are set."""
-        fields = {"source_id": self.source_id, "name": self.name, "type": self.type}
+        fields = {
+            "source_id": self.source_id,
+            "name": self.name,
+            "type": self.type,
+            "hostname": self.hostname,
+        }
         return {key: value for key, value in fields.items() if value}
 
     def predicate(self, ignore_source_ids: Iterable[str] = (), strings: bool = False) -> str:

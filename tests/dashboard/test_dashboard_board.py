@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import math
+import socket
+import textwrap
+import threading
 
 import numpy as np
 import pytest
 
 from emag_rt.dashboard.outlet import clean, read_hd_outlet
-from emag_rt.dashboard.rows import Latencies, RowBuffer
+from emag_rt.dashboard.rows import Latencies, RowBuffer, n_averaged
 from emag_rt.engine.reporting import BAD_REASONS, STATUS_NUMBERS, StatusOutlet
 from emag_rt.engine.statistics import Counters, ServerStatus
+from emag_rt.errors import SettingsError, StreamError
+from emag_rt.frontend import frontend as frontend_module
 from emag_rt.frontend.bad_channels import BadChannelMonitor
-from emag_rt.frontend.rules import BadChannelRules
 from emag_rt.streams.base import StreamFormat
+from emag_rt.streams.lsl import LslSink, OutletSpec
 from emag_rt.streams.memory import MemorySink
-from tests.dashboard.conftest import HD, PLACES, SFREQ, Daemon
+from emag_rt.streams.query import StreamQuery
+from tests.dashboard.conftest import HD, PLACES, SFREQ, Daemon, hd_outlet
 from tests.factories import LD
 
 
@@ -163,22 +171,66 @@ def test_who_comes_late_learns_of_bad_channels_from_the_status_outlet(daemon):
 
 
 def test_every_reason_of_the_front_end_has_a_number():
-    source = BadChannelMonitor._judge.__code__.co_consts
-    named = {x for x in source if isinstance(x, str)}
-    named |= {x for group in source if isinstance(group, tuple) for x in group}
-    known = set(BAD_REASONS) - {"jumped"}
-    assert known <= named, "a reason was renamed"
-    assert BadChannelRules().step_uv > 0
+    named = {inspect.signature(BadChannelMonitor.break_now).parameters["reason"].default}
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(BadChannelMonitor._judge)))):
+        if isinstance(node, ast.Dict):
+            named |= {key.value for key in node.keys}
+        elif isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "found":
+            named.add(node.slice.value)
+    for node in ast.walk(ast.parse(inspect.getsource(frontend_module))):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "break_now":
+            named |= {argument.value for argument in node.args[1:]}
+    assert sorted(named) == sorted(BAD_REASONS)
 
 
-def test_too_many_bad_is_seen_in_the_counters_too(daemon):
+def test_too_many_bad_is_seen_in_the_status_too(daemon):
     daemon.open().rows()
-    daemon.board.status({"unrenderable": 5.0})
-    assert daemon.state == "running"
-    daemon.board.status({"unrenderable": 205.0})
-    assert daemon.state == "too_many_bad"
-    daemon.board.status({"unrenderable": 205.0})
-    assert daemon.state == "running"
+    daemon.board.status({"unrenderable": 5.0, "too_many_bad": 1.0})
+    assert daemon.state == "too_many_bad", "at the first status, for who comes late"
+    daemon.board.status({"unrenderable": 5.0, "too_many_bad": 1.0})
+    assert daemon.state == "too_many_bad", "a source that rests changes nothing"
+    daemon.board.status({"unrenderable": 205.0, "too_many_bad": 0.0})
+    assert daemon.state == "running", "rows may miss for other reasons"
+
+
+def test_channels_are_good_when_the_daemon_said_so_and_not_before(daemon):
+    daemon.open().rows()
+    assert not daemon.board.state()["judged"]
+    daemon.board.status({"samples_in": 4.0})
+    assert not daemon.board.state()["judged"]
+    daemon.board.status({f"bad:{label}": 0.0 for label in LD})
+    assert daemon.board.state()["judged"]
+    daemon.open().rows()
+    assert not daemon.board.state()["judged"], "another run"
+
+
+def test_a_daemon_with_a_rare_status_is_not_called_mute(daemon):
+    daemon.hd = hd_outlet(status_interval_s="30")
+    daemon.open().rows()
+    daemon.board.status({"samples_in": 4.0})
+    daemon.clock.advance(60.0)
+    assert daemon.state == "silent"
+    daemon.clock.advance(40.0)
+    assert daemon.state == "unresponsive"
+
+
+def test_trouble_after_data_does_not_look_live(daemon):
+    daemon.board.note(trouble="Two of this name.")
+    assert daemon.state == "waiting"
+    daemon.board.note(trouble="")
+    daemon.open().rows()
+    daemon.board.hd_lost()
+    daemon.board.note(trouble="Two of this name.")
+    assert daemon.state == "stopped"
+    assert daemon.text == "Two of this name. What is shown is the last that came."
+
+
+def test_words_fit_with_and_without_a_source(daemon):
+    daemon.open()
+    assert daemon.text == "Connected; no sample has come from “AMP-1” yet."
+    daemon = Daemon()
+    daemon.hd = hd_outlet(input_source_id="")
+    assert daemon.open().text == "Connected; no sample has come yet."
 
 
 @pytest.mark.parametrize(
@@ -213,6 +265,7 @@ def test_text_from_the_network_is_cut_and_made_printable():
 def test_rows_are_averaged_to_a_rate_that_screens_can_show():
     buffer = RowBuffer(1, 1000.0)
     assert buffer.every == 4
+    assert [n_averaged(f) for f in (0.0, 200.0, 250.0, 300.0, 512.0)] == [1, 1, 1, 2, 3]
     values = np.arange(30.0)
     for piece in np.split(values, [3, 4, 17]):
         buffer.add(piece[:, None], piece / 1000)
@@ -255,7 +308,8 @@ def test_the_histogram_holds_all_latencies():
     assert found["edges_ms"][-1] < 20.0, "one straggler does not squeeze the rest"
     assert found["max_ms"] == 5000.0
     assert math.isclose(found["p50_ms"], 5.5, rel_tol=0.05)
-    assert SFREQ == 200.0
+    latencies.add(np.array([np.nan, np.inf]))
+    assert latencies.histogram() == found
 
 
 def test_an_error_while_reading_is_said_and_tried_again(daemon, monkeypatch, caplog, wait_until):
@@ -275,3 +329,70 @@ def test_an_error_while_reading_is_said_and_tried_again(daemon, monkeypatch, cap
     feed.stop()
     assert daemon.board.state()["title"] == "Cannot attach"
     assert "a bug" in caplog.text
+
+
+def test_a_companion_that_fails_is_taken_up_again(monkeypatch, wait_until):
+    from emag_rt.dashboard import feed as feed_module
+
+    monkeypatch.setattr(feed_module, "_AGAIN_S", 0.01)
+    gone, attempts = threading.Event(), []
+
+    def read(_hd, gone):
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise StreamError("lost")
+        if len(attempts) == 2:
+            raise ValueError("a bug")
+        gone.wait()
+
+    helper = threading.Thread(target=feed_module._quietly, args=(read, hd_outlet(), gone))
+    helper.start()
+    wait_until(lambda: len(attempts) == 3, 10, "another attempt")
+    gone.set()
+    helper.join(10)
+    assert not helper.is_alive()
+
+
+@pytest.mark.lsl
+def test_a_launched_dashboard_shows_its_own_daemon_alone(unique_id, monkeypatch, wait_until):
+    from emag_rt.dashboard import feed as feed_module
+
+    monkeypatch.setattr(feed_module, "_LOOK_S", 0.1)
+    daemon = Daemon(source="AMP-7", launched=True)
+    board = daemon.board
+
+    def outlet(bundle):
+        vendor = {"bundle_sha256": bundle, "ld_labels": ",".join(LD)}
+        spec = OutletSpec(unique_id, f"{unique_id}-{bundle[0]}", HD, SFREQ, vendor=vendor)
+        return LslSink(spec)
+
+    other = outlet("b" * 64)
+    feed = feed_module.Feed(board, unique_id, None, {}, socket.gethostname(), "a" * 64)
+    feed.start()
+    try:
+        wait_until(lambda: board.state()["title"] == "Cannot attach", 20, "a refusal")
+        text = board.state()["text"]
+        assert "got bbbbbbbbbbbb" in text
+        assert "its own --name" in text
+        assert board.layout.hd is None
+        other.close()
+        wait_until(lambda: board.state()["title"] == "Waiting for the source", 20, "trouble gone")
+        own = outlet("a" * 64)
+        wait_until(lambda: board.layout.hd is not None, 20, "the right one")
+        assert board.layout.hd.source_id == f"{unique_id}-a"
+        again = outlet("c" * 64)
+        own.close()
+        own = outlet("a" * 64)
+        wait_until(lambda: "serve its own --name" in board.state()["text"], 30, "both named")
+        assert board.state()["state"] == "stopped", "what was shown is not live"
+        for sink in (own, again):
+            sink.close()
+    finally:
+        feed.stop()
+
+
+def test_another_host_s_daemon_is_not_looked_for():
+    query = StreamQuery(name="emag_rt", hostname="here")
+    assert "hostname='here'" in query.predicate()
+    with pytest.raises(SettingsError, match="must name a source id"):
+        StreamQuery(hostname="here")

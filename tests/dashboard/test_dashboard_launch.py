@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from emag_rt.cli import serve as serve_module
 from emag_rt.dashboard import launch
 from emag_rt.engine.settings import load_settings
 from emag_rt.errors import OutputError, SettingsError
@@ -47,6 +48,17 @@ def test_a_taken_port_is_said_before_anything_starts(cli, tmp_path):
         assert done.finish(30) == 9
     (line,) = done.lines
     assert f"dashboard: 127.0.0.1 port {port} cannot be listened on: " in line
+
+
+@pytest.mark.parametrize("option", ["--dashboard-port=0", "--dashboard-host=127.0.0.1"])
+def test_a_port_or_an_address_turns_it_on(monkeypatch, option):
+    wanted = []
+    monkeypatch.setattr(
+        serve_module, "_dashboard", lambda _, s: wanted.append(s.dashboard) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        serve_module.serve.main(["no.emag", option], standalone_mode=False)
+    assert wanted[0].enabled
 
 
 def test_other_addresses_are_warned_of(caplog):

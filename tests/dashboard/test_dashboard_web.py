@@ -91,6 +91,9 @@ def test_headers_are_strict_everywhere(client, path):
         ("localhost.evil.example", False),
         ("127.0.0.1@evil.example", False),
         ("[::1", False),
+        ("[::1;x]", False),
+        ("localhost:1; script-src *", False),
+        ("localhost\t", False),
         ("", False),
     ],
 )
@@ -221,3 +224,34 @@ def test_without_browsers_nothing_is_kept(daemon):
 
     asyncio.run(run())
     assert len(daemon.board.take_rows()[1][1]) <= 100
+
+
+def test_an_error_is_said_to_viewers_and_tried_again(daemon, monkeypatch, caplog):
+    monkeypatch.setattr(hub_module, "_AGAIN_S", 0.01)
+    daemon.open()
+    real, failures = daemon.board.state, [1, 2, 3]
+
+    def state():
+        if failures:
+            failures.pop()
+            raise ValueError("a bug")
+        return real()
+
+    monkeypatch.setattr(daemon.board, "state", state)
+
+    async def run():
+        hub = Hub(daemon.board)
+        viewer = hub.join()
+        beat = asyncio.create_task(hub.run())
+        kinds = []
+        while "state" not in kinds:
+            texts = [m for m in await asyncio.wait_for(viewer.next(), 20) if isinstance(m, str)]
+            kinds += [json.loads(text)["type"] for text in texts]
+        beat.cancel()
+        await asyncio.gather(beat, return_exceptions=True)
+        return kinds
+
+    kinds = asyncio.run(run())
+    assert "error" in kinds
+    assert kinds[-1] == "state"
+    assert caplog.text.count("ValueError: a bug") == 1

@@ -8,6 +8,7 @@ import pyxdf
 from calibration.evaluation import evaluate_bundle
 from emag_rt.bundle import load_bundle
 from emag_rt.recordings.read import read_recording
+from emag_rt.streams.lsl import LslSink, OutletSpec
 from tests.live.conftest import SFREQ
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
@@ -84,3 +85,14 @@ def test_what_cannot_be_recorded_is_said(spawn, unique_id, tmp_path):
     assert nothing.finish(30) == 2
     assert not (tmp_path / "a.xdf").exists()
     assert "Traceback" not in nobody.output + nothing.output
+
+
+def test_a_full_disk_ends_it_with_one_line(spawn, unique_id):
+    sink = LslSink(OutletSpec(unique_id, unique_id, ("Fz",), 100.0))
+    arguments = ("--overwrite", "--name", unique_id, "--duration", "0.1")
+    recorder = spawn(RECORD, "/dev/full", *arguments)
+    assert recorder.finish(30) == 9, recorder.output
+    (line,) = [line for line in recorder.lines if line.startswith("error: ")]
+    assert "cannot be written: No space left" in line
+    assert "Traceback" not in recorder.output
+    sink.close()

@@ -1,6 +1,7 @@
 """XDF files: written by us, read by pyxdf and by us."""
 
 import builtins
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -245,3 +246,59 @@ def test_a_clock_set_back_splits_and_fills_nothing():
     grid = place_on_grid(stamps, SFREQ)
     assert (grid.cuts, grid.gaps, grid.lost_s) == ((2000,), (), 0.0)
     np.testing.assert_array_equal(grid.rows, np.arange(4000))
+
+
+def test_a_clock_set_back_by_less_than_a_second_is_cut_at_its_sample():
+    stamps = START + np.arange(4000) / SFREQ
+    stamps[2000:] -= 0.4
+    grid = place_on_grid(stamps, SFREQ)
+    assert (grid.cuts, grid.gaps) == ((2000,), ())
+
+
+def test_markers_cut_nothing_and_keep_all_digits(tmp_path):
+    stamps = START + np.arange(2000) / SFREQ
+    texts = ["bad answer", "boundary", "New Segment", "a{COLON}b", "plain"]
+    markers = [(START + 1.0 + i, text) for i, text in enumerate(texts)]
+    path = write(tmp_path / "m.xdf", stamps, eeg(2000), markers=markers)
+    recording = read_recording(path)
+    assert recording.segments == ((0, 2000),)
+    assert [text for _, _, text in recording.events] == [
+        *("marker bad answer", "bound_ary", "New_Segment", "a:b", "plain")
+    ]
+    with XdfWriter(tmp_path / "n.xdf") as writer:
+        writer.samples(writer.add_stream(head()), eeg(2000), stamps)
+        number = writer.add_stream(head("t", "Stim", [channel("m")], 0, "double64", "t"))
+        writer.samples(number, [[1234567.0], [0.5]], stamps[200:202])
+    assert [text for _, _, text in read_recording(tmp_path / "n.xdf").events] == ["1234567", "0.5"]
+
+
+@pytest.mark.parametrize("name", ["", "<name/>"])
+def test_a_stream_without_a_name_is_told(tmp_path, name):
+    stamps = START + np.arange(2000) / SFREQ
+    nameless = head().replace("<name>amp</name>", name)
+    path = write(tmp_path / "x.xdf", stamps, eeg(2000), description=nameless)
+    with pytest.raises(RecordingError, match="header of stream 1 must have a name"):
+        read_recording(path)
+    with XdfWriter(tmp_path / "m.xdf") as writer:
+        writer.samples(writer.add_stream(head()), eeg(2000), stamps)
+        marks = writer.add_stream(MARKERS.replace("<name>marks</name>", name))
+        writer.samples(marks, [["lost"]], stamps[:1])
+    recording = read_recording(tmp_path / "m.xdf")
+    assert not recording.events
+    assert any("without a name are left out: 2" in note for note in recording.warnings)
+
+
+def test_streams_are_named_in_files_of_any_case(tmp_path):
+    for name in ("A.XDF", "a.xdf", "b.Xdf.GZ", "c.xdfz", "d#1.xdf"):
+        assert split_stream(f"{tmp_path / name}#AMP#2") == (tmp_path / name, "AMP#2")
+    assert split_stream("İ.XDF#AMP") == (Path("İ.XDF"), "AMP")
+    assert split_stream("a.xdf#") == (Path("a.xdf#"), "")
+    assert split_stream("a.fif#AMP") == (Path("a.fif#AMP"), "")
+
+
+def test_a_disk_that_is_full_at_the_end_is_an_output_error():
+    writer = XdfWriter("/dev/full", overwrite=True)
+    writer.add_stream(head())
+    with pytest.raises(OutputError, match="No space left"):
+        writer.close()
+    writer.close()

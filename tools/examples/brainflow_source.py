@@ -7,11 +7,14 @@
 
 BrainFlow gives EEG in microvolts. Its names of channels are those of the maker's usual cap: say
 with --labels where the electrodes really are. Packets come in bursts, so samples are stamped
-evenly, following the board's own stamps slowly; lost packets leave a gap.
+evenly, following the board's own stamps slowly. Half a second or more without samples leaves a gap
+in the stamps; after the loss of a few packets the stamps go on evenly, too early by
+what was lost, less and less within a minute.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 
 import click
@@ -69,7 +72,11 @@ def open_board(board_id: int, serial_port: str, file: str, master: int | None) -
     BoardShim.disable_board_logger()
     board = BoardShim(board_id, params)
     board.prepare_session()
-    board.start_stream()
+    try:
+        board.start_stream()
+    except BrainFlowError:
+        board.release_session()
+        raise
     return board
 
 
@@ -90,6 +97,25 @@ def outlet(board_id: int, labels: str | None) -> OutletSpec:
         model=BoardShim.get_device_name(board_id),
         manufacturer="BrainFlow",
     )
+
+
+def stream(
+    board: BoardShim, spec: OutletSpec, kind: int, stop: threading.Event, duration_s: float
+) -> None:
+    """Send what the board gives until told to stop, or for a while."""
+    sink, stamps = LslSink(spec), EvenStamps(spec.sfreq)
+    rows, times = BoardShim.get_eeg_channels(kind), BoardShim.get_timestamp_channel(kind)
+    to_lsl = local_clock() - time.time()  # BrainFlow stamps by the system's clock
+    click.echo(f"streaming {spec.name!r}, source id {spec.source_id!r}: {spec.labels}")
+    end, sent = local_clock() + duration_s, 0
+    try:
+        while not stop.wait(POLL_S) and local_clock() < end:
+            data = board.get_board_data()
+            sink.push(data[rows].T.astype(np.float32), stamps(data[times] + to_lsl))
+            sent += data.shape[1]
+    finally:
+        sink.close()
+    click.echo(f"sent {sent} samples, {stamps.gaps} gaps")
 
 
 @click.command()
@@ -117,19 +143,10 @@ def main(
             kind = board_id if master is None else master
             spec = outlet(kind, labels)
             board = open_board(board_id, serial_port, file, master)
-            sink, stamps = LslSink(spec), EvenStamps(spec.sfreq)
-            rows, times = BoardShim.get_eeg_channels(kind), BoardShim.get_timestamp_channel(kind)
-            to_lsl = local_clock() - time.time()  # BrainFlow stamps by the system's clock
-            click.echo(f"streaming {spec.name!r}, source id {spec.source_id!r}: {spec.labels}")
-            end, sent = local_clock() + (duration or float("inf")), 0
-            while not stop.wait(POLL_S) and local_clock() < end:
-                data = board.get_board_data()
-                sink.push(data[rows].T.astype(np.float32), stamps(data[times] + to_lsl))
-                sent += data.shape[1]
-            board.stop_stream()
-            board.release_session()
-            sink.close()
-            click.echo(f"sent {sent} samples, {stamps.gaps} gaps")
+            try:
+                stream(board, spec, kind, stop, duration or float("inf"))
+            finally:  # a board that is not let go of answers nobody
+                board.release_session()
     except ModuleNotFoundError as error:  # BrainFlow 5.23 under Python 3.11: pkg_resources
         raise click.ClickException(
             f"BrainFlow needs {error.name}: pip install 'setuptools<81'"

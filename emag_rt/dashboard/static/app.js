@@ -34,7 +34,7 @@ function onLayout(message) {
   }
   traces.setLayout(message);
   $("hd-count").textContent = message.hd.labels.length ? `, ${message.hd.labels.length} channels` : "";
-  $("ld-count").textContent = ldCount();
+  ldCount();
   stale = true;
 }
 
@@ -64,6 +64,7 @@ function onBinary(buffer) {
 function onText(message) {
   if (message.type === "layout") onLayout(message);
   else if (message.type === "dropped") dropped = message.frames;
+  else if (message.type === "error") showState(lastState = "offline", "Error in the dashboard", message.text);
   else {
     lastState = message.state;
     showState(message.state, paused ? `${message.title} (paused)` : message.title, message.text);

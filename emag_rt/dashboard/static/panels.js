@@ -41,15 +41,15 @@ export function showPanels(message) {
 }
 
 function quality(message) {
-  const judged = message.state !== "waiting";
+  const judged = message.judged;
   const key = JSON.stringify([judged, message.quality]);
   if (key === shownQuality) return;
   shownQuality = key;
   const bad = message.quality.filter((c) => c.bad).length, n = message.quality.length;
-  setText($("quality-sum"), n === 0 ? "" : !judged ? "not judged yet" : bad === 0 ? `all ${n} good` : `${bad} of ${n} bad`);
+  setText($("quality-sum"), n === 0 ? "" : !judged && !bad ? "not judged yet" : bad === 0 ? `all ${n} good` : `${bad} of ${n} bad`);
   $("quality-list").replaceChildren(...message.quality.map((channel) => {
     const item = document.createElement("li");
-    item.className = channel.bad ? "bad" : "good";
+    item.className = channel.bad ? "bad" : judged ? "good" : "";
     const why = channel.reason || "no reason told";
     item.textContent = channel.bad ? `✕ ${channel.label}: ${why}` : judged ? `✓ ${channel.label}` : channel.label;
     const words = channel.bad ? `bad: ${why}` : judged ? "good" : "not judged yet";

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pylsl.util import LostError, handle_error
 from pylsl.util import TimeoutError as LslTimeout
 
+from emag_rt.core.values import value_text
 from emag_rt.errors import SettingsError, StreamError
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.config import (
@@ -259,9 +260,13 @@ class Inlet:
         stamps : ndarray, shape (n_times,)
             As sent, on the clock of the stream's host.
         """
-        numbers = self._inlet.np_dtype is not None
+        # Strings as bytes: what is not UTF-8 must not end a recording.
         with translated(self.what):
-            values, stamps = self._inlet.pull_chunk(0.0, max_samples=4096, as_numpy=numbers)
+            values, stamps = self._inlet.pull_chunk(0.0, max_samples=4096, as_numpy=True)
+        if self._inlet.np_dtype is None:
+            values = [
+                [_decoded(value) for value in row] for row in (() if values is None else values)
+            ]
         return values, np.asarray(stamps, dtype=np.float64)
 
     def channel_fields(self, names: Sequence[str], timeout_s: float) -> list[dict[str, str]]:
@@ -277,13 +282,9 @@ class Inlet:
 
     def pull_texts(self) -> list[tuple[str, float]]:
         """Events that have arrived, with their stamps; numbers become text."""
-        # As bytes: what is not UTF-8 must not end a recording.
-        with translated(self.what):
-            rows, stamps = self._inlet.pull_chunk(0.0, max_samples=1024, as_numpy=True)
-        if rows is None:
-            return []
-        texts = (";".join(_as_text(value) for value in row) for row in rows)
-        return [(text, float(stamp)) for text, stamp in zip(texts, stamps, strict=True)]
+        rows, stamps = self.take_all()
+        texts = (";".join(value_text(value) for value in row) for row in rows)
+        return list(zip(texts, stamps.tolist(), strict=True))
 
     def description(self, timeout_s: float) -> Tree:
         """Children of the stream's ``desc``, as nested (name, text or children) pairs."""
@@ -294,8 +295,8 @@ class Inlet:
     def pull_text(self, timeout_s: float) -> tuple[str, float] | None:
         """Wait for one string and its stamp; None when the time ran out."""
         with translated(self.what):
-            texts, stamp = self._inlet.pull_sample(timeout_s)
-        return None if texts is None else (str(texts[0]), float(stamp))
+            rows, stamps = self._inlet.pull_chunk(timeout_s, max_samples=1, as_numpy=True)
+        return (_decoded(rows[0][0]), float(stamps[0])) if len(stamps) else None
 
     def open_stream(self, timeout_s: float) -> None:
         """Let data come in."""
@@ -421,8 +422,8 @@ def _text(channel: Any, path: str) -> str:
     return str(channel.child_value(name))
 
 
-def _as_text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else f"{value:g}"
+def _decoded(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _append(parent: Any, tree: Tree) -> None:
