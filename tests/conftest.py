@@ -40,6 +40,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.xdist_group("lsl"))
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window; skips where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    with api.sync_playwright() as play:
+        try:
+            found = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except api.Error as error:
+            pytest.skip(f"no Chromium that playwright can start: {str(error).splitlines()[0]}")
+        yield found
+        found.close()
+
+
 @pytest.fixture
 def unique_id() -> str:
     """An LSL source id that nobody else has."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emag_rt.streams.base import StreamFormat
+from emag_rt.streams.description import children, texts
 from emag_rt.streams.metadata import Tree
 
 MAX_CHANNELS = 2048
@@ -95,13 +95,13 @@ def read_hd_outlet(head: StreamFormat, description: Tree) -> HdOutlet:
     if len(channels) != head.n_channels:
         channels = [()] * head.n_channels
     labels = head.labels or tuple(f"channel {i + 1}" for i in range(head.n_channels))
-    vendor = dict(_texts(_children(description, "emag_rt")))
-    band = {k: _number(v) for k, v in _texts(_children(description, "filters"))}
+    vendor = dict(texts(children(description, "emag_rt")))
+    band = {k: _number(v) for k, v in texts(children(description, "filters"))}
     low, high = band.get("highpass"), band.get("lowpass")
     hop = _number(vendor.get("hop", "")) or 0.0
     hold_s = (_number(vendor.get("look_ahead_s", "")) or 0.0) + hop / max(head.sfreq, 1.0)
     interval_s = _number(vendor.get("status_interval_s", "")) or 1.0
-    reference = dict(_texts(_children(description, "reference"))).get("label", "")
+    reference = dict(texts(children(description, "reference"))).get("label", "")
     facts = {
         "engine": vendor.get("engine", ""),
         "look-ahead": f"{vendor.get('look_ahead_s', '?')} s",
@@ -115,8 +115,8 @@ def read_hd_outlet(head: StreamFormat, description: Tree) -> HdOutlet:
         sfreq=head.sfreq,
         labels=tuple(clean(label) for label in labels),
         positions_mm=positions_of(channels),
-        kinds=tuple(_kind(dict(_texts(tree))) for tree in channels),
-        nmse=tuple(_number(dict(_texts(tree)).get("expected_nmse", "")) for tree in channels),
+        kinds=tuple(_kind(dict(texts(tree))) for tree in channels),
+        nmse=tuple(_number(dict(texts(tree)).get("expected_nmse", "")) for tree in channels),
         ld_labels=tuple(x for x in vendor.get("ld_labels", "").split(",") if x)[:MAX_CHANNELS],
         input_name=vendor.get("input_name", ""),
         input_source_id=vendor.get("input_source_id", ""),
@@ -133,7 +133,7 @@ def positions_of(channels: list[Tree]) -> NDArray[np.float64]:
     """Positions (X right, Y front, Z up) from ``location``, shape (n, 3); NaN where unknown."""
     found = np.full((len(channels), 3), np.nan)
     for row, tree in zip(found, channels, strict=True):
-        place = dict(_texts(_children(tree, "location")))
+        place = dict(texts(children(tree, "location")))
         values = [_number(place.get(axis, "")) for axis in ("X", "Y", "Z")]
         if None not in values:
             row[:] = values
@@ -142,16 +142,8 @@ def positions_of(channels: list[Tree]) -> NDArray[np.float64]:
 
 def channels_of(description: Tree) -> list[Tree]:
     """The ``channel`` nodes of a description."""
-    nodes = _children(description, "channels")
+    nodes = children(description, "channels")
     return [tree for name, tree in nodes if name == "channel" and isinstance(tree, tuple)]
-
-
-def _children(tree: Tree, name: str) -> Tree:
-    return next((c for n, c in tree if n == name and isinstance(c, tuple)), ())
-
-
-def _texts(tree: Tree) -> Iterator[tuple[str, str]]:
-    return ((name, text) for name, text in tree if isinstance(text, str))
 
 
 def _kind(fields: dict[str, str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 
@@ -37,20 +36,6 @@ def wait_in(page, script, arg=None):
     while not page.evaluate(script, arg):
         assert time.monotonic() < end, script
         page.wait_for_timeout(50)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium without a window; skips where there is none."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    with api.sync_playwright() as play:
-        try:
-            found = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except api.Error as error:
-            pytest.skip(f"no Chromium that playwright can start: {str(error).splitlines()[0]}")
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from emag_rt.streams.description import children, text_at
 from emag_rt.streams.lsl.discovery import FoundStream
 from emag_rt.streams.lsl.library import Inlet
 
@@ -32,4 +33,7 @@ def channel_fields(
     StreamError
         If the stream does not answer in time.
     """
-    return Inlet(stream.handle, f"stream {stream.format.name!r}").channel_fields(names, timeout_s)
+    inlet = Inlet(stream.handle, f"stream {stream.format.name!r}")
+    nodes = children(inlet.description(timeout_s), "channels")
+    channels = [c if isinstance(c, tuple) else () for name, c in nodes if name == "channel"]
+    return [{name: text_at(channel, name) for name in names} for channel in channels]

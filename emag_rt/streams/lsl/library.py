@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -269,17 +269,6 @@ class Inlet:
             ]
         return values, np.asarray(stamps, dtype=np.float64)
 
-    def channel_fields(self, names: Sequence[str], timeout_s: float) -> list[dict[str, str]]:
-        """Texts of the description of each channel; ``a/b`` is the field b within a."""
-        with translated(self.what):
-            channels = self._inlet.info(timeout_s).desc().child("channels")
-        fields: list[dict[str, str]] = []
-        channel = channels.child("channel")
-        while not channel.empty():
-            fields.append({name: _text(channel, name) for name in names})
-            channel = channel.next_sibling("channel")
-        return fields
-
     def pull_texts(self) -> list[tuple[str, float]]:
         """Events that have arrived, with their stamps; numbers become text."""
         rows, stamps = self.take_all()
@@ -413,13 +402,6 @@ class Outlet:
     def wait_for_consumers(self, timeout_s: float) -> bool:
         """Wait for a receiver; returns whether there is one."""
         return bool(self._outlet.wait_for_consumers(timeout_s))
-
-
-def _text(channel: Any, path: str) -> str:
-    *parents, name = path.split("/")
-    for parent in parents:
-        channel = channel.child(parent)
-    return str(channel.child_value(name))
 
 
 def _decoded(value: Any) -> str:

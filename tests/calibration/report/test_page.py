@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 
 import pytest
@@ -19,19 +18,6 @@ SECTIONS = (
     "Provenance",
 )
 PICTURE = "document.getElementById('emag-canvas').toDataURL()"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    with api.sync_playwright() as playwright:
-        try:
-            started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        except api.Error as error:
-            pytest.skip(f"no chromium: {error}")
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
