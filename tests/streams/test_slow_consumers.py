@@ -30,6 +30,17 @@ def rss_mb():
     return psutil.Process().memory_info().rss / 1e6
 
 
+def listening():
+    """TCP ports on which this process listens: its outlets', and what other tests have left."""
+    return {c.laddr.port for c in psutil.Process().net_connections("tcp") if c.status == "LISTEN"}
+
+
+def connections(ports):
+    """What is connected to these ports of this process, half-closed ones (CLOSE_WAIT) too."""
+    tcp = psutil.Process().net_connections("tcp")
+    return [c for c in tcp if c.laddr.port in ports and c.status != "LISTEN"]
+
+
 class Pusher:
     """Pushes seconds of ramp, much faster than real time."""
 
@@ -74,7 +85,9 @@ def test_a_receiver_that_is_stopped_blocks_nothing_and_costs_bounded_memory(
 def test_twenty_receivers_that_come_and_are_killed_leave_nothing_behind(
     spawn, unique_id, wait_until
 ):
+    already = listening()
     pusher = Pusher(unique_id)
+    ports = listening() - already
     process = psutil.Process()
     before = process.num_threads()  # other tests of this process have left theirs
     for _ in range(2):
@@ -82,12 +95,12 @@ def test_twenty_receivers_that_come_and_are_killed_leave_nothing_behind(
         twenty.wait_for("reading", 60)
         pusher.push(2)
         assert process.num_threads() >= before + 20, "a thread for each"
+        assert len(connections(ports)) >= 20, "a connection for each"
         twenty.kill()
 
         def gone():
             pusher.push(1)  # what was sent to the dead comes back as an error
-            return process.num_threads() < before + 5
+            return not connections(ports) and process.num_threads() < before + 5
 
-        wait_until(gone, 20.0, "threads of receivers that are gone")
-    assert not any(c.status == "CLOSE_WAIT" for c in process.net_connections("tcp"))
+        wait_until(gone, 20.0, "connections and threads of receivers that are gone")
     assert pusher.sink.wait_for_consumers(0.0) is False
