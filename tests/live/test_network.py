@@ -14,7 +14,6 @@ from tests.live.network import Network, why_not
 
 pytestmark = [
     pytest.mark.lsl,
-    pytest.mark.soak,
     pytest.mark.timeout(180),
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "can be made"),
 ]
@@ -70,7 +69,7 @@ def test_an_outage_of_five_seconds_on_a_lossy_line(
     wait_until(lambda: lines_of(status)[-1]["input_age_s"] < 0.5, 30.0, "the newest samples")
     assert daemon.terminate() == 0
     last = lines_of(status)[-1]
-    assert last["recovered"] == 1
+    assert last["recovered"] >= 1  # lost again, TCP's next try comes seconds later
     assert last["skipped"] > 2 * SFREQ
     assert last["samples_in"] == last["samples_out"] + last["skipped"]
     made_up = ("gaps", "bridged", "filled", "jumps", "duplicates", "out_of_order", "restamped")
@@ -78,6 +77,7 @@ def test_an_outage_of_five_seconds_on_a_lossy_line(
     assert "Traceback" not in daemon.output
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("loss", "clock_s"), [(0.0, 0), (0.05, 1000), (0.2, 0)])
 def test_stamps_are_right_to_a_millisecond(network, on_host, unique_id, loss, clock_s):
     """The true offset is known: both hosts have this machine's clock, set ahead or not."""
