@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from calibration.live.parts import Counts
 from calibration.live.quality import Finding
-from calibration.live.recorder import Counts
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calibration.live.channels import LiveChannels
+from calibration.live.parts import Counts, Part, Recorded, Samples, cut, n_signal, n_to_jump
 from calibration.live.rate import RateWatch
 from emag_rt.core.labels import match_labels
 from emag_rt.engine.matching import check_return
 from emag_rt.engine.timeline import Piece, Timeline
 from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
 from emag_rt.streams.base import Clock, Source
-
-log = logging.getLogger(__name__)
 
 STALE_S = 1.0
 """Nothing for so long: the source is silent."""
@@ -31,79 +27,6 @@ _LOOKUP_S = 2.0
 _BEFORE_S = 2.0
 AHEAD_S = 10.0
 """A marker can be heard before the samples of its time come, but not by more than this."""
-
-Samples = NDArray[np.floating]
-Kind = Literal["data", "bridge", "gap", "jump"]
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A stretch of what was recorded.
-
-    Attributes
-    ----------
-    kind : {"data", "bridge", "gap", "jump"}
-        Samples that came; a straight line over a few lost ones; the last sample held while the
-        source was away; a jump of its clock (no samples).
-    samples : ndarray, shape (n_times, n_channels)
-        In µV (``misc`` channels as sent).
-    stamps : ndarray, shape (n_times,)
-        On this host's LSL clock, in s.
-    """
-
-    kind: Kind
-    samples: Samples
-    stamps: NDArray[np.float64]
-
-
-@dataclass
-class Counts:
-    """What happened to the stream while it was recorded.
-
-    Attributes
-    ----------
-    gaps, missing, bridged, jumps : int
-        Long gaps; samples missing in them; samples bridged in short ones; jumps of the clock.
-    silences : int
-        Times the source sent nothing for a second or more.
-    duplicates, out_of_order, restamped : int
-        As in :class:`emag_rt.engine.timeline.Timeline`.
-    remapped : int
-        Times it came back with its channels in another order.
-    """
-
-    gaps: int = 0
-    missing: int = 0
-    bridged: int = 0
-    jumps: int = 0
-    silences: int = 0
-    duplicates: int = 0
-    out_of_order: int = 0
-    restamped: int = 0
-    remapped: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Recorded:
-    """What was recorded so far.
-
-    Attributes
-    ----------
-    channels : LiveChannels
-        The channels.
-    sfreq : float
-        Nominal rate in Hz.
-    parts : tuple of Part
-        In order of time, but for jumps.
-    doubtful : tuple of (float, float)
-        First and last stamp of what came while the source, back from a silence, did not say
-        what it is.
-    """
-
-    channels: LiveChannels
-    sfreq: float
-    parts: tuple[Part, ...]
-    doubtful: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(eq=False)
@@ -186,22 +109,22 @@ class Recorder:
             self._parts.clear()
         else:
             newest = max((p.stamps[-1] for p in self._parts if len(p.stamps)), default=stamp)
-            self._parts = [_cut(part, part.stamps >= stamp) for part in self._parts]
+            self._parts = [cut(part, part.stamps >= stamp) for part in self._parts]
             self._parts = [part for part in self._parts if len(part.stamps)]
             # Further ahead of the samples, it is of another clock: waiting could take for ever.
             if not self._parts and stamp - newest <= AHEAD_S:
                 self._from = stamp
         self.counts = Counts()
         self._before = self._disorder()
-        self._n_kept = _signal(self._parts)
+        self._n_kept = n_signal(self._parts)
         self.started = True
 
     def stop_at(self, stamp: float) -> None:
         """Forget the samples after a stamp; those before a jump of the clock have another time."""
-        n = _n_to_jump(self._parts)
-        last = [_cut(part, part.stamps <= stamp) for part in self._parts[n:]]
+        n = n_to_jump(self._parts)
+        last = [cut(part, part.stamps <= stamp) for part in self._parts[n:]]
         self._parts = [*self._parts[:n], *last]
-        self._n_kept = _signal(self._parts)
+        self._n_kept = n_signal(self._parts)
 
     def step(self, timeout_s: float) -> list[Part]:
         """Wait for samples, and take in what has come.
@@ -312,7 +235,7 @@ class Recorder:
         if not self.started:
             self._forget_old()
             return
-        self._n_kept += _signal(parts)
+        self._n_kept += n_signal(parts)
         counts = self.counts
         counts.duplicates, counts.out_of_order, counts.restamped = (
             now - before for now, before in zip(self._disorder(), self._before, strict=True)
@@ -326,7 +249,7 @@ class Recorder:
                 return parts[i + 1 :]
             if len(part.stamps) and part.stamps[-1] >= start:
                 self._from = None
-                return [_cut(part, part.stamps >= start), *parts[i + 1 :]]
+                return [cut(part, part.stamps >= start), *parts[i + 1 :]]
         return []
 
     def _disorder(self) -> tuple[int, int, int]:
@@ -353,23 +276,9 @@ class Recorder:
         return Part(piece.kind, samples, np.array(piece.stamps))
 
     def _forget_old(self) -> None:
-        del self._parts[: _n_to_jump(self._parts)]
+        del self._parts[: n_to_jump(self._parts)]
         newest = next((p.stamps[-1] for p in self._parts[::-1] if len(p.stamps)), 0.0)
         while self._parts and (
             not len(self._parts[0].stamps) or self._parts[0].stamps[-1] < newest - _BEFORE_S
         ):
             self._parts.pop(0)
-
-
-def _cut(part: Part, keep: NDArray[np.bool_]) -> Part:
-    return Part(part.kind, part.samples[keep], part.stamps[keep])
-
-
-def _n_to_jump(parts: list[Part]) -> int:
-    """Number of parts up to the last jump of the clock, with it."""
-    return max((i + 1 for i, part in enumerate(parts) if part.kind == "jump"), default=0)
-
-
-def _signal(parts: list[Part]) -> int:
-    """Samples of signal, made-up ones in gaps not counted."""
-    return sum(len(part.stamps) for part in parts if part.kind in ("data", "bridge"))

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from calibration.live.display import Display, LiveState
 from calibration.live.keys import START_KEYS, STOP_KEYS, ReadKeys
+from calibration.live.parts import Part
 from calibration.live.quality import Finding, QualityWatch
-from calibration.live.recorder import AHEAD_S, Part, Recorder
+from calibration.live.recorder import AHEAD_S, Recorder
 from calibration.live.session_file import free_name, save_session
 from calibration.live.stopping import StopRequest
 from emag_rt.errors import EmagError, OutputError, RecordingError, StreamError

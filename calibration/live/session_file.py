@@ -12,7 +12,7 @@ import mne
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.live.recorder import Recorded
+from calibration.live.parts import Recorded
 from emag_rt.errors import RecordingError
 from emag_rt.files import replacing
 from emag_rt.recordings.marker_text import marker_text

@@ -90,7 +90,7 @@ class LslSource:
             timeout_s = max(timeout_s, _PATIENCE_S)
         self._format = self._inlet.full_format(timeout_s)
         # Blocks for 0.64 s, so it comes before data starts to queue up.
-        self._choose_clock(self._inlet, self._format.hostname, timeout_s)
+        self._choose_clock(stream.handle, self._format.hostname, timeout_s)
         self._make_buffers(self._inlet.dtype)
         self._resolver: Resolver | None = None
         self.drained = True
@@ -199,7 +199,7 @@ class LslSource:
         if any(replace(other, uid=now.uid, hostname=now.hostname) != now for other in formats):
             require_one(query, formats)
         if now.hostname != known.hostname and self._inlet is not None:
-            self._choose_clock(self._inlet, now.hostname, max(timeout_s, 2.0))
+            self._choose_clock(next(iter(found.values())), now.hostname, max(timeout_s, 2.0))
         return now
 
     def replaced_by(self) -> StreamFormat | None:
@@ -246,9 +246,12 @@ class LslSource:
         """Let go of the stream; harmless when repeated."""
         self._inlet = self._resolver = None
 
-    def _choose_clock(self, inlet: Inlet, hostname: str, timeout_s: float) -> None:
+    def _choose_clock(self, info: Any, hostname: str, timeout_s: float) -> None:
         """Pass stamps on as they are when source and receiver share a clock."""
         local = _is_here(hostname)
+        # Once asked, an inlet measures every second as long as it lives, and liblsl keeps some
+        # 250 bytes each time: here the answer is needed once, so it comes from one that goes.
+        inlet = Inlet(info, self._what) if local or self._inlet is None else self._inlet
         # Stamps of another host mean nothing without the offset, and probes get lost.
         patience_s = timeout_s if local else max(timeout_s, _PATIENCE_S)
         round_trip_s = 0.0

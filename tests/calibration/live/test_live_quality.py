@@ -8,8 +8,8 @@ import pytest
 from calibration.live.channels import eeg_labels, live_channels
 from calibration.live.display import LiveState, picture
 from calibration.live.ld_labels import read_ld
+from calibration.live.parts import Counts
 from calibration.live.quality import QualityWatch
-from calibration.live.recorder import Counts
 from emag_rt.errors import MontageError, SettingsError, StreamMismatch
 from emag_rt.headsets import read_headset
 from tests.calibration.live.stage import LABELS, Said, eeg, stream
