@@ -31,7 +31,11 @@ def test_intervals_of_balanced_accuracy():
 
 @pytest.mark.parametrize(
     ("name", "needs"),
-    [("ezmsg_reader", "ezmsg.lsl"), ("brainflow_source", "brainflow")],
+    [
+        ("ezmsg_reader", "ezmsg.lsl"),
+        ("brainflow_source", "brainflow"),
+        ("mne_lsl_viewer", "pyqtgraph"),
+    ],
 )
 def test_example_starts(spawn, name, needs):
     pytest.importorskip(needs)
@@ -57,6 +61,41 @@ def test_ezmsg_reads_the_rendered_stream(cli, spawn, subject, unique_id):
     assert f"of {len(labels)} channels ({', '.join(labels[:4])}, ...) at 200 Hz" in told[0]
     amplitude = float(re.search(r"([\d.]+) µV", told[-1])[1])
     assert 1 < amplitude < 500
+
+
+@pytest.mark.soak
+def test_mne_lsl_viewer_shows_the_rendered_stream(cli, spawn, subject, unique_id, tmp_path):
+    """Held gaps keep its filter alive, where one NaN would stay in it."""
+    pytest.importorskip("pyqtgraph")
+
+    def amplifier():
+        child = cli(
+            *("simulate", "--recording", subject.play, "--channels", f"ld:{subject.bundle}"),
+            *("--loop", "--source-id", unique_id),
+        )
+        child.wait_for("playing", 30)
+        return child
+
+    amp, name, picture = amplifier(), f"hd-{unique_id}", tmp_path / "viewer.png"
+    daemon = cli(
+        *("serve", subject.bundle, "--source-id", unique_id, "--name", name),
+        *("--gap-policy", "hold"),
+    )
+    daemon.wait_for("ready", 60)
+    viewer = spawn(
+        *(FOLDER / "mne_lsl_viewer.py", "--name", name, "--seconds", 10, "--out", picture),
+        env={"QT_QPA_PLATFORM": "offscreen", "QT_API": "pyqt6"},
+    )
+    amp.kill()
+    amplifier()
+    daemon.wait_for("filled with hold", 30)
+    assert viewer.finish(60) == 0, viewer.output
+    told = json.loads(viewer.lines[-1])
+    assert told["labels"] == [e.label for e in load_bundle(subject.bundle).manifest.hd]
+    assert told["samples"] > 4 * 200
+    assert told["nan"] == 0
+    assert 1 < told["rms_uv"] < 500
+    assert picture.stat().st_size > 20_000
 
 
 @pytest.mark.soak
