@@ -31,15 +31,6 @@ for _name in ("EMAG_RT_LSL_SCOPE", "EMAG_RT_SESSION_ID"):
     os.environ.pop(_name, None)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests with live streams follow each other on one worker: their processes need a core."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if item.get_closest_marker("lsl"):
-                item.add_marker(pytest.mark.xdist_group("lsl"))
-
-
 @pytest.fixture(scope="module")
 def browser():
     """Chromium without a window; skips where there is none."""

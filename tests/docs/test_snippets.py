@@ -20,9 +20,6 @@ from emag_rt.recordings.synthetic import SyntheticHead
 from emag_rt.recordings.write import write_raw
 from tests.command_lines import found, parse
 
-# Blocks of a page go on where the one before ended, in one folder: on one worker.
-pytestmark = pytest.mark.xdist_group("snippets")
-
 ROOT = Path(__file__).parents[2]
 RUN = ("README.md", "quick-start.md", "choosing-electrodes.md", "calibration-protocol.md")
 RUN += ("serving.md", "latency.md", "user-guide.md", "installing.md")

@@ -34,7 +34,7 @@ def test_intervals_of_balanced_accuracy():
     [
         ("ezmsg_reader", "ezmsg.lsl"),
         ("brainflow_source", "brainflow"),
-        ("mne_lsl_viewer", "pyqtgraph"),
+        ("mne_lsl_viewer", "PyQt6"),
     ],
 )
 def test_example_starts(spawn, name, needs):
@@ -66,7 +66,7 @@ def test_ezmsg_reads_the_rendered_stream(cli, spawn, subject, unique_id):
 @pytest.mark.soak
 def test_mne_lsl_viewer_shows_the_rendered_stream(cli, spawn, subject, unique_id, tmp_path):
     """Held gaps keep its filter alive, where one NaN would stay in it."""
-    pytest.importorskip("pyqtgraph")
+    pytest.importorskip("PyQt6")
 
     def amplifier():
         child = cli(
