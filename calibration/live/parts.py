@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.live.channels import LiveChannels
-
-Samples = NDArray[np.floating]
-Kind = Literal["data", "bridge", "gap", "jump"]
+from emag_rt.engine.timeline import Kind, Samples, Stamps
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +28,7 @@ class Part:
 
     kind: Kind
     samples: Samples
-    stamps: NDArray[np.float64]
+    stamps: Stamps
 
 
 @dataclass

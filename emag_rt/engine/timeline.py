@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.floating]
 Stamps = NDArray[np.float64]
+Kind = Literal["data", "bridge", "gap", "jump"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Piece:
         Stamp step of a gap or jump, in s.
     """
 
-    kind: Literal["data", "bridge", "gap", "jump"]
+    kind: Kind
     samples: Samples
     stamps: Stamps
     step_s: float = 0.0
