@@ -10,11 +10,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from calibration.assemble import (
+from calibration.export import make_bundle
+from calibration.field.model import (
     choose_start,
     grid_for,
     known_rows,
@@ -23,23 +22,23 @@ from calibration.assemble import (
     stream_model,
     window_model,
 )
-from calibration.baselines import RidgeBaseline, fit_ridge
-from calibration.closed_form import LinearFit, fit_linear
-from calibration.export import make_bundle
-from calibration.folds import make_blocks
+from calibration.field.refinement import Refinement, refine_field
 from calibration.paper.export import fit_session
 from calibration.paper.training import PaperFit, require_torch
-from calibration.partial import Partial, fingerprint
-from calibration.priors import session_prior
-from calibration.profiles import candidate_banks, n_lags_of
-from calibration.refine import Refinement, refine_field
-from calibration.residual import LEAST_S, ResidualNet, fit_residual
-from calibration.residual_loop import ResidualSettings
-from calibration.scoring import cross_validated_scores
-from calibration.session import Session, make_session, open_session
+from calibration.regression.blocks import make_blocks
+from calibration.regression.closed_form import LinearFit, fit_linear
+from calibration.regression.gram_matrices import RidgeBaseline, fit_ridge
+from calibration.regression.priors import session_prior
+from calibration.regression.profiles import candidate_banks, n_lags_of
+from calibration.regression.window_closed_form import WindowFit, fit_window
+from calibration.residual.bag import LEAST_S, ResidualNet, fit_residual
+from calibration.residual.loop import ResidualSettings
+from calibration.residual.resuming import Partial, fingerprint
+from calibration.scores.cross_validated import cross_validated_scores
+from calibration.session.segments import Session, make_session, open_session
 from calibration.settings import CalibrationSettings
-from calibration.window_start import WindowFit, fit_window
 from emag_rt import __version__
+from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, save_bundle
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import CalibrationError
@@ -195,7 +194,7 @@ class FieldCalibrator:
                 f"or 0, got {asked:g}."
             )
 
-    def _targets(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    def _targets(self) -> list[tuple[FloatArray, FloatArray]]:
         rows = list(self.session_.targets)
         return [(x, y[:, rows]) for x, y in self.session_.segments]
 

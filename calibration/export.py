@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.baselines import RidgeBaseline
 from calibration.fitted import Fitted
-from calibration.session import Session
+from calibration.regression.gram_matrices import RidgeBaseline
+from calibration.session.segments import Session
 from emag_rt import __version__
+from emag_rt.array_types import FloatArray
 from emag_rt.bundle import (
     Baseline,
     Bundle,
@@ -113,7 +113,7 @@ def _rendered(session: Session, scores: dict[str, Any]) -> list[RenderedElectrod
     ]
 
 
-def _point(values: NDArray[np.float64]) -> tuple[float, float, float]:
+def _point(values: FloatArray) -> tuple[float, float, float]:
     x, y, z = (round(float(v), 6) for v in values)
     return x, y, z
 

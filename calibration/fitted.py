@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from calibration.baselines import RidgeBaseline
-from calibration.closed_form import LinearFit
+from calibration.field.refinement import Refinement
 from calibration.paper.training import PaperFit
-from calibration.refine import Refinement
-from calibration.residual import ResidualNet
-from calibration.session import Session
+from calibration.regression.closed_form import LinearFit
+from calibration.regression.gram_matrices import RidgeBaseline
+from calibration.regression.window_closed_form import WindowFit
+from calibration.residual.bag import ResidualNet
+from calibration.session.segments import Session
 from calibration.settings import CalibrationSettings
-from calibration.window_start import WindowFit
 from emag_rt.core.model import FieldModel
 
 

@@ -114,7 +114,7 @@ from pathlib import Path
 from click.testing import CliRunner
 from emag_rt.cli.main import cli
 from emag_rt.errors import EmagError
-from emag_rt.recordings.synthetic import SyntheticHead
+from emag_rt.synthetic.head import SyntheticHead
 from emag_rt.recordings.write import write_raw
 
 folder = Path(sys.argv[1])

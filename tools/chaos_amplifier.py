@@ -18,8 +18,8 @@ from collections import deque
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.streams.lsl import LslSink, OutletSpec, configure, local_clock
 
 CHUNK = 5
@@ -29,7 +29,7 @@ BROKEN = {"nan": np.nan, "inf": np.inf, "rail": 1e30, "flat": 7.0}
 class Signal:
     """A signal played over and over, and faults of single channels."""
 
-    def __init__(self, signal_uv: NDArray[np.float32], sfreq: float) -> None:
+    def __init__(self, signal_uv: Float32Array, sfreq: float) -> None:
         self._signal, self._sfreq, self._at = signal_uv, sfreq, 0
         self._level = np.zeros(signal_uv.shape[1], dtype=np.float32)
         self._faults: dict[int, tuple[str, int]] = {}
@@ -42,7 +42,7 @@ class Signal:
         """Move channels to another level for good."""
         self._level[channels] += size_uv
 
-    def take(self, n: int) -> NDArray[np.float32]:
+    def take(self, n: int) -> Float32Array:
         """The next samples, shape (n, n_channels), in microvolts."""
         rows = (self._at + np.arange(n)) % len(self._signal)
         self._at += n
@@ -60,8 +60,8 @@ class Signal:
 
 
 def shaped(
-    command: list[str], rows: NDArray[np.float32], stamps: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    command: list[str], rows: Float32Array, stamps: FloatArray
+) -> tuple[Float32Array, FloatArray]:
     """What a command makes of the samples that are to be sent next."""
     if command[0] == "repeat":
         return np.concatenate([rows, rows]), np.concatenate([stamps, stamps])

@@ -36,6 +36,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from emag_rt import Upsampler
+from emag_rt.array_types import FloatArray
 from emag_rt.bundle import load_bundle, save_bundle
 from emag_rt.bundle.graph import build_graph
 from emag_rt.bundle.manifest import Manifest
@@ -338,7 +339,7 @@ def engines() -> tuple[str, ...]:
     return ("packed", "onnx", *(() if isinstance(load_native(), str) else ("native",)))
 
 
-def outcome(path: Path, engine: str, ld: NDArray[np.float64]) -> str:
+def outcome(path: Path, engine: str, ld: FloatArray) -> str:
     """Load, render and show a mutant; AssertionError where what it gives is wrong."""
     try:
         bundle = load_bundle(path)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
 from emag_rt import Upsampler
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.bundle import (
     Baseline,
     Bundle,
@@ -31,7 +31,6 @@ from emag_rt.core.grid import lattice
 from emag_rt.core.model import FieldModel
 from emag_rt.frontend import design_band
 
-FloatArray = NDArray[np.float64]
 SEED = 20261122
 SFREQ = 250.0
 LOOK_AHEAD = 2
@@ -110,7 +109,7 @@ def _model(rng: np.random.Generator) -> FieldModel:
     return FieldModel(field, drive, rng.uniform(4.0, 9.0, len(LD)), SFREQ, "stream", 8, LOOK_AHEAD)
 
 
-def golden_input(rng: np.random.Generator) -> tuple[NDArray[np.float32], FloatArray]:
+def golden_input(rng: np.random.Generator) -> tuple[Float32Array, FloatArray]:
     """Drifting noise with offsets, a channel that is lost for a while, and its stamps."""
     noise = rng.normal(scale=4.0, size=(N_TIMES, len(COLUMNS)))
     ld = 0.2 * noise.cumsum(axis=0) + noise + 50.0 * np.arange(len(COLUMNS))

@@ -17,7 +17,7 @@ import click
 import mne
 import numpy as np
 
-from emag_rt.engine import standard_montages
+from emag_rt.montages import standard as standard_montages
 
 # Names that MNE has long had (1.13 prefers others for the first six, and still knows these).
 NAMES = (

@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass, field, replace
 import click
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.bench.cases import Case, parse_case
 from emag_rt.bench.material import eeg_like
 from emag_rt.bench.subject import standin_bundle
-from emag_rt.engine.server import Server
-from emag_rt.engine.settings import ServeSettings
+from emag_rt.daemon.loop import Server
+from emag_rt.daemon.settings import ServeSettings
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.memory import ManualClock
@@ -42,7 +42,7 @@ class FaultySource:
     def __init__(
         self,
         format: StreamFormat,
-        signal: NDArray[np.float32],
+        signal: Float32Array,
         chunk: int,
         start_s: float,
         clock: ManualClock,
@@ -51,10 +51,10 @@ class FaultySource:
         self._chunk, self._start_s, self._clock = chunk, start_s, clock
         self._signal = signal
         self.n = self.n_sent = self.n_lost = self._calls = 0
-        self._again: tuple[NDArray[np.float32], NDArray[np.float64]] | None = None
+        self._again: tuple[Float32Array, FloatArray] | None = None
         self.recent: set[int] = set()
 
-    def pull(self, timeout_s: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    def pull(self, timeout_s: float) -> tuple[Float32Array, FloatArray]:
         """The next chunk; some are sent twice, some come late, and samples are lost before some."""
         self._calls += 1
         if self._again is not None:
@@ -95,7 +95,7 @@ class CheckingSink:
         self.n_rows = self.n_wrong = self.n_inexact = 0
         self._next = 0
 
-    def push(self, samples: NDArray[np.float32], timestamps: NDArray[np.float64]) -> None:
+    def push(self, samples: Float32Array, timestamps: FloatArray) -> None:
         """Compare stamps with what they must be."""
         numbers = np.arange(self._next, self._next + len(timestamps))
         expected = self._start_s + numbers / self._sfreq

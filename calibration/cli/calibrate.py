@@ -235,8 +235,8 @@ def _fit(
 
 def _record(request: Any, ld: Any, settings: Any, out: str, quiet: bool) -> str:
     """Record a live stream; what would keep it from being fitted is said before it begins."""
-    from calibration.ld_choice import choose_ld
     from calibration.live.run import record_live
+    from calibration.session.ld_choice import choose_ld
     from emag_rt.frontend import design_band
 
     def check(channels: Any, sfreq: float) -> None:

@@ -48,8 +48,8 @@ def demo(out: str, seconds: float, seed: int) -> None:
     of this machine, in an LSL session of their own. Prints accuracy beside a spherical spline,
     and latency; draws LD, truth and rendering.
     """
-    from calibration.demo import run_demo
-    from calibration.demo_picture import save_picture
+    from calibration.demo.demonstration import run_demo
+    from calibration.demo.picture import save_picture
 
     folder = Path(out)
     result = run_demo(folder, seconds, seed, lambda what: click.echo(f"- {what}"))

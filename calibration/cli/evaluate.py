@@ -50,7 +50,7 @@ def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) ->
 
     if json_path:
         check_output("--json", json_path, [bundle, recording])
-    from calibration.evaluation import evaluate_bundle
+    from calibration.scores.held_out import evaluate_bundle
     from emag_rt.bundle import load_bundle
     from emag_rt.files import write_text
 

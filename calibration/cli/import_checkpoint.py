@@ -121,8 +121,8 @@ def import_checkpoint(
     from emag_rt.cli.options import check_output
 
     check_output("--out", out, [checkpoint, *([statistics] if statistics else [])], ".emag")
-    from calibration.checkpoint import read_checkpoint
-    from calibration.checkpoint_bundle import ImportSettings, checkpoint_bundle
+    from calibration.paper.checkpoint import read_checkpoint
+    from calibration.paper.checkpoint_bundle import ImportSettings, checkpoint_bundle
     from emag_rt.bundle import save_bundle
 
     settings = ImportSettings(
@@ -150,7 +150,7 @@ def import_checkpoint(
 def _names(option: str, text: str | None) -> list[str] | None:
     if text is None:
         return None
-    from calibration.ld_choice import read_ld_choice
+    from calibration.session.ld_choice import read_ld_choice
     from emag_rt.errors import SettingsError
 
     choice = read_ld_choice(text)

@@ -12,7 +12,7 @@ from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, Whole
 
 if TYPE_CHECKING:
-    from calibration.montage_choice import MontageChoice
+    from calibration.electrodes.choice import MontageChoice
 
 
 @click.command(
@@ -114,8 +114,8 @@ def montage(
     that the electrodes are chosen from: mildly optimistic. Feed the result to
     `calibrate --ld @FILE`, and `evaluate` on another run.
     """
-    from calibration.montage_choice import choose_montage
-    from calibration.montage_offer import MontageRequest
+    from calibration.electrodes.choice import choose_montage
+    from calibration.electrodes.offer import MontageRequest
     from calibration.settings import CalibrationSettings
     from emag_rt.cli.options import check_output
 
@@ -168,7 +168,7 @@ def _write(out: str, choice: MontageChoice) -> None:
 
 
 def _draw(picture: str, choice: MontageChoice) -> None:
-    from calibration.montage_picture import save_montage_picture
+    from calibration.electrodes.picture import save_montage_picture
     from emag_rt.files import replacing
 
     with replacing(picture, "--picture") as beside:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.datasets.base import FloatArray, Stretch, SubjectData
+from calibration.datasets.base import Stretch, SubjectData
+from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.core.montage import Montage, fit_sphere
 from emag_rt.errors import MontageError, RecordingError
 from emag_rt.recordings.usable import Segment, padding, runs, usable_segments
@@ -20,7 +20,7 @@ PLAUSIBLE_UV = (0.1, 5000.0)
 def usable_parts(
     data_uv: FloatArray,
     sfreq: float,
-    good: NDArray[np.bool_],
+    good: BoolArray,
     *,
     unusable: Sequence[Segment] = (),
     splits: Sequence[int] = (),
@@ -109,7 +109,7 @@ def make_subject(
         )
     bad = {label for label in bads if label in labels}
     _check_amplitude(stretches, np.array([label not in bad for label in labels]), where)
-    placed: NDArray[np.bool_] = np.asarray(np.isfinite(positions_mm).all(axis=1))
+    placed: BoolArray = np.asarray(np.isfinite(positions_mm).all(axis=1))
     said = list(notes)
     if not placed.all():
         lost = [label for label, known in zip(labels, placed, strict=True) if not known]
@@ -136,12 +136,12 @@ def make_subject(
     )
 
 
-def _columns(stretch: Stretch, keep: NDArray[np.bool_]) -> Stretch:
+def _columns(stretch: Stretch, keep: BoolArray) -> Stretch:
     data = np.ascontiguousarray(stretch.data_uv[:, keep])
     return Stretch(data, stretch.file, stretch.run, stretch.session)
 
 
-def _check_amplitude(stretches: Sequence[Stretch], good: NDArray[np.bool_], where: str) -> None:
+def _check_amplitude(stretches: Sequence[Stretch], good: BoolArray, where: str) -> None:
     """Refuse units that cannot be right, file by file."""
     low, high = PLAUSIBLE_UV
     by_file: dict[Path, list[FloatArray]] = {}

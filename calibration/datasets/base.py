@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.montage import Montage
 from emag_rt.errors import RecordingError
 from emag_rt.recordings.read import Recording
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

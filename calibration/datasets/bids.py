@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from calibration.datasets.assemble import make_subject, usable_parts
-from calibration.datasets.base import FloatArray, Stretch, SubjectData, find_subject
+from calibration.datasets.base import Stretch, SubjectData, find_subject
+from emag_rt.array_types import FloatArray
 from emag_rt.errors import RecordingError, SettingsError
 from emag_rt.recordings.positions import clean_labels, fill_from_template, known_positions
 from emag_rt.recordings.usable import breaks

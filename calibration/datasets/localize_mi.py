@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.datasets.assemble import make_subject
-from calibration.datasets.base import FloatArray, Stretch, SubjectData, find_subject
+from calibration.datasets.base import Stretch, SubjectData, find_subject
 from calibration.datasets.tables import entities, read_json, read_tsv, side_file
+from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import canonical
 from emag_rt.errors import RecordingError, SettingsError
 from emag_rt.frontend.units import unit_to_uv

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import require_unique
 from emag_rt.core.montage import Montage, fit_sphere
 from emag_rt.errors import MontageError, SettingsError, StreamMismatch
@@ -49,8 +49,8 @@ class LiveChannels:
 
     labels: tuple[str, ...]
     kinds: tuple[str, ...]
-    factors: NDArray[np.float64]
-    positions_mm: NDArray[np.float64]
+    factors: FloatArray
+    positions_mm: FloatArray
     notes: tuple[str, ...]
 
     @property
@@ -196,7 +196,7 @@ def _factors(
     unit: str | None,
     who: str,
     notes: list[str],
-) -> NDArray[np.float64]:
+) -> FloatArray:
     factors = np.ones(len(labels))
     declared = stream.units or ("",) * len(labels)
     default = "microvolts" if headset is None else headset.unit
@@ -216,7 +216,7 @@ def _factors(
 
 def _positions(
     labels: Sequence[str], told: Sequence[Mapping[str, str]], who: str, notes: list[str]
-) -> NDArray[np.float64]:
+) -> FloatArray:
     """The stream's own where it has them, else by label, as for a recording."""
     own = np.array([_place(fields) for fields in told]).reshape(-1, 3)
     placed = np.isfinite(own).all(axis=1)
@@ -253,7 +253,7 @@ def _place(fields: Mapping[str, str]) -> list[float]:
     return [np.nan] * 3
 
 
-def _like_a_head(points: NDArray[np.float64]) -> bool:
+def _like_a_head(points: FloatArray) -> bool:
     try:
         radius = fit_sphere(points)[1]
     except MontageError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from calibration.ld_choice import read_ld_choice
 from calibration.live.channels import eeg_labels
+from calibration.session.ld_choice import read_ld_choice
 from emag_rt.headsets import read_headset
 
 STREAM = "@stream:"
@@ -38,7 +38,7 @@ def read_ld(text: str, timeout_s: float = 10.0) -> LdChoice:
     ----------
     text : str
         ``@stream:SOURCE``, ``@headset:NAME``, or what
-        :func:`calibration.ld_choice.read_ld_choice` takes.
+        :func:`calibration.session.ld_choice.read_ld_choice` takes.
     timeout_s : float
         How long to look for the stream, in s.
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from calibration.live.channels import LiveChannels
-from emag_rt.engine.timeline import Kind, Samples, Stamps
+from emag_rt.array_types import BoolArray, Samples, Stamps
+from emag_rt.daemon.timeline import Kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +40,7 @@ class Counts:
     silences : int
         Times the source sent nothing for a second or more.
     duplicates, out_of_order, restamped : int
-        As in :class:`emag_rt.engine.timeline.Timeline`.
+        As in :class:`emag_rt.daemon.timeline.Timeline`.
     remapped : int
         Times it came back with its channels in another order.
     """
@@ -81,7 +79,7 @@ class Recorded:
     doubtful: tuple[tuple[float, float], ...] = ()
 
 
-def cut(part: Part, keep: NDArray[np.bool_]) -> Part:
+def cut(part: Part, keep: BoolArray) -> Part:
     """The samples of a part for which ``keep``, shape (n_times,), is true."""
     return Part(part.kind, part.samples[keep], part.stamps[keep])
 

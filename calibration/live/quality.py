@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.channel_quality import LINE_RATIO, line_noise, suspicious_channels
+from calibration.session.channel_quality import LINE_RATIO, line_noise, suspicious_channels
+from emag_rt.array_types import FloatArray, Samples
 from emag_rt.frontend import CausalFilter, design_band
 from emag_rt.frontend.bad_channels import clipped_channels
 from emag_rt.frontend.rules import BadChannelRules
@@ -87,10 +87,10 @@ class QualityWatch:
     def reset(self) -> None:
         """Time jumped, or something is missing: the filter starts anew."""
         self._filter = CausalFilter(self._sos, len(self.labels))
-        self._chunks: deque[tuple[NDArray[np.float64], NDArray[np.float64]]] = deque()
+        self._chunks: deque[tuple[FloatArray, FloatArray]] = deque()
         self._n = 0
 
-    def add(self, samples_uv: NDArray[np.floating]) -> None:
+    def add(self, samples_uv: Samples) -> None:
         """Take in samples, shape (n_times, n_channels), in µV."""
         if not len(samples_uv):
             return
@@ -131,7 +131,7 @@ class QualityWatch:
         seen = raw[:, np.isfinite(raw).all(axis=0)]
         return float(np.median(np.abs(seen - np.median(seen, axis=0)))) if seen.size else np.nan
 
-    def _broken(self, raw: NDArray[np.float64]) -> dict[int, tuple[str, str]]:
+    def _broken(self, raw: FloatArray) -> dict[int, tuple[str, str]]:
         """What the raw signal says."""
         finite = np.isfinite(raw)
         known = np.where(finite, raw, 0.0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.engine.matching import RATE_TOLERANCE
 from emag_rt.errors import StreamMismatch
 from emag_rt.streams.base import StreamFormat
@@ -28,13 +28,13 @@ class RateWatch:
     def __init__(self, stream: StreamFormat) -> None:
         self._stream = stream
         self._n_look = max(8, round(_LOOK_S * stream.sfreq))
-        self._first: list[NDArray[np.float64]] | None = []
+        self._first: list[FloatArray] | None = []
         self._begin = self._end = self._before = 0.0
         self._n = 0
         self._longest = 0.0
         self._measured = 0.0
 
-    def add(self, stamps: NDArray[np.float64]) -> None:
+    def add(self, stamps: FloatArray) -> None:
         """Take in the stamps of a chunk.
 
         Raises
@@ -66,7 +66,7 @@ class RateWatch:
             f"by its own stamps, over {self._longest:.0f} s"
         )
 
-    def _judge(self, stamps: NDArray[np.float64]) -> None:
+    def _judge(self, stamps: FloatArray) -> None:
         nominal, span = self._stream.sfreq, float(stamps[-1] - stamps[0])
         measured = (len(stamps) - 1) / span if span > 0 else np.inf
         step = float(np.median(np.diff(stamps))) * nominal
@@ -80,7 +80,7 @@ class RateWatch:
                 "stamps. Set the rate of the amplifier's LSL outlet right."
             )
 
-    def _go_on(self, stamps: NDArray[np.float64]) -> None:
+    def _go_on(self, stamps: FloatArray) -> None:
         whole = np.diff(stamps, prepend=self._end)
         if self._n == 0 or not (np.abs(whole) < 0.5).all():  # a gap, or the beginning
             self._begin, self._n = float(stamps[0]), 0

@@ -10,9 +10,10 @@ import numpy as np
 from calibration.live.channels import LiveChannels
 from calibration.live.parts import Counts, Part, Recorded, cut, n_signal, n_to_jump
 from calibration.live.rate import RateWatch
+from emag_rt.array_types import Samples
 from emag_rt.core.labels import match_labels
+from emag_rt.daemon.timeline import Piece, Timeline
 from emag_rt.engine.matching import check_return
-from emag_rt.engine.timeline import Piece, Samples, Timeline
 from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
 from emag_rt.streams.base import Clock, Source
 

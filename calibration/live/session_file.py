@@ -10,9 +10,9 @@ from typing import Any
 
 import mne
 import numpy as np
-from numpy.typing import NDArray
 
 from calibration.live.parts import Recorded
+from emag_rt.array_types import FloatArray, Samples
 from emag_rt.errors import RecordingError
 from emag_rt.files import replacing
 from emag_rt.recordings.marker_text import marker_text
@@ -110,7 +110,7 @@ def save_session(
     return len(markers) - len(events)
 
 
-def _raw(recorded: Recorded, data: NDArray[np.floating]) -> Any:
+def _raw(recorded: Recorded, data: Samples) -> Any:
     channels = recorded.channels
     info = mne.create_info(
         list(channels.labels), recorded.sfreq, list(channels.kinds), verbose="ERROR"
@@ -124,7 +124,7 @@ def _raw(recorded: Recorded, data: NDArray[np.floating]) -> Any:
     return mne.io.RawArray(data.T * scale[:, None], info, verbose="ERROR")
 
 
-def _missing(recorded: Recorded, data: NDArray[np.floating]) -> list[str]:
+def _missing(recorded: Recorded, data: Samples) -> list[str]:
     """Channels that would take all others' samples with them: a sample needs all its numbers."""
     share = 1.0 - np.isfinite(data).mean(axis=0)
     eeg = recorded.channels.eeg
@@ -172,9 +172,9 @@ def _from_markers(recorded: Recorded, markers: Sequence[Marker]) -> list[Annotat
     return rows
 
 
-def _continuous(recorded: Recorded) -> list[NDArray[np.float64]]:
+def _continuous(recorded: Recorded) -> list[FloatArray]:
     """Stamps between the jumps of the clock."""
-    blocks: list[list[NDArray[np.float64]]] = [[]]
+    blocks: list[list[FloatArray]] = [[]]
     for part in recorded.parts:
         if part.kind == "jump":
             blocks.append([])

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.folds import Block, Segment
 from calibration.paper.options import PaperOptions
 from calibration.paper.training import PaperFit, fit_paper
+from calibration.regression.blocks import Block, Segment
+from emag_rt.array_types import FloatArray
 from emag_rt.core.drive import run_layers
 from emag_rt.core.folding import fold_readout
 from emag_rt.core.forward import ForwardMatrix
 
-FloatArray = NDArray[np.float64]
 WINDOW_S = 0.5
-"""As long as the temporal centres are spread at the start; see ``tools/paper_like_table.py``."""
+"""As long as the temporal centres are spread at the start; see
+``tools/studies/paper_like_table.py``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class PaperBaseline:
         readout = hidden.readout[:, None, :] * hidden.gains[None, :, None]
         return base[..., 0], fold_readout(field, self.positions_mm, tau_s, readout, forward)
 
-    def predict(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def predict(self, x: FloatArray) -> FloatArray:
         """Render a segment, windows tiled from its start: (n_times, n_ld) -> (n_times, n_out)."""
         base, matrices = self._folded
         hidden = self.fit.hidden
@@ -86,7 +86,7 @@ def fit_paper_like(
     Parameters
     ----------
     segments : sequence of (x, y)
-        As for :func:`calibration.baselines.fit_ridge`.
+        As for :func:`calibration.regression.gram_matrices.fit_ridge`.
     positions_mm : ndarray, shape (n_out, 3)
         Electrodes of the targets.
     sfreq : float

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.assemble import known_rows
+from calibration.field.model import known_rows
 from calibration.paper.lead_field import read_lead_field
 from calibration.paper.options import PaperOptions
 from calibration.paper.training import PaperFit, fit_paper
-from calibration.session import Session
+from calibration.session.segments import Session
+from emag_rt.array_types import FloatArray
 from emag_rt.core.drive import Drive
 from emag_rt.core.forward import ForwardMatrix
 from emag_rt.core.grid import lattice
 from emag_rt.core.model import FieldModel
 from emag_rt.core.spline import spherical_spline
-
-FloatArray = NDArray[np.float64]
 
 
 def fit_session(

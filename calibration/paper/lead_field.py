@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.errors import CalibrationError
 
 
-def read_lead_field(
-    source: str | Path | NDArray[np.float64], n_hd: int, n_points: int
-) -> NDArray[np.float64]:
+def read_lead_field(source: str | Path | FloatArray, n_hd: int, n_points: int) -> FloatArray:
     """Read and check a lead field.
 
     Parameters

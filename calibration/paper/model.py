@@ -12,13 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calibration.paper.options import PaperOptions
+from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.core.drive import HiddenBranch
 from emag_rt.core.field import GaussianField
-
-FloatArray = NDArray[np.float64]
 
 INITIAL_WIDTH_MM = 15.0
 INITIAL_WIDTH_S = 0.1
@@ -86,9 +84,7 @@ class PaperModel:
         """Copy to the device, float32."""
         return self._torch.tensor(np.ascontiguousarray(values), **self._to)
 
-    def _initial(
-        self, n_out: int, n_ld: int, rng: np.random.Generator
-    ) -> dict[str, NDArray[np.float64]]:
+    def _initial(self, n_out: int, n_ld: int, rng: np.random.Generator) -> dict[str, FloatArray]:
         """Initial values of the paper's code, for the parameters that are learned."""
         options, n_points = self.options, len(self._centers)
         shape = (n_points, options.n_gaussians)
@@ -143,7 +139,7 @@ class PaperModel:
             return self.parameters["forward_left"] @ self.parameters["forward_right"]
         return None
 
-    def folded(self, places: NDArray[np.intp]) -> tuple[Any, Any]:
+    def folded(self, places: IndexArray) -> tuple[Any, Any]:
         """What is left of the mixture at some places in the window.
 
         Parameters

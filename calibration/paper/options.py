@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
+from emag_rt.array_types import FloatArray
 from emag_rt.core.grid import GridSupport
 from emag_rt.errors import SettingsError
 
@@ -57,7 +55,7 @@ class PaperOptions:
         Gaussians at each point.
     grid_resolution : int
         Points along an axis. The paper has 20; 10 trains in minutes on a CPU, see
-        ``tools/paper_like_table.py``.
+        ``tools/studies/paper_like_table.py``.
     grid_support : {"cube", "sphere", "surface"}
         Shape of the grid.
     epochs : int
@@ -82,7 +80,7 @@ class PaperOptions:
     conditioning: Conditioning = "per_grid"
     forward: Forward = "splat"
     forward_rank: int | None = None
-    lead_field: str | Path | NDArray[np.float64] | None = None
+    lead_field: str | Path | FloatArray | None = None
     point_share: float = 1.0
     n_gaussians: int = 3
     grid_resolution: int = 10

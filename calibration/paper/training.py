@@ -15,9 +15,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.folds import (
+from calibration.paper.model import PaperModel
+from calibration.paper.options import PaperOptions
+from calibration.regression.blocks import (
     Block,
     Segment,
     check_segments,
@@ -25,14 +26,12 @@ from calibration.folds import (
     make_blocks,
     training_rows,
 )
-from calibration.paper.model import PaperModel
-from calibration.paper.options import PaperOptions
+from emag_rt.array_types import BoolArray, FloatArray, IndexArray
 from emag_rt.core.drive import HiddenBranch
 from emag_rt.core.field import GaussianField
 from emag_rt.core.grid import lattice
 from emag_rt.errors import CalibrationError
 
-FloatArray = NDArray[np.float64]
 Progress = Callable[[float, str], None]
 _GUARD = 16
 
@@ -68,7 +67,7 @@ class PaperFit:
     field: GaussianField
     hidden: HiddenBranch | None
     forward: FloatArray | None
-    points: NDArray[np.intp]
+    points: IndexArray
     sfreq: float
     n_window: int
     epochs: int
@@ -98,7 +97,7 @@ class PaperFit:
         }
 
 
-def choose_points(options: PaperOptions, seed: int) -> NDArray[np.intp]:
+def choose_points(options: PaperOptions, seed: int) -> IndexArray:
     """Which points of the lattice carry Gaussians, in order; by the seed."""
     n_points = len(lattice(options.grid_resolution, options.grid_support))
     n_kept = max(1, round(options.point_share * n_points))
@@ -126,8 +125,9 @@ def fit_paper(
     ----------
     segments : sequence of (x, y)
         Features (n_times, n_ld), scaled by calibration statistics, and targets (n_times, n_out)
-        in µV relative to the LD mean, as for :func:`calibration.baselines.fit_ridge`. Targets are
-        divided by one number, their root mean square, so that the loss is the pooled NMSE.
+        in µV relative to the LD mean, as for
+        :func:`calibration.regression.gram_matrices.fit_ridge`. Targets are divided by one
+        number, their root mean square, so that the loss is the pooled NMSE.
     positions_mm : ndarray, shape (n_out, 3)
         Electrodes of the targets.
     sfreq : float
@@ -247,9 +247,7 @@ class _Trainer:
             weight_decay=options.weight_decay,
         )
 
-    def _rows_by_place(
-        self, rows: NDArray[np.bool_], offsets: NDArray[np.intp]
-    ) -> list[NDArray[np.intp]]:
+    def _rows_by_place(self, rows: BoolArray, offsets: IndexArray) -> list[IndexArray]:
         """Rows that count, for each place in the window."""
         kept = np.flatnonzero(rows)
         place = (self._place[kept] + offsets[self._segment[kept]]) % self._n_window
@@ -257,7 +255,7 @@ class _Trainer:
         edges = np.searchsorted(place[order], np.arange(1, self._n_window))
         return np.split(kept[order], edges)
 
-    def epoch(self, rows: NDArray[np.bool_]) -> None:
+    def epoch(self, rows: BoolArray) -> None:
         """One pass over the samples that count."""
         options = self._options
         # Windows of a continuous recording may start anywhere; an epoch no longer than a window is
@@ -273,7 +271,7 @@ class _Trainer:
             for k in range(n_batches):
                 self._step(places, [by_place[p][k * size : (k + 1) * size] for p in places])
 
-    def _step(self, places: NDArray[np.intp], rows: list[NDArray[np.intp]]) -> None:
+    def _step(self, places: IndexArray, rows: list[IndexArray]) -> None:
         torch, options = self._torch, self._options
         width = max(len(r) for r in rows)
         if width == 0:
@@ -297,7 +295,7 @@ class _Trainer:
         torch.nn.utils.clip_grad_norm_(self._model.parameters.values(), options.clip)
         self._optimiser.step()
 
-    def error(self, rows: NDArray[np.bool_]) -> tuple[float, FloatArray]:
+    def error(self, rows: BoolArray) -> tuple[float, FloatArray]:
         """NMSE over ``rows``, pooled and of each output; windows tile each segment."""
         torch = self._torch
         n_out = self._y.shape[1]
@@ -343,7 +341,7 @@ def _columns(
     lead_field: FloatArray | None,
     n_out: int,
     n_lattice: int,
-    points: NDArray[np.intp],
+    points: IndexArray,
 ) -> FloatArray | None:
     """Columns of the lead field for the points that carry Gaussians."""
     if options.forward != "lead_field":

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from calibration.closed_form import fit_linear
-from calibration.folds import Segment, make_blocks
-from calibration.priors import SpatialPrior, session_prior
+from calibration.regression.blocks import Segment, make_blocks
+from calibration.regression.closed_form import fit_linear
+from calibration.regression.priors import SpatialPrior, session_prior
 from calibration.report.material import Material, ridge_fit
 from emag_rt.core.metrics import nmse
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.session import Session
+from calibration.session.segments import Session
+from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.drive import HiddenBranch, causal_fir, reference_free
 from emag_rt.core.field import GaussianField
@@ -16,7 +16,6 @@ from emag_rt.errors import CalibrationError
 from emag_rt.render.base import RenderPlan
 from emag_rt.render.packed import PackedRenderer
 
-FloatArray = NDArray[np.float64]
 CLIP_S = 2.0
 _SILENT = 1e-9
 
@@ -40,7 +39,7 @@ class Clip:
     potentials_uv: FloatArray
 
 
-def spatial_axes(field: GaussianField, rows: NDArray[np.intp]) -> FloatArray:
+def spatial_axes(field: GaussianField, rows: IndexArray) -> FloatArray:
     """Covariances of the Gaussians in space, at their own temporal centre.
 
     Parameters
@@ -198,7 +197,7 @@ def contributions(bundle: Bundle, clip: Clip) -> FloatArray:
     return np.asarray(loudness)
 
 
-def strongest(bundle: Bundle, clip: Clip, count: int) -> tuple[NDArray[np.intp], float]:
+def strongest(bundle: Bundle, clip: Clip, count: int) -> tuple[IndexArray, float]:
     """Points that matter most on the scalp in a clip.
 
     Parameters

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.montage_picture import flat_positions
+from calibration.electrodes.picture import flat_positions
 from calibration.report.drawing import BAD_COLOUR, LD_COLOUR, NAMES, embed, new_figure
 from calibration.report.gaussians import spatial_widths_mm, temporal_widths_s
 from calibration.report.material import Material
 from calibration.report.scores import Scores
+from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.montage import Montage
-
-FloatArray = NDArray[np.float64]
 
 
 def _outline(axes: Any, edge: float) -> None:

@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.closed_form import LinearFit, fit_linear
-from calibration.evaluation import Estimates, estimate_recording
 from calibration.fitted import Fitted
-from calibration.folds import Block, Segment, make_blocks
-from calibration.priors import session_prior
-from calibration.profiles import DELAY_WIDTH, Bank, candidate_banks
-from calibration.session import Session, make_session
+from calibration.regression.blocks import Block, Segment, make_blocks
+from calibration.regression.closed_form import LinearFit, fit_linear
+from calibration.regression.priors import session_prior
+from calibration.regression.profiles import DELAY_WIDTH, Bank, candidate_banks
+from calibration.scores.held_out import Estimates, estimate_recording
+from calibration.session.segments import Session, make_session
 from calibration.settings import CalibrationSettings
+from emag_rt.array_types import Float32Array
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
 from emag_rt.core.spline import spherical_spline
 from emag_rt.errors import RecordingError
 from emag_rt.recordings.read import Recording, read_recording
 
-Float32 = NDArray[np.float32]
 SHOWN = ("field", "lagged_ridge", "ridge", "spherical_spline")
 """Methods of the report, best expected first."""
 
@@ -59,8 +58,8 @@ class Material:
     session: Session
     labels: tuple[str, ...]
     unseen: tuple[int, ...]
-    truth: Float32
-    methods: dict[str, Float32]
+    truth: Float32Array
+    methods: dict[str, Float32Array]
     held_out: bool
 
     @property
@@ -184,7 +183,7 @@ def _cross_validated(
     )
 
 
-def _joined(parts: Sequence[Any]) -> Float32:
+def _joined(parts: Sequence[Any]) -> Float32Array:
     # Single precision: a long session of a dense cap holds five such arrays.
     return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
 
@@ -219,7 +218,9 @@ def _held_out(session: Session, bundle: Bundle, recordings: Sequence[Recording])
     )
 
 
-def _picked(found: Sequence[Estimates], columns: Sequence[list[int]], name: str | None) -> Float32:
+def _picked(
+    found: Sequence[Estimates], columns: Sequence[list[int]], name: str | None
+) -> Float32Array:
     pairs = zip(found, columns, strict=True)
     return _joined(
         [(each.truth if name is None else each.methods[name])[:, at] for each, at in pairs]

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from calibration.channel_quality import BRIDGED_CORRELATION
-from calibration.session import Session
+from calibration.session.channel_quality import BRIDGED_CORRELATION
+from calibration.session.segments import Session
+from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import canonical
 from emag_rt.recordings.read import Recording
-
-FloatArray = NDArray[np.float64]
 
 MAINS_HZ = (50.0, 60.0)
 NOISY_SHARE = 0.5

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calibration.report.material import SHOWN, Material
+from emag_rt.array_types import FloatArray
 from emag_rt.core.metrics import BANDS_HZ, band_nmse, nmse, nmse_per_channel
 
-FloatArray = NDArray[np.float64]
 SPECTRUM_S = 2.0
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calibration.report.curves import Curves, Point
 from calibration.report.drawing import COLOURS, LD_COLOUR, NAMES, embed, new_figure
 from calibration.report.material import Material
 from calibration.report.quality import Quality
 from calibration.report.scores import Scores, spectra
+from emag_rt.array_types import Float32Array
 from emag_rt.core.metrics import BANDS_HZ
 
 TRACE_S = 4.0
@@ -52,7 +52,7 @@ def traces_figure(material: Material, scores: Scores) -> str:
     return embed(figure, f"Traces of {', '.join(picks)}: {shown}")
 
 
-def _typical(truth: NDArray[np.float32], n: int) -> int:
+def _typical(truth: Float32Array, n: int) -> int:
     starts = range(0, max(1, len(truth) - n + 1), max(1, n // 2))
     power = [(float((truth[a : a + n] ** 2).mean()), a) for a in starts]
     return sorted(power)[len(power) // 2][1]

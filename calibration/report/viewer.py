@@ -8,9 +8,9 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calibration.report.gaussians import Clip, spatial_axes, spatial_widths_mm, strongest
+from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle
 
 MAX_POINTS = 200
@@ -67,11 +67,11 @@ def _payload(bundle: Bundle, clip: Clip) -> dict[str, Any]:
     }
 
 
-def _limit(values: NDArray[np.float64]) -> float:
+def _limit(values: FloatArray) -> float:
     """Full colour: what all but the loudest few stay within, such as a blink's."""
     return max(float(np.percentile(np.abs(values), 98)), 1e-9)
 
 
-def _packed(values: NDArray[np.float64], limit: float) -> str:
+def _packed(values: FloatArray, limit: float) -> str:
     scaled = np.clip(np.round(values / limit * 32767), -32767, 32767).astype("<i2")
     return base64.b64encode(np.ascontiguousarray(scaled).tobytes()).decode("ascii")

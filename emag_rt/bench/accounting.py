@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-FloatArray = NDArray[np.float64]
+from emag_rt.array_types import BoolArray, FloatArray, IntArray
+
 QUANTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 STAGES = ("transport_in", "front_end", "render", "publish", "transport_out")
 
@@ -50,7 +51,7 @@ class Losses:
         return Losses(**{key: mine[key] + theirs[key] for key in mine})
 
 
-def sample_numbers(stamps: ArrayLike, start: float, sfreq: float) -> NDArray[np.int64]:
+def sample_numbers(stamps: ArrayLike, start: float, sfreq: float) -> IntArray:
     """Numbers of samples from their exact stamps, ``start`` being number 0."""
     return np.round((np.asarray(stamps, dtype=np.float64) - start) * sfreq).astype(np.int64)
 
@@ -61,7 +62,7 @@ def account(
     sfreq: float,
     n_due: int | None = None,
     first: int = 0,
-    empty: NDArray[np.bool_] | None = None,
+    empty: BoolArray | None = None,
 ) -> Losses:
     """Count what was lost, repeated and out of order.
 
@@ -191,7 +192,7 @@ def growth(values: FloatArray, times: FloatArray) -> float:
     return round(trend(values, times).slope or 0.0, 6)
 
 
-def send_times(numbers: NDArray[np.int64], sent: FloatArray, chunk: int) -> FloatArray:
+def send_times(numbers: IntArray, sent: FloatArray, chunk: int) -> FloatArray:
     """When the amplifier sent samples (NaN where it does not say), on the LSL clock."""
     place = numbers // chunk
     known = (place >= 0) & (place < len(sent))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.bench.child import Stop, freeze, parser, save, say, settle
 from emag_rt.streams.lsl import LslSink, OutletSpec, local_clock
 
@@ -21,12 +21,12 @@ _LINGER_S = 0.3
 
 def run(
     sink: LslSink,
-    signal_uv: NDArray[np.float32],
+    signal_uv: Float32Array,
     sfreq: float,
     chunk: int,
     n_chunks: int,
     stop: Stop,
-    log: NDArray[np.float64] | None,
+    log: FloatArray | None,
 ) -> tuple[float, int]:
     """Send chunks until ``n_chunks`` are sent or told to stop.
 

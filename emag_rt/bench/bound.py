@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.bench.accounting import Losses, account, percentiles
 from emag_rt.bench.material import Material
 from emag_rt.bench.measure import START_S, amplifier, daemon, load_arrays, receiver
 from emag_rt.bench.processes import Child, all_of, new_session
 from emag_rt.streams.lsl import local_clock
 
-FloatArray = NDArray[np.float64]
 Tell = Callable[[str], None]
 FAULTS = ("stopped", "starved")
 _SPARE_S = 10.0
@@ -121,7 +120,7 @@ def _one(
 def judge(
     stamps: FloatArray,
     receipts: FloatArray,
-    empty: NDArray[np.bool_],
+    empty: BoolArray,
     begun: float,
     ended: float,
     budget_s: float,

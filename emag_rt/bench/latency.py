@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.bench.accounting import Losses, percentiles, ratios, stage_times
 from emag_rt.bench.cases import Case
 from emag_rt.bench.material import Material, Workshop
@@ -25,7 +25,6 @@ from emag_rt.bench.measure import (
 )
 from emag_rt.bench.processes import all_of, new_session
 
-FloatArray = NDArray[np.float64]
 Tell = Callable[[str], None]
 _KINDS: tuple[Kind, Kind] = ("relay", "daemon")
 _TARGET_P50, _TARGET_P99, _TARGET_RATE_HZ = 1.25, 1.5, 1000.0

@@ -1,7 +1,7 @@
 """The sizes that calibration gives a subject, as a small table.
 
 ``emag_rt`` knows nothing of ``calibration``; a test holds this copy against
-``calibration.profiles`` and ``calibration.residual``.
+``calibration.regression.profiles`` and ``calibration.residual.bag``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from emag_rt.array_types import FloatArray
+
 _STEP_S = 1.0 / 160.0
 _DELAY_WIDTH = 0.1
 _REACH = 3.0

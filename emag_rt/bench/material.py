@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.bench.cases import Case
 from emag_rt.bench.subject import standin_bundle
 from emag_rt.bundle import Bundle, load_bundle, save_bundle
@@ -132,8 +132,8 @@ def write_signal(bundle: Bundle, path: Path, recording: str | None = None) -> No
 
 
 def eeg_like(
-    covariance: NDArray[np.float64], sfreq: float, seed: int = 1, seconds: float = _LOOP_S
-) -> NDArray[np.float32]:
+    covariance: FloatArray, sfreq: float, seed: int = 1, seconds: float = _LOOP_S
+) -> Float32Array:
     """Noise with a subject's covariance and a spectrum that falls as EEG's, without a seam.
 
     Parameters

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.bench.accounting import (
     Losses,
     account,
@@ -23,7 +23,6 @@ from emag_rt.bench.consumer import GRACE_S
 from emag_rt.bench.material import Material
 from emag_rt.bench.processes import Child, all_of
 
-FloatArray = NDArray[np.float64]
 Kind = Literal["relay", "daemon"]
 START_S = 60.0
 _LAST_LOOK_S = 0.2
@@ -85,7 +84,7 @@ class Measurement:
     kind: Kind
     stamps: FloatArray
     receipts: FloatArray
-    empty: NDArray[np.bool_]
+    empty: BoolArray
     n_due: int
     ready_s: float
     first_s: float

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.bench.rendering import RenderFigure
 from emag_rt.errors import SettingsError
 
@@ -52,7 +52,7 @@ def _save(figure: Any, path: str) -> None:
 
 def plot_latency(
     reports: Sequence[dict[str, Any]],
-    latencies_ms: Sequence[dict[str, NDArray[np.float64]]],
+    latencies_ms: Sequence[dict[str, FloatArray]],
     path: str,
 ) -> None:
     """Draw how many samples came later than a latency, daemon and relay, a panel a case.

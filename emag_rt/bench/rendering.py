@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from emag_rt.array_types import FloatArray
 from emag_rt.bench.cases import Case
 from emag_rt.bench.material import eeg_like
 from emag_rt.bench.subject import standin_bundle
@@ -213,25 +213,23 @@ def _with(blank: RenderFigure, **values: object) -> RenderFigure:
     return RenderFigure(**{**asdict(blank), **values})
 
 
-def _us(seconds: NDArray[np.float64], quantile: float) -> float:
+def _us(seconds: FloatArray, quantile: float) -> float:
     return round(float(np.percentile(seconds, quantile)) * 1e6, 3)
 
 
-def time_hops(
-    renderer: Renderer, ld: NDArray[np.float64], hop: int, budget_s: float
-) -> NDArray[np.float64]:
+def time_hops(renderer: Renderer, ld: FloatArray, hop: int, budget_s: float) -> FloatArray:
     """Seconds of each push of ``hop`` samples; ``ld`` is played round and round."""
     n_parts = max(1, len(ld) // hop)
     parts = [ld[i * hop : (i + 1) * hop] for i in range(n_parts)]
     return _repeat(lambda number: renderer.push(parts[number % n_parts]), budget_s)
 
 
-def _pusher(upsampler: Upsampler, ld: NDArray[np.float64]) -> Callable[[int], object]:
+def _pusher(upsampler: Upsampler, ld: FloatArray) -> Callable[[int], object]:
     stamps = np.zeros(1)
     return lambda number: upsampler.push(ld[number % len(ld)][None], stamps)
 
 
-def _repeat(act: Callable[[int], object], budget_s: float) -> NDArray[np.float64]:
+def _repeat(act: Callable[[int], object], budget_s: float) -> FloatArray:
     """Seconds of each call; the first is thrown away."""
     act(0)
     took: list[float] = []
@@ -243,7 +241,7 @@ def _repeat(act: Callable[[int], object], budget_s: float) -> NDArray[np.float64
     return np.array(took)
 
 
-def offline_speed(upsampler: Upsampler, ld: NDArray[np.float64], settings: RenderSettings) -> float:
+def offline_speed(upsampler: Upsampler, ld: FloatArray, settings: RenderSettings) -> float:
     """Seconds of signal for each second of work, front end included."""
     upsampler.reset()
     n_repeats = int(np.ceil(settings.offline_chunk / len(ld)))

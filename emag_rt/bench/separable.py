@@ -7,14 +7,12 @@ profiles of a separable field span the lag axis, so a decomposition of these is 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.bench.layout import Layout
 from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import RANK_TOLERANCE, PackedHidden, PackedOperator, context_of
 from emag_rt.core.model import FieldModel
-
-FloatArray = NDArray[np.float64]
 
 
 def fold_separable(

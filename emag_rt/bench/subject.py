@@ -6,8 +6,8 @@ What serving costs depends on the shapes alone. Nothing here says anything about
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.bench.cases import Case
 from emag_rt.bench.layout import N_NETWORKS, N_UNITS, Layout, layout_of
 from emag_rt.bench.separable import fold_separable
@@ -27,11 +27,10 @@ from emag_rt.core.folding import PackedOperator
 from emag_rt.core.grid import lattice, resolution_for
 from emag_rt.core.model import FieldModel
 from emag_rt.core.montage import Montage, fit_sphere
-from emag_rt.engine.standard_montages import standard_positions
 from emag_rt.errors import SettingsError
 from emag_rt.frontend import design_band
+from emag_rt.montages.standard import standard_positions
 
-FloatArray = NDArray[np.float64]
 _SCALE_UV = 15.0
 _LAYOUTS = {n: f"biosemi{n}" for n in (16, 32, 64, 128, 160, 256)}
 

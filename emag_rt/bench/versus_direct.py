@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from emag_rt.array_types import FloatArray
 from emag_rt.bench.rendering import RenderFigure, RenderSettings, time_hops
 from emag_rt.bench.subject import cap_of
 from emag_rt.core.direct import render_direct
@@ -191,7 +191,7 @@ def sweep_gaussians(
 def _one(
     name: str,
     plan: RenderPlan,
-    ld: NDArray[np.float64],
+    ld: FloatArray,
     title: str,
     resolution: int,
     n_gaussians: int,
@@ -226,8 +226,8 @@ def _one(
 def _folded(
     name: str,
     plan: RenderPlan,
-    ld: NDArray[np.float64],
-    truth: NDArray[np.float64],
+    ld: FloatArray,
+    truth: FloatArray,
     direct_s: float,
 ) -> dict[str, dict[str, Any]]:
     try:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.bundle.limits import check_fold
 from emag_rt.bundle.manifest import Manifest
 from emag_rt.core.folding import PackedOperator, fold
 from emag_rt.core.labels import canonical
 from emag_rt.core.model import FieldModel
 from emag_rt.frontend import FrontEndSettings
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from emag_rt.array_types import Samples
 from emag_rt.bundle import onnx_writer
 from emag_rt.core.activation import Activation
 from emag_rt.core.dilated import Blocks, memory_of
@@ -40,7 +41,7 @@ class _Builder:
         self.constants.append(onnx_writer.tensor(name, values))
         return name
 
-    def f32(self, values: NDArray[np.floating]) -> str:
+    def f32(self, values: Samples) -> str:
         return self.const(values.astype(np.float32))
 
     def ints(self, *values: int) -> str:
@@ -89,9 +90,7 @@ def build_graph(operator: PackedOperator, measured: Sequence[tuple[int, int]]) -
     return _serialise(g, operator)
 
 
-def _fir(
-    g: _Builder, by_channel: str, taps: NDArray[np.floating], n_before: int, n_channels: int
-) -> str:
+def _fir(g: _Builder, by_channel: str, taps: Samples, n_before: int, n_channels: int) -> str:
     """Filter rows of (n_channels, n_before + n) and give (n, n_taps * n_channels), tap-major."""
     n_taps, n_lags = taps.shape
     tail = g.rows(by_channel, n_before - n_lags + 1, 0, axis=1)
@@ -102,7 +101,7 @@ def _fir(
     return g.add("Reshape", [by_time, g.ints(-1, n_taps * n_channels)])
 
 
-def _read_out(g: _Builder, z: str, weights: NDArray[np.floating]) -> str:
+def _read_out(g: _Builder, z: str, weights: Samples) -> str:
     if len(weights) == 1:
         return g.add("MatMul", [z, g.f32(weights[0].T)])
     own = g.add("Gather", [g.f32(weights), "position"], axis=0)
@@ -110,7 +109,7 @@ def _read_out(g: _Builder, z: str, weights: NDArray[np.floating]) -> str:
     return g.add("Squeeze", [g.add("MatMul", [own, column]), g.ints(2)])
 
 
-def _bias(g: _Builder, bias: NDArray[np.floating]) -> str:
+def _bias(g: _Builder, bias: Samples) -> str:
     if len(bias) == 1:
         return g.f32(bias)
     return g.add("Gather", [g.f32(bias), "position"], axis=0)
@@ -133,7 +132,7 @@ def _hidden(g: _Builder, by_channel: str, operator: PackedOperator, hidden: Pack
     return _read_out(g, z, hidden.weights * hidden.out_taps[0, 0])
 
 
-def _layer(g: _Builder, z: str, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> str:
+def _layer(g: _Builder, z: str, weight: Samples, bias: Samples) -> str:
     if weight.ndim == 2:
         return g.add("Gemm", [z, g.f32(weight.T), g.f32(bias)])
     n_blocks, n_out, n_in = weight.shape

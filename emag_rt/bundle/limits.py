@@ -7,8 +7,8 @@ made from them. They are bounded together, before anything is allocated.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.folding import PackedHidden, PackedOperator
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import BundleError
@@ -89,7 +89,7 @@ def check_fold(model: FieldModel, n_electrodes: int) -> None:
         )
 
 
-def _filters(model: FieldModel, operator: PackedOperator) -> list[tuple[str, NDArray[np.float64]]]:
+def _filters(model: FieldModel, operator: PackedOperator) -> list[tuple[str, FloatArray]]:
     found = [("packed.taps", operator.taps), ("drive.taps", model.drive.taps)]
     if model.drive.hidden is not None:
         found.append(("hidden.taps", model.drive.hidden.taps))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.bundle.bundle import Baseline
 from emag_rt.bundle.manifest import Manifest
 from emag_rt.core.activation import Activation
@@ -16,8 +16,7 @@ from emag_rt.core.forward import ForwardMatrix
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import BundleError, short
 
-FloatArray = NDArray[np.float64]
-Tensors = dict[str, NDArray[np.float64]]
+Tensors = dict[str, FloatArray]
 MAX_DILATION = 100_000
 MAX_BLOCKS = 32
 MAX_FILL_INPUTS = 2048

@@ -54,8 +54,8 @@ def dashboard(
     It attaches to the outlets of a running `emag-rt serve`, waits for one that is not there yet,
     and takes it up again after a restart. SIGINT and SIGTERM end it with exit 0.
     """
+    from emag_rt.daemon.stopping import stop_signals
     from emag_rt.dashboard.launch import listen, require_extra, step_back
-    from emag_rt.engine.stopping import stop_signals
 
     step_back()
     one_blas_thread()

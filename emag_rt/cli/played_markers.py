@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from emag_rt.array_types import Float32Array, FloatArray
 
+if TYPE_CHECKING:
     from emag_rt.streams.base import MarkerSink, Sink
 
 
@@ -42,7 +41,7 @@ class MarkedSink:
         self._sfreq, self._n_times = sfreq, n_times
         self._sent = 0
 
-    def push(self, samples: NDArray[np.float32], timestamps: NDArray[np.float64]) -> None:
+    def push(self, samples: Float32Array, timestamps: FloatArray) -> None:
         """Publish samples, then the markers among them."""
         self._sink.push(samples, timestamps)
         first, last = self._sent, self._sent + len(timestamps)

@@ -13,7 +13,7 @@ from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options, one_blas_thread
 
 if TYPE_CHECKING:
-    from emag_rt.engine.settings import ServeSettings
+    from emag_rt.daemon.settings import ServeSettings
 
 _PATHS = {
     "source_id": "source.source_id",
@@ -203,12 +203,12 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
     with exit 0 after everything owed has been published; a second SIGINT at once, with 130.
     """
     one_blas_thread()
-    from emag_rt.engine.stopping import stop_signals
+    from emag_rt.daemon.stopping import stop_signals
 
     # Before the imports below, which take most of the start.
     with stop_signals() as stop:
-        from emag_rt.engine.daemon import run_daemon
-        from emag_rt.engine.settings import load_settings
+        from emag_rt.daemon.daemon import run_daemon
+        from emag_rt.daemon.settings import load_settings
 
         if options["dashboard_port"] is not None or options["dashboard_host"] is not None:
             options["dashboard"] = True

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emag_rt.array_types import FloatArray
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import DURATION_S, RATE_HZ, SEED, FiniteFloat, Whole, lsl_options
 from emag_rt.errors import SettingsError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from emag_rt.streams.base import Sink
     from emag_rt.streams.lsl import LslSink, OutletSpec
 
@@ -50,11 +48,11 @@ class Signal:
 
     labels: tuple[str, ...]
     sfreq: float
-    positions_mm: NDArray[np.float64] | None
+    positions_mm: FloatArray | None
     origin_mm: tuple[float, float, float]
     title: str
     n_times: int | None
-    read: Callable[[int, int], NDArray[np.float64]]
+    read: Callable[[int, int], FloatArray]
     events: tuple[tuple[float, str], ...] = ()
 
 
@@ -163,7 +161,7 @@ def simulate(
     the last sample of its chunk is due. SIGINT and SIGTERM end it with exit 0, a second SIGINT
     at once with 130.
     """
-    from emag_rt.engine.stopping import stop_signals
+    from emag_rt.daemon.stopping import stop_signals
 
     if markers and not recording:
         raise SettingsError("--markers needs --recording: a synthetic head has no annotations.")
@@ -277,7 +275,7 @@ def _recorded(path: str, sfreq: float | None) -> Signal:
     recording = read_recording(path, sfreq=sfreq, need_positions=False)
     data = recording.data_uv
 
-    def read(first: int, count: int) -> NDArray[np.float64]:
+    def read(first: int, count: int) -> FloatArray:
         return data[np.arange(first, first + count) % len(data)]
 
     x, y, z = (float(v) for v in recording.origin_mm)
@@ -294,7 +292,7 @@ def _recorded(path: str, sfreq: float | None) -> Signal:
 
 
 def _synthetic(sfreq: float | None, seed: int) -> Signal:
-    from emag_rt.recordings.synthetic import SyntheticHead
+    from emag_rt.synthetic.head import SyntheticHead
 
     head = SyntheticHead(64, 250.0 if sfreq is None else sfreq, seed)
     x, y, z = (float(v) for v in head.origin_mm)

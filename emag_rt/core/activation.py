@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from emag_rt.array_types import Samples
 
 Activation = Literal["gelu", "relu"]
 
 
-def activate(name: Activation, values: NDArray[np.floating]) -> NDArray[np.floating]:
+def activate(name: Activation, values: Samples) -> Samples:
     """Element-wise GELU (exact, Hendrycks & Gimpel 2016) or ReLU."""
     if name == "relu":
         return np.maximum(values, 0)

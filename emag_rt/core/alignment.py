@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import canonical
 from emag_rt.core.montage import Montage, fit_sphere
 from emag_rt.errors import MontageError
 
-FloatArray = NDArray[np.float64]
 SAME_PLACE_MM = 4.0
 """Nearer than any cap can be put on twice: the same electrode, whatever it is called."""
 # Caps on heads of other shapes put an electrode of the 10-05 system up to here from the template.

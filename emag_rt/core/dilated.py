@@ -10,12 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Samples
 from emag_rt.core.activation import Activation, activate
 from emag_rt.errors import SettingsError
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +35,10 @@ class DilatedBlock:
     """
 
     dilation: int
-    weight: NDArray[np.floating]
-    bias: NDArray[np.floating]
-    mix: NDArray[np.floating]
-    mix_bias: NDArray[np.floating]
+    weight: Samples
+    bias: Samples
+    mix: Samples
+    mix_bias: Samples
 
     def __post_init__(self) -> None:
         if self.dilation < 1:
@@ -73,7 +71,7 @@ class DilatedBlock:
         parts = (self.weight, self.bias, self.mix, self.mix_bias)
         return DilatedBlock(self.dilation, *(np.ascontiguousarray(p, dtype=dtype) for p in parts))
 
-    def run(self, h: NDArray[np.floating], activation: Activation) -> NDArray[np.floating]:
+    def run(self, h: Samples, activation: Activation) -> Samples:
         """Apply the block.
 
         Parameters
@@ -109,9 +107,7 @@ def memory_of(blocks: Blocks) -> int:
     return sum(block.dilation for block in blocks)
 
 
-def run_blocks(
-    blocks: Blocks, h: NDArray[np.floating], activation: Activation
-) -> NDArray[np.floating]:
+def run_blocks(blocks: Blocks, h: Samples, activation: Activation) -> Samples:
     """Apply blocks one after the other, then the activation.
 
     Parameters

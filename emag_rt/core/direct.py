@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.drive import causal_fir, reference_free
 from emag_rt.core.forward import mixture_kernel
 from emag_rt.core.model import FieldModel
-
-FloatArray = NDArray[np.float64]
 
 
 def render_direct(

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emag_rt.array_types import FloatArray, Samples
 from emag_rt.core.activation import Activation, activate
 from emag_rt.core.dilated import Blocks, memory_of, run_blocks
 from emag_rt.errors import SettingsError
 
-FloatArray = NDArray[np.float64]
 Layers = tuple[tuple[FloatArray, FloatArray], ...]
 
 
-def causal_fir(taps: NDArray[np.floating], x: NDArray[np.floating]) -> NDArray[np.floating]:
+def causal_fir(taps: Samples, x: Samples) -> Samples:
     """Filter every channel with every tap sequence, 'valid' part only.
 
     Parameters
@@ -41,15 +41,13 @@ def causal_fir(taps: NDArray[np.floating], x: NDArray[np.floating]) -> NDArray[n
     return np.swapaxes(filtered, 1, 2).reshape(n_times, n_taps * x.shape[1])
 
 
-def n_units(weight: NDArray[np.floating]) -> tuple[int, int]:
+def n_units(weight: Samples) -> tuple[int, int]:
     """Outputs and inputs of a layer's weight, dense (2-D) or block-diagonal (3-D)."""
     n_blocks = weight.shape[0] if weight.ndim == 3 else 1
     return n_blocks * weight.shape[-2], n_blocks * weight.shape[-1]
 
 
-def dense(
-    z: NDArray[np.floating], weight: NDArray[np.floating], bias: NDArray[np.floating]
-) -> NDArray[np.floating]:
+def dense(z: Samples, weight: Samples, bias: Samples) -> Samples:
     """One linear layer.
 
     Parameters
@@ -74,10 +72,10 @@ def dense(
 
 
 def run_layers(
-    layers: tuple[tuple[NDArray[np.floating], NDArray[np.floating]], ...],
+    layers: tuple[tuple[Samples, Samples], ...],
     activation: Activation,
-    z: NDArray[np.floating],
-) -> NDArray[np.floating]:
+    z: Samples,
+) -> Samples:
     """Apply layers (see :func:`dense`), each followed by the activation.
 
     Parameters
@@ -100,11 +98,11 @@ def run_layers(
 
 
 def run_hidden(
-    layers: tuple[tuple[NDArray[np.floating], NDArray[np.floating]], ...],
+    layers: tuple[tuple[Samples, Samples], ...],
     blocks: Blocks,
     activation: Activation,
-    z: NDArray[np.floating],
-) -> NDArray[np.floating]:
+    z: Samples,
+) -> Samples:
     """Hidden units from filtered features.
 
     Parameters
@@ -190,7 +188,7 @@ class HiddenBranch:
         """Samples that a hidden unit depends on, the newest included."""
         return self.taps.shape[1] + memory_of(self.blocks)
 
-    def features(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
+    def features(self, x: Samples) -> Samples:
         """Hidden activations h for features with context.
 
         Parameters

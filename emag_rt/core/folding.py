@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.activation import Activation
 from emag_rt.core.dilated import Blocks, memory_of
 from emag_rt.core.drive import HiddenBranch
@@ -20,7 +21,6 @@ from emag_rt.core.field import GaussianField
 from emag_rt.core.forward import ForwardMatrix
 from emag_rt.core.model import Anchor, FieldModel
 
-FloatArray = NDArray[np.float64]
 RANK_TOLERANCE = 1e-10
 _BLOCK_BYTES = 128e6
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.core.field import GaussianField
 from emag_rt.errors import MontageError, SettingsError
 
-FloatArray = NDArray[np.float64]
 SAME_PLACE_MM = 0.01
 
 
@@ -42,7 +42,7 @@ class ForwardMatrix:
         object.__setattr__(self, "matrix", matrix)
         object.__setattr__(self, "positions_mm", positions)
 
-    def rows(self, positions_mm: ArrayLike) -> NDArray[np.intp]:
+    def rows(self, positions_mm: ArrayLike) -> IndexArray:
         """Find the rows of electrodes.
 
         Parameters

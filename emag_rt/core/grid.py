@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.errors import SettingsError
 
 GridSupport = Literal["cube", "sphere", "surface"]
 HALF_WIDTH_MM = 90.0
 
 
-def lattice(resolution: int, support: GridSupport = "sphere") -> NDArray[np.float64]:
+def lattice(resolution: int, support: GridSupport = "sphere") -> FloatArray:
     """Centres of the Gaussians.
 
     Parameters
@@ -48,7 +48,7 @@ def lattice(resolution: int, support: GridSupport = "sphere") -> NDArray[np.floa
     return np.ascontiguousarray(points)
 
 
-def _surface(resolution: int) -> NDArray[np.float64]:
+def _surface(resolution: int) -> FloatArray:
     rings = []
     for theta in (np.arange(resolution) + 0.5) * np.pi / resolution:
         count = max(1, round(2 * resolution * np.sin(theta)))
@@ -81,7 +81,7 @@ def resolution_for(n_electrodes: int, per_electrode: float = 3.0) -> int:
     raise SettingsError(f"n_electrodes must be at most tens of thousands, got {n_electrodes}.")
 
 
-def scalp_points(n_points: int, radius_mm: float) -> NDArray[np.float64]:
+def scalp_points(n_points: int, radius_mm: float) -> FloatArray:
     """Evenly spread points on the upper half of the head sphere (a Fibonacci lattice).
 
     Parameters

@@ -16,10 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from emag_rt.array_types import BoolArray, FloatArray, IndexArray
+
 _SMOOTH = np.array([1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0]) / 64.0
 _ORDER = len(_SMOOTH) - 1
 # Error of the best spline of that order, over the sixth difference at its spacing: B_6 / 6!.
@@ -131,7 +130,7 @@ def lag_levels(taps: FloatArray, importance: FloatArray | None = None) -> LagLev
     return dense
 
 
-def _coarsest(weighed: FloatArray, tolerance: float) -> NDArray[np.intp]:
+def _coarsest(weighed: FloatArray, tolerance: float) -> IndexArray:
     """The coarsest level that follows the taps at each lag, shape (n_lags,)."""
     n_lags = weighed.shape[1]
     level = np.zeros(n_lags, dtype=np.intp)
@@ -164,7 +163,7 @@ def _any_within(rough: BoolArray, margin: int, n_lags: int) -> BoolArray:
     return np.asarray(count[np.minimum(start + margin + 1, len(rough))] > count[start])
 
 
-def _shifts(level: NDArray[np.intp], j: int) -> NDArray[np.intp]:
+def _shifts(level: IndexArray, j: int) -> IndexArray:
     """Lags at which functions of level ``j`` begin: those that reach where it is in use."""
     n_lags, stride = len(level), 1 << j
     length = _ORDER * (stride - 1) + 1
@@ -194,7 +193,7 @@ def _kernel(j: int) -> FloatArray:
     return kernel
 
 
-def _basis(shifts: list[NDArray[np.intp]], n_lags: int) -> FloatArray:
+def _basis(shifts: list[IndexArray], n_lags: int) -> FloatArray:
     rows = []
     for j, firsts in enumerate(shifts):
         kernel = _kernel(j)
@@ -205,7 +204,7 @@ def _basis(shifts: list[NDArray[np.intp]], n_lags: int) -> FloatArray:
     return np.concatenate(rows)
 
 
-def _segments(shifts: list[NDArray[np.intp]], found: FloatArray) -> tuple[LagSegment, ...]:
+def _segments(shifts: list[IndexArray], found: FloatArray) -> tuple[LagSegment, ...]:
     segments, start = [], 0
     for j, firsts in enumerate(shifts):
         breaks = 1 + np.flatnonzero(np.diff(firsts) > 1 << j)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from emag_rt.array_types import FloatArray
 
 BANDS_HZ: dict[str, tuple[float, float]] = {
     "delta": (1.0, 4.0),
@@ -32,7 +34,7 @@ def nmse(truth: ArrayLike, estimate: ArrayLike) -> float:
     return float(((y - z) ** 2).sum()) / power if power > 0 else float("nan")
 
 
-def nmse_per_channel(truth: ArrayLike, estimate: ArrayLike) -> NDArray[np.float64]:
+def nmse_per_channel(truth: ArrayLike, estimate: ArrayLike) -> FloatArray:
     """NMSE of each channel, shape (n_channels,); see :func:`nmse`."""
     y, z = np.asarray(truth, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
     power = (y**2).sum(axis=0)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.drive import Drive
 from emag_rt.core.field import GaussianField
 from emag_rt.core.forward import ForwardMatrix
@@ -55,7 +55,7 @@ class FieldModel:
 
     field: GaussianField
     drive: Drive
-    scale_uv: NDArray[np.float64]
+    scale_uv: FloatArray
     sfreq: float
     anchor: Anchor = "stream"
     n_lags: int = 1
@@ -101,7 +101,7 @@ class FieldModel:
         return self.drive.n_ld
 
     @property
-    def tau_s(self) -> NDArray[np.float64]:
+    def tau_s(self) -> FloatArray:
         """Times at which the kernel is taken: lags (``stream``) or window positions, in s."""
         if self.anchor == "stream":
             return (np.arange(self.n_lags) - self.look_ahead) / self.sfreq

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import eval_legendre
+
+from emag_rt.array_types import FloatArray
 
 _STIFFNESS = 4
 _N_TERMS = 50
 
 
-def spherical_spline(
-    from_mm: ArrayLike, to_mm: ArrayLike, smoothing: float = 1e-5
-) -> NDArray[np.float64]:
+def spherical_spline(from_mm: ArrayLike, to_mm: ArrayLike, smoothing: float = 1e-5) -> FloatArray:
     """Interpolation matrix from one set of electrodes to another.
 
     Parameters
@@ -44,12 +44,12 @@ def spherical_spline(
     return np.asarray(basis @ coefficients)
 
 
-def _unit(points_mm: ArrayLike) -> NDArray[np.float64]:
+def _unit(points_mm: ArrayLike) -> FloatArray:
     points = np.asarray(points_mm, dtype=np.float64)
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
-def _g(cosine: NDArray[np.float64]) -> NDArray[np.float64]:
+def _g(cosine: FloatArray) -> FloatArray:
     x = np.clip(cosine, -1.0, 1.0)
     total = np.zeros_like(x)
     for n in range(1, _N_TERMS + 1):

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray, Samples
+from emag_rt.daemon.status.reporting import BAD_REASONS
 from emag_rt.dashboard.events import details, read_event
 from emag_rt.dashboard.outlet import HdOutlet, clean
 from emag_rt.dashboard.rows import Latencies, RowBuffer, Rows
 from emag_rt.dashboard.states import Facts, judge
-from emag_rt.engine.reporting import BAD_REASONS
 
 _MAX_EVENTS = 100
 _BAD = "bad:"
@@ -34,7 +34,7 @@ class Layout:
     run: int = 0
     hd: HdOutlet | None = None
     ld_labels: tuple[str, ...] = ()
-    ld_positions_mm: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    ld_positions_mm: FloatArray = field(default_factory=lambda: np.empty((0, 3)))
     bad: frozenset[str] = frozenset()
 
 
@@ -61,7 +61,7 @@ class Board:
         source: str = "",
         launched: bool = False,
         ld_labels: Sequence[str] = (),
-        ld_positions_mm: NDArray[np.float64] | None = None,
+        ld_positions_mm: FloatArray | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = threading.Lock()
@@ -89,7 +89,7 @@ class Board:
         return self._layout
 
     def hd_opened(
-        self, hd: HdOutlet, ld_labels: Sequence[str], ld_positions_mm: NDArray[np.float64]
+        self, hd: HdOutlet, ld_labels: Sequence[str], ld_positions_mm: FloatArray
     ) -> None:
         """The daemon's outlet is there; everything of an earlier run is forgotten but events."""
         with self._lock:
@@ -104,9 +104,7 @@ class Board:
             self._source = clean(hd.input_source_id or hd.input_name) or self._source
             self._trouble = ""
 
-    def hd_rows(
-        self, rows: NDArray[np.floating], stamps: NDArray[np.float64], now: float | None
-    ) -> None:
+    def hd_rows(self, rows: Samples, stamps: FloatArray, now: float | None) -> None:
         """HD samples came; at ``now`` on the clock of the stamps, if they were waited for."""
         with self._lock:
             self._hd.add(rows, stamps)
@@ -121,12 +119,12 @@ class Board:
         with self._lock:
             self._open = False
 
-    def ld_rows(self, rows: NDArray[np.floating], stamps: NDArray[np.float64]) -> None:
+    def ld_rows(self, rows: Samples, stamps: FloatArray) -> None:
         """Filtered LD samples came, in µV."""
         with self._lock:
             self._ld.add(rows, stamps)
 
-    def ld_places(self, positions_mm: NDArray[np.float64]) -> None:
+    def ld_places(self, positions_mm: FloatArray) -> None:
         """Where the LD channels are, shape (n_ld, 3), when that was learned later."""
         with self._lock:
             known = self._layout

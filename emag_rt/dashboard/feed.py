@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import canonical, match_labels
 from emag_rt.dashboard.board import Board
 from emag_rt.dashboard.outlet import (
@@ -33,7 +33,6 @@ from emag_rt.frontend.units import unit_to_uv
 from emag_rt.streams.lsl import LslMarkerSource, LslSource, StreamQuery, find_stream, local_clock
 
 log = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
 _PULL_S = 0.1
 # Between two looks at a stream. Samples are taken many at a time, so that receiving costs little.
 _REST_S = 0.012

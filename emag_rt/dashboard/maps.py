@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emag_rt.array_types import BoolArray, Float32Array, FloatArray, IntArray
 from emag_rt.core.spline import spherical_spline
 
 GRID = 64
@@ -35,12 +36,12 @@ class ScalpMap:
         Values of the pixels from the channels.
     """
 
-    columns: NDArray[np.int64]
+    columns: IntArray
     pixels: NDArray[np.int32]
-    matrix: NDArray[np.float32]
+    matrix: Float32Array
 
 
-def edge_angle(positions_mm: NDArray[np.float64]) -> float:
+def edge_angle(positions_mm: FloatArray) -> float:
     """Angle from the vertex that the disc's edge stands for, in rad: a little beyond the cap."""
     known = positions_mm[np.isfinite(positions_mm).all(axis=1)]
     if not len(known):
@@ -49,7 +50,7 @@ def edge_angle(positions_mm: NDArray[np.float64]) -> float:
     return float(np.clip(lowest, _SMALLEST_EDGE, _LARGEST_EDGE))
 
 
-def project(positions_mm: NDArray[np.float64], edge: float) -> NDArray[np.float64]:
+def project(positions_mm: FloatArray, edge: float) -> FloatArray:
     """Places in the unit disc (x right, y front), shape (n, 2): equal angles, equal distances.
 
     NaN where the position is unknown; electrodes beyond the edge are put on it.
@@ -62,7 +63,7 @@ def project(positions_mm: NDArray[np.float64], edge: float) -> NDArray[np.float6
 
 
 def scalp_map(
-    positions_mm: NDArray[np.float64], edge: float, usable: NDArray[np.bool_] | None = None
+    positions_mm: FloatArray, edge: float, usable: BoolArray | None = None
 ) -> ScalpMap | None:
     """Spherical spline from electrodes to the disc's pixels.
 
@@ -95,7 +96,7 @@ def scalp_map(
     return ScalpMap(columns, pixels, matrix.astype(np.float32))
 
 
-def _pixels(edge: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+def _pixels(edge: float) -> tuple[NDArray[np.int32], FloatArray]:
     """Flat indices of the pixels within the disc, and their places on the unit sphere."""
     axis = np.linspace(-MARGIN, MARGIN, GRID)
     x, y = np.meshgrid(axis, -axis)
@@ -107,6 +108,6 @@ def _pixels(edge: float) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     return inside.astype(np.int32), np.column_stack([x * ring, y * ring, np.cos(angle)])
 
 
-def _angle(positions_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+def _angle(positions_mm: FloatArray) -> FloatArray:
     flat = np.hypot(positions_mm[:, 0], positions_mm[:, 1])
     return np.asarray(np.arctan2(flat, positions_mm[:, 2]))

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.description import children, texts
 from emag_rt.streams.metadata import Tree
@@ -62,7 +62,7 @@ class HdOutlet:
     source_id: str
     sfreq: float
     labels: tuple[str, ...]
-    positions_mm: NDArray[np.float64]
+    positions_mm: FloatArray
     kinds: tuple[str, ...]
     nmse: tuple[float | None, ...]
     ld_labels: tuple[str, ...]
@@ -129,7 +129,7 @@ def read_hd_outlet(head: StreamFormat, description: Tree) -> HdOutlet:
     )
 
 
-def positions_of(channels: list[Tree]) -> NDArray[np.float64]:
+def positions_of(channels: list[Tree]) -> FloatArray:
     """Positions (X right, Y front, Z up) from ``location``, shape (n, 3); NaN where unknown."""
     found = np.full((len(channels), 3), np.nan)
     for row, tree in zip(found, channels, strict=True):

@@ -6,9 +6,10 @@ import math
 from collections import deque
 
 import numpy as np
-from numpy.typing import NDArray
 
-Rows = tuple[NDArray[np.float32], NDArray[np.float64]]
+from emag_rt.array_types import Float32Array, FloatArray, Samples
+
+Rows = tuple[Float32Array, FloatArray]
 SHOWN_HZ = 250.0
 _KEEP_S = 1.0
 
@@ -44,13 +45,13 @@ class RowBuffer:
         self._n_waiting = 0
         self.dropped = 0
 
-    def add(self, samples: NDArray[np.floating], stamps: NDArray[np.float64]) -> None:
+    def add(self, samples: Samples, stamps: FloatArray) -> None:
         """Take in samples, shape (n_times, n_channels), and their stamps; both are copied."""
         # Railed channels may hold anything.
         with np.errstate(over="ignore", invalid="ignore"):
             self._add(samples.astype(np.float32), stamps)
 
-    def _add(self, rows: NDArray[np.float32], stamps: NDArray[np.float64]) -> None:
+    def _add(self, rows: Float32Array, stamps: FloatArray) -> None:
         times = np.array(stamps, dtype=np.float64)
         if self.every > 1:
             rows = np.concatenate([self._rest[0], rows])
@@ -85,7 +86,7 @@ class Latencies:
         self._values = np.zeros(size)
         self._count = 0
 
-    def add(self, seconds: NDArray[np.float64]) -> None:
+    def add(self, seconds: FloatArray) -> None:
         """Note ages in s, shape (n_times,); those that are no numbers are left out."""
         seconds = seconds[np.isfinite(seconds)]
         for age in seconds[-len(self._values) :].tolist():

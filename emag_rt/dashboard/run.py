@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import uvicorn
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.bundle import load_bundle
 from emag_rt.dashboard.app import make_app
 from emag_rt.dashboard.board import Board
@@ -90,7 +90,7 @@ def run_dashboard(options: Options, sock: socket.socket, stop: threading.Event) 
         feed.stop()
 
 
-def _electrodes(options: Options) -> tuple[tuple[str, ...], NDArray[np.float64], str | None]:
+def _electrodes(options: Options) -> tuple[tuple[str, ...], FloatArray, str | None]:
     if options.bundle is None:
         return (), np.empty((0, 3)), None
     try:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import canonical
 from emag_rt.dashboard import maps
 from emag_rt.dashboard.board import Layout
@@ -115,6 +115,6 @@ def _same(layout: Layout) -> list[int]:
     return [index.get(canonical(label), -1) for label in layout.ld_labels]
 
 
-def _places(positions_mm: NDArray[np.float64], edge: float) -> list[Any]:
+def _places(positions_mm: FloatArray, edge: float) -> list[Any]:
     flat = maps.project(positions_mm, edge)
     return [None if np.isnan(row).any() else row.round(4).tolist() for row in flat]

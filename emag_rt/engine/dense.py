@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emag_rt.array_types import Float32Array
 from emag_rt.bundle import Bundle
 from emag_rt.core.alignment import Placement
 from emag_rt.core.grid import scalp_points
@@ -71,7 +72,7 @@ class DenseMap:
 
     def push(
         self, ld_chunk: ArrayLike, timestamps: ArrayLike | None = None
-    ) -> tuple[NDArray[np.float32], float] | None:
+    ) -> tuple[Float32Array, float] | None:
         """Take in a chunk and render its newest sample; the others only move the state on.
 
         Parameters

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import BoolArray, Float32Array, FloatArray, Samples
 from emag_rt.bundle import Bundle
 from emag_rt.core.montage import Montage
 from emag_rt.engine.matching import RATE_TOLERANCE
-from emag_rt.engine.montages import resolve_montage
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import RecordingError
-from emag_rt.recordings.montages import read_mne_montage
+from emag_rt.montages.from_mne import read_mne_montage
+from emag_rt.montages.resolve import resolve_montage
 from emag_rt.recordings.read import Recording, read_recording
 from emag_rt.recordings.write import write_raw
 
@@ -36,7 +36,7 @@ class OfflineResult:
     warnings: tuple[str, ...]
 
 
-def render_recording(upsampler: Upsampler, data_uv: NDArray[np.floating]) -> NDArray[np.float32]:
+def render_recording(upsampler: Upsampler, data_uv: Samples) -> Float32Array:
     """Run an upsampler over a whole recording.
 
     Parameters
@@ -77,7 +77,7 @@ def open_for(bundle: Bundle, path: str | Path) -> Recording:
     return recording
 
 
-def _as_received(recording: Recording) -> NDArray[np.float64]:
+def _as_received(recording: Recording) -> FloatArray:
     """The samples as an amplifier would deliver them.
 
     Channels marked as bad become NaN, so that the front end fills them as it does live.
@@ -87,7 +87,7 @@ def _as_received(recording: Recording) -> NDArray[np.float64]:
     return data
 
 
-def _holes(lost: NDArray[np.bool_], sfreq: float) -> list[tuple[float, float, str]]:
+def _holes(lost: BoolArray, sfreq: float) -> list[tuple[float, float, str]]:
     """Annotations of the stretches in which nothing came, or nothing could be rendered."""
     edges = np.diff(np.concatenate([[False], lost, [False]]).astype(int))
     starts, stops = np.flatnonzero(edges).reshape(-1, 2).T

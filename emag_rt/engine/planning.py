@@ -8,8 +8,8 @@ from emag_rt.bundle import Bundle
 from emag_rt.core.alignment import Placement
 from emag_rt.core.labels import match_labels
 from emag_rt.core.montage import Montage
-from emag_rt.engine.montages import left_out_nmse, placed_montage, resolve_montage
 from emag_rt.errors import BundleError, MontageError, SettingsError
+from emag_rt.montages.resolve import left_out_nmse, placed_montage, resolve_montage
 from emag_rt.render import Renderer, RenderPlan
 
 _LARGEST_UV = 1e12

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array
 from emag_rt.frontend import FrontEnd
 from emag_rt.native import BLOCK, Memory, NativeField, load
-
-Float32 = NDArray[np.float32]
 
 
 class QuickStep:
@@ -39,7 +38,7 @@ class QuickStep:
         self._parts = [(self._samples[:n], self._hd[:n]) for n in range(BLOCK + 1)]
         self._addresses = (self._samples.ctypes.data, self._hd.ctypes.data)
 
-    def push(self, chunk: NDArray[Any]) -> Float32 | None:
+    def push(self, chunk: NDArray[Any]) -> Float32Array | None:
         """Filter and render.
 
         Parameters

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emag_rt.array_types import Float32Array, FloatArray, Stamps
 from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.core.alignment import Placement
 from emag_rt.core.montage import Montage
@@ -25,9 +26,6 @@ from emag_rt.errors import SettingsError
 from emag_rt.frontend import FrontEnd, Step
 from emag_rt.render import Renderer, make_renderer
 from emag_rt.render.native import NativeRenderer
-
-Float32 = NDArray[np.float32]
-Stamps = NDArray[np.float64]
 
 
 class Upsampler:
@@ -51,7 +49,7 @@ class Upsampler:
         Whether LD channels are passed through, filtered, or rendered like the others.
     montage : str, Montage or Placement, optional
         Electrodes to render instead of the bundle's: what
-        :func:`emag_rt.engine.montages.resolve_montage` takes, or a montage with positions in
+        :func:`emag_rt.montages.resolve.resolve_montage` takes, or a montage with positions in
         the bundle's frame. Those that the bundle's cap lacks are virtual.
     hop : int
         Render in steps of this many samples; 0 renders every chunk as it comes.
@@ -225,14 +223,14 @@ class Upsampler:
         """Forget everything, as after a long gap."""
         self._frontend.reset()
         self._renderer.reset()
-        self._pending: list[tuple[NDArray[np.float64], Stamps]] = []
+        self._pending: list[tuple[FloatArray, Stamps]] = []
         self._n_pending = 0
         self._owed = np.empty(0)
         self._count = 0
 
     def push(
         self, ld_chunk: ArrayLike, timestamps: ArrayLike | None = None, *, skip: bool = False
-    ) -> tuple[Float32, Stamps]:
+    ) -> tuple[Float32Array, Stamps]:
         """Take in a chunk and give back what it completes.
 
         Parameters
@@ -285,7 +283,7 @@ class Upsampler:
         self._frontend.settle()
         self._renderer.prepare()
 
-    def flush(self) -> tuple[Float32, Stamps]:
+    def flush(self) -> tuple[Float32Array, Stamps]:
         """Render what is still owed at the end of a stream.
 
         The samples a look-ahead would have waited for are taken to hold the last one.
@@ -307,7 +305,7 @@ class Upsampler:
             self._withhold(hd)
         return hd, out_stamps
 
-    def _withhold(self, hd: Float32) -> None:
+    def _withhold(self, hd: Float32Array) -> None:
         """Take back rows, the newest that are out, of samples with too many bad channels."""
         spans = self._frontend.too_many
         end = self._count - self._n_pending - len(self._owed)
@@ -344,9 +342,7 @@ class Upsampler:
         self._count += n
         return stamps
 
-    def _whole_hops(
-        self, ld: NDArray[np.float64], stamps: Stamps
-    ) -> tuple[NDArray[np.float64], Stamps]:
+    def _whole_hops(self, ld: FloatArray, stamps: Stamps) -> tuple[FloatArray, Stamps]:
         """Hold samples back until a hop is complete."""
         # A copy: a source may use the memory of its stamps again.
         self._pending.append((ld, stamps.copy()))
@@ -360,7 +356,7 @@ class Upsampler:
             self._n_pending = len(ld) - whole
         return ld[:whole], stamps[:whole]
 
-    def _take_pending(self) -> tuple[NDArray[np.float64], Stamps]:
+    def _take_pending(self) -> tuple[FloatArray, Stamps]:
         if not self._pending:
             return np.empty((0, self.plan.operator.n_ld)), np.empty(0)
         ld = np.concatenate([part for part, _ in self._pending])
@@ -368,9 +364,7 @@ class Upsampler:
         self._pending, self._n_pending = [], 0
         return ld, stamps
 
-    def _render(
-        self, ld: NDArray[np.float64], stamps: Stamps, skip: bool
-    ) -> tuple[Float32, Stamps]:
+    def _render(self, ld: FloatArray, stamps: Stamps, skip: bool) -> tuple[Float32Array, Stamps]:
         if not len(ld):
             return np.empty((0, len(self.labels)), dtype=np.float32), stamps
         if skip:
@@ -381,8 +375,8 @@ class Upsampler:
         return self._release(hd, stamps, ld[-1:])
 
     def _release(
-        self, hd: Float32, stamps: Stamps, newest_ld: NDArray[np.float64]
-    ) -> tuple[Float32, Stamps]:
+        self, hd: Float32Array, stamps: Stamps, newest_ld: FloatArray
+    ) -> tuple[Float32Array, Stamps]:
         """Rows with the stamps that they belong to: with a look-ahead, earlier ones."""
         if not self.look_ahead:
             return hd, stamps
@@ -392,7 +386,7 @@ class Upsampler:
         self._owed = owed[ready:]
         return hd[len(hd) - ready :], owed[:ready]
 
-    def _finish(self, hd: Float32) -> Float32:
+    def _finish(self, hd: Float32Array) -> Float32Array:
         if self._reference_rows is not None:
             hd -= hd[:, self._reference_rows].mean(axis=1, keepdims=True)
         return hd

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.frontend.bad_channels import BadChannelMonitor
 from emag_rt.frontend.filters import CausalFilter
 from emag_rt.native import FrontEndStruct, Memory, load
-
-FloatArray = NDArray[np.float64]
 
 
 class NativeFilter:

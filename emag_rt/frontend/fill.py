@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from emag_rt.array_types import BoolArray, FloatArray
+
 _PINV_CUTOFF = 1e-7
 # White noise, as a share of the mean power: keeps lags from being told apart beyond their noise.
 _LOADING = 1e-4

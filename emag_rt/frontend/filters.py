@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emag_rt.array_types import FloatArray
 from emag_rt.errors import SettingsError
 
-FloatArray = NDArray[np.float64]
 HIGH_PASS_ORDER = 2
 LOW_PASS_ORDER = 4
 _BLOCK = 64

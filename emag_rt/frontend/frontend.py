@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.core.labels import match_labels
 from emag_rt.errors import SettingsError
 from emag_rt.frontend.bad_channels import BadChannelMonitor
 from emag_rt.frontend.compiled import NativeFilter, make_native
-from emag_rt.frontend.fill import BoolArray, FloatArray, lagged_fill
+from emag_rt.frontend.fill import lagged_fill
 from emag_rt.frontend.filters import CausalFilter
 from emag_rt.frontend.rules import BadChannelRules
 from emag_rt.frontend.steps import Step, StepAnchor

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emag_rt.frontend.fill import BoolArray, FloatArray
+from emag_rt.array_types import BoolArray, FloatArray
 
 # What EEG may have done in the samples of a jump, as a share of the limit: back to within this is
 # back where it was.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emag_rt.frontend.fill import BoolArray, FloatArray
+from emag_rt.array_types import BoolArray, FloatArray
 
 _MIN_CHANNELS = 4
 # A block with next to no signal tells nothing.

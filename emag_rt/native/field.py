@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array, FloatArray, Samples
 from emag_rt.core.activation import activate
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import dense
@@ -25,8 +26,6 @@ from emag_rt.native.library import (
     padded,
 )
 
-Float32 = NDArray[np.float32]
-FloatArray = NDArray[np.float64]
 _WIDEST = 4096  # channels of the buffer on the library's stack
 # Rings take times from here on, so that looking back never reaches a negative one.
 _FIRST_TIME = 1 << 32
@@ -64,7 +63,7 @@ class NativeField:
         self._operator = operator
         self.n_out = operator.n_out
         self._memory = Memory()
-        self._rings: list[tuple[NDArray[np.float32], NDArray[np.floating]]] = []
+        self._rings: list[tuple[Float32Array, Samples]] = []
         self._struct = FieldStruct()
         self._describe(operator, measured)
         self._linear(operator)
@@ -83,7 +82,7 @@ class NativeField:
         self._struct.time = _FIRST_TIME
         self._struct.is_prepared = 0
 
-    def render(self, ld: FloatArray) -> Float32:
+    def render(self, ld: FloatArray) -> Float32Array:
         """Render: filtered LD (n_times, n_ld) in µV to (n_times, n_out) float32, µV."""
         ld = self._checked(ld)
         hd = np.empty((len(ld), self.n_out), dtype=np.float32)
@@ -217,13 +216,13 @@ class NativeField:
             rows,
         )
 
-    def _by_net(self, values: NDArray[np.floating], n_nets: int) -> Float32:
+    def _by_net(self, values: Samples, n_nets: int) -> Float32Array:
         """Units of every network padded to whole vectors, shape (width,)."""
         wide = self._memory.zeros((n_nets, self._struct.n_units))
         wide[:, : len(values) // n_nets] = values.reshape(n_nets, -1)
         return wide.reshape(-1)
 
-    def _ring(self, n_context: int, width: int, silence: Float32 | None = None) -> Ring:
+    def _ring(self, n_context: int, width: int, silence: Float32Array | None = None) -> Ring:
         size = n_context + BLOCK
         rows = self._memory.zeros((2 * size, width))
         self._rings.append((rows, np.zeros(width) if silence is None else silence))

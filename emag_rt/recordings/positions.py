@@ -12,14 +12,13 @@ from typing import Any
 
 import mne
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import canonical
 from emag_rt.errors import MontageError
 
 logger = logging.getLogger("emag_rt.recordings")
 
-FloatArray = NDArray[np.float64]
 
 # Tried in this order; the first that knows the most labels is taken.
 _TEMPLATES = (

@@ -14,8 +14,8 @@ from typing import Any
 
 import mne
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.core.labels import require_unique
 from emag_rt.core.montage import Montage, fit_sphere
 from emag_rt.errors import MontageError, RecordingError, SettingsError, short
@@ -79,11 +79,11 @@ class Recording:
     """
 
     labels: tuple[str, ...]
-    data_uv: NDArray[np.float64]
+    data_uv: FloatArray
     sfreq: float
     segments: tuple[Segment, ...]
-    positions_mm: NDArray[np.float64] | None
-    origin_mm: NDArray[np.float64]
+    positions_mm: FloatArray | None
+    origin_mm: FloatArray
     radius_mm: float
     unplaced: tuple[str, ...]
     bads: tuple[str, ...]
@@ -284,8 +284,8 @@ def _events(raw: Any) -> tuple[tuple[float, float, str], ...]:
 
 def _segments(
     raw: Any,
-    data: NDArray[np.float64],
-    finite: NDArray[np.bool_],
+    data: FloatArray,
+    finite: BoolArray,
     sfreq: float,
     notes: list[str],
 ) -> tuple[Segment, ...]:
@@ -307,7 +307,7 @@ def _segments(
     return usable_segments(len(data), [*annotated, *holes, *flat], splits)
 
 
-def _check_unit(data: NDArray[np.float64], segments: tuple[Segment, ...], path: Path) -> None:
+def _check_unit(data: FloatArray, segments: tuple[Segment, ...], path: Path) -> None:
     used = np.concatenate([data[start:stop] for start, stop in segments])
     amplitude = float(np.median(np.abs(used - np.median(used, axis=0))))
     low, high = PLAUSIBLE_UV
@@ -322,7 +322,7 @@ def _check_unit(data: NDArray[np.float64], segments: tuple[Segment, ...], path: 
 
 def _place(
     info: Any, labels: tuple[str, ...], path: Path, need_positions: bool, notes: list[str]
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64], float, tuple[str, ...]]:
+) -> tuple[FloatArray | None, FloatArray, float, tuple[str, ...]]:
     """Positions about the centre of the fitted sphere, that centre, radius, unknown channels."""
     known = known_positions(info)
     positions, name = fill_from_template(labels, known)

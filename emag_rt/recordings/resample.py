@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.errors import SettingsError
 from emag_rt.recordings.usable import Segment
 
 
 def resample_segments(
-    data: NDArray[np.float64], segments: tuple[Segment, ...], sfreq: float, new_sfreq: float
-) -> tuple[NDArray[np.float64], tuple[Segment, ...]]:
+    data: FloatArray, segments: tuple[Segment, ...], sfreq: float, new_sfreq: float
+) -> tuple[FloatArray, tuple[Segment, ...]]:
     """Resample each usable stretch by itself (soxr, high quality, linear phase).
 
     Steps at the joins of a recording would ring into their neighbours otherwise.
@@ -54,7 +54,7 @@ def resample_segments(
     return out, tuple(moved)
 
 
-def _resample(part: NDArray[np.float64], sfreq: float, new_sfreq: float) -> NDArray[np.float64]:
+def _resample(part: FloatArray, sfreq: float, new_sfreq: float) -> FloatArray:
     """Resample with the ends continued by point reflection: soxr takes silence beyond them."""
     n_pad = min(len(part) - 1, int(np.ceil(sfreq)))
     before = 2 * part[0] - part[n_pad:0:-1]
@@ -62,10 +62,10 @@ def _resample(part: NDArray[np.float64], sfreq: float, new_sfreq: float) -> NDAr
     # Offsets of many millivolts would cost the filter precision.
     offset = part[0]
     padded = np.concatenate([before, part, after]) - offset
-    resampled: NDArray[np.float64] = soxr.resample(padded, sfreq, new_sfreq, quality="HQ")
+    resampled: FloatArray = soxr.resample(padded, sfreq, new_sfreq, quality="HQ")
     ratio = new_sfreq / sfreq
     # The grid of the result must fall on the first sample of the part.
     skip = round(n_pad * ratio)
     n_out = int(np.floor(len(part) * ratio + 1e-9))
-    result: NDArray[np.float64] = resampled[skip : skip + n_out] + offset
+    result: FloatArray = resampled[skip : skip + n_out] + offset
     return result

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
+
+from emag_rt.array_types import FloatArray, IndexArray
 
 _WINDOW_S = 1.0  # how long a delay must last to be a gap, not jitter
 _DRIFT_S = 30.0
@@ -35,14 +36,14 @@ class Grid:
         Duration of the gaps that were cut out, in seconds.
     """
 
-    rows: NDArray[np.intp]
+    rows: IndexArray
     sfreq: float
     gaps: tuple[tuple[int, int], ...]
     cuts: tuple[int, ...]
     lost_s: float
 
 
-def place_on_grid(stamps: NDArray[np.float64], sfreq: float) -> Grid:
+def place_on_grid(stamps: FloatArray, sfreq: float) -> Grid:
     """Find missing samples by what never catches up.
 
     Stamps of many amplifiers jitter, or come in bursts of one chunk each. They are late then, and
@@ -81,7 +82,7 @@ def place_on_grid(stamps: NDArray[np.float64], sfreq: float) -> Grid:
     return Grid(rows, 1.0 / period, gaps, tuple(int(rows[i]) for i in cuts), lost_s)
 
 
-def _period(stamps: NDArray[np.float64], sfreq: float) -> float:
+def _period(stamps: FloatArray, sfreq: float) -> float:
     """Seconds a sample, by the stamps; gaps in fewer than half of the seconds do not matter."""
     width = round(_WINDOW_S * sfreq)
     if len(stamps) < 3 * width:  # too short to measure
@@ -89,7 +90,7 @@ def _period(stamps: NDArray[np.float64], sfreq: float) -> float:
     return float(np.median(stamps[width:] - stamps[:-width]) / width)
 
 
-def _jumps(stamps: NDArray[np.float64], period: float) -> list[tuple[int, int]]:
+def _jumps(stamps: FloatArray, period: float) -> list[tuple[int, int]]:
     """Samples before which others are missing, and how many; less than none: time went back."""
     if not (np.abs(np.diff(stamps) / period - 1.0) > 0.5).any():
         return []
@@ -108,18 +109,16 @@ def _jumps(stamps: NDArray[np.float64], period: float) -> list[tuple[int, int]]:
     return found
 
 
-def _set_back(stamps: NDArray[np.float64], first: int, n_window: int) -> int:
+def _set_back(stamps: FloatArray, first: int, n_window: int) -> int:
     """The sample at which a clock was set back: the least delay foretells it by the window."""
     steps = np.diff(stamps[first : first + n_window + 1])
     return first + int(steps.argmin()) + 1 if len(steps) else first
 
 
-def _least(delay: NDArray[np.float64], n_window: int) -> NDArray[np.float64]:
+def _least(delay: FloatArray, n_window: int) -> FloatArray:
     """The least delay from each sample on."""
     alone = np.minimum(delay[:-2], delay[2:])  # a single stamp that is too early says nothing
     calm = np.concatenate([delay[:1], np.maximum(delay[1:-1], alone), delay[-1:]])
-    least: NDArray[np.float64] = minimum_filter1d(
-        calm, n_window, mode="nearest", origin=-(n_window // 2)
-    )
+    least: FloatArray = minimum_filter1d(calm, n_window, mode="nearest", origin=-(n_window // 2))
     least[-_FEW:] = least[-_FEW:].min()  # too few are left to tell a gap from jitter
     return least

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
+
+from emag_rt.array_types import BoolArray, FloatArray
 
 Segment = tuple[int, int]
 """Sample range (start, stop), stop excluded."""
@@ -15,13 +16,13 @@ FLAT_S = 0.1
 """Stretches this long in which every channel stands still are padding, not EEG."""
 
 
-def runs(mask: NDArray[np.bool_]) -> list[Segment]:
+def runs(mask: BoolArray) -> list[Segment]:
     """Ranges in which a mask is true, ascending."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def padding(data: NDArray[np.float64], sfreq: float) -> list[Segment]:
+def padding(data: FloatArray, sfreq: float) -> list[Segment]:
     """Stretches of at least 0.1 s in which all channels are constant.
 
     Parameters

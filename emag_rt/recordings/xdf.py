@@ -13,8 +13,8 @@ from typing import Any
 
 import mne
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.values import value_text
 from emag_rt.errors import RecordingError
 from emag_rt.recordings.marker_text import marker_text
@@ -197,7 +197,7 @@ def _choose(heads: Sequence[dict[str, Any]], stream: str, path: Path) -> dict[st
     return chosen
 
 
-def _grid(stamps: NDArray[np.float64], nominal: float, path: Path, notes: list[str]) -> Grid:
+def _grid(stamps: FloatArray, nominal: float, path: Path, notes: list[str]) -> Grid:
     if len(stamps) < 2 or not np.isfinite(stamps).all():
         raise RecordingError(
             f"{path.name}: the stream must hold at least 2 samples with finite stamps, got "
@@ -248,7 +248,7 @@ def _raw(eeg: dict[str, Any], grid: Grid, nominal: float, path: Path, notes: lis
 
 
 def _annotations(
-    others: Any, stamps: NDArray[np.float64], grid: Grid, sfreq: float, notes: list[str]
+    others: Any, stamps: FloatArray, grid: Grid, sfreq: float, notes: list[str]
 ) -> Any:
     """Gaps, jumps of time, and markers, in seconds after the first row."""
     marks = [(a / sfreq, (b - a) / sfreq, "BAD_gap") for a, b in grid.gaps]

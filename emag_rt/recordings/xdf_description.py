@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.errors import RecordingError, SettingsError, short
 from emag_rt.frontend.units import unit_to_uv
 
@@ -81,7 +81,7 @@ def _channel(entry: dict[str, Any], stream_kind: str, what: str) -> Channel:
     return Channel(label, kind, to_uv, place, text_of(entry, "origin") == "rendered")
 
 
-def in_metres(places: dict[str, tuple[float, ...]]) -> dict[str, NDArray[np.float64]]:
+def in_metres(places: dict[str, tuple[float, ...]]) -> dict[str, FloatArray]:
     """Positions in metres; what is no head in millimetres is one in metres or centimetres."""
     if not places:
         return {}

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from emag_rt.array_types import Float32Array, FloatArray, Samples
 from emag_rt.core.folding import PackedOperator
 from emag_rt.core.model import FieldModel
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ class Renderer(Protocol):
 
     name: str
 
-    def push(self, ld: FloatArray) -> NDArray[np.float32]:
+    def push(self, ld: FloatArray) -> Float32Array:
         """Render.
 
         Parameters
@@ -98,7 +97,7 @@ class History:
         n_context: int,
         n_channels: int,
         dtype: DTypeLike = np.float64,
-        silence: NDArray[np.floating] | None = None,
+        silence: Samples | None = None,
     ) -> None:
         self._n_context = n_context
         self._silence = 0 if silence is None else silence.copy()
@@ -110,7 +109,7 @@ class History:
         self._buffer[: self._n_context] = self._silence
         self._stop = self._n_context
 
-    def append(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
+    def append(self, rows: Samples) -> Samples:
         """Append rows and return them with their context, shape (n_context + n_times, ...)."""
         n, keep = len(rows), self._n_context
         if self._stop + n > len(self._buffer):

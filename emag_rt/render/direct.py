@@ -9,14 +9,14 @@ checked where it is used.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array, FloatArray, IndexArray, Samples
 from emag_rt.core.direct import render_direct
 from emag_rt.core.drive import causal_fir, reference_free
 from emag_rt.core.field import GaussianField
 from emag_rt.core.forward import mixture_kernel
 from emag_rt.core.model import FieldModel
-from emag_rt.render.base import FloatArray, History, RenderPlan
+from emag_rt.render.base import History, RenderPlan
 from emag_rt.render.hidden import HiddenStream
 
 _BLOCK = 512
@@ -61,14 +61,14 @@ class DirectRenderer:
     def prepare(self) -> None:
         """There is nothing to do ahead."""
 
-    def push(self, ld: FloatArray) -> NDArray[np.float32]:
+    def push(self, ld: FloatArray) -> Float32Array:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
         if len(ld) == 0:
             return np.zeros((0, len(self._plan.positions_mm)), dtype=np.float32)
         blocks = [self._push(ld[i : i + _BLOCK]) for i in range(0, len(ld), _BLOCK)]
         return np.concatenate(blocks)
 
-    def _push(self, ld: FloatArray) -> NDArray[np.float32]:
+    def _push(self, ld: FloatArray) -> Float32Array:
         n = len(ld)
         current = self._delay.append(ld)[:n]
         with_context = self._history.append(reference_free(ld)[0])
@@ -89,7 +89,7 @@ class DirectRenderer:
         drive, hidden = model.drive, model.drive.hidden
         after = model.n_lags - model.look_ahead
         z = causal_fir(drive.taps, x[len(x) - n - model.n_lags - drive.taps.shape[1] + 2 :])
-        h: NDArray[np.floating] = np.zeros((n + after - 1, 0))
+        h: Samples = np.zeros((n + after - 1, 0))
         if self._hidden is not None:
             h = self._units(x, n)
         out = np.zeros((n, len(self._plan.positions_mm)))
@@ -103,7 +103,7 @@ class DirectRenderer:
             out += amplitudes @ kernel.T
         return out
 
-    def _units(self, x: FloatArray, n: int) -> NDArray[np.floating]:
+    def _units(self, x: FloatArray, n: int) -> Samples:
         assert self._hidden is not None
         return self._hidden.push(x[len(x) - n - self._hidden.n_lags + 1 :])
 
@@ -119,7 +119,7 @@ def _hidden_stream(model: FieldModel) -> HiddenStream | None:
     )
 
 
-_Term = tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]
+_Term = tuple[IndexArray, IndexArray, FloatArray]
 
 
 def _lag_terms(model: FieldModel, positions_mm: FloatArray) -> list[_Term]:
@@ -138,7 +138,7 @@ def _lag_terms(model: FieldModel, positions_mm: FloatArray) -> list[_Term]:
     return terms
 
 
-def _near_in_time(field: GaussianField, tau_s: float) -> NDArray[np.intp]:
+def _near_in_time(field: GaussianField, tau_s: float) -> IndexArray:
     """Gaussians worth a look at ``tau_s``: all, unless space and time are apart."""
     shared = field.shared_profiles()
     if shared is None:
@@ -147,7 +147,7 @@ def _near_in_time(field: GaussianField, tau_s: float) -> NDArray[np.intp]:
     return np.flatnonzero(np.exp(-0.5 * ((tau_s - mu_s) * rate) ** 2) > _NEGLIGIBLE)
 
 
-def _only(field: GaussianField, gaussians: NDArray[np.intp]) -> GaussianField:
+def _only(field: GaussianField, gaussians: IndexArray) -> GaussianField:
     return GaussianField(
         field.centers_mm,
         field.mu_s[:, gaussians],

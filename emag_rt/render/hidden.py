@@ -8,14 +8,14 @@ keeps the newest inputs that it has seen.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Samples
 from emag_rt.core.activation import Activation, activate
 from emag_rt.core.dilated import Blocks
 from emag_rt.core.drive import causal_fir, dense, run_layers
 from emag_rt.render.base import History
 
-Layers = tuple[tuple[NDArray[np.floating], NDArray[np.floating]], ...]
+Layers = tuple[tuple[Samples, Samples], ...]
 
 
 class HiddenStream:
@@ -39,14 +39,14 @@ class HiddenStream:
 
     def __init__(
         self,
-        taps: NDArray[np.floating],
+        taps: Samples,
         layers: Layers,
         blocks: Blocks,
         activation: Activation,
         n_before: int,
         dtype: type[np.floating],
     ) -> None:
-        def cast(values: NDArray[np.floating]) -> NDArray[np.floating]:
+        def cast(values: Samples) -> Samples:
             return np.ascontiguousarray(values, dtype=dtype)
 
         self._taps = cast(taps)
@@ -74,7 +74,7 @@ class HiddenStream:
         for history in (*self._histories, self._out):
             history.reset()
 
-    def push(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
+    def push(self, x: Samples) -> Samples:
         """Take samples.
 
         Parameters
@@ -94,7 +94,7 @@ class HiddenStream:
             h = activate(self._activation, h)
         return self._out.append(h)
 
-    def _first(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
+    def _first(self, x: Samples) -> Samples:
         z = causal_fir(self._taps, x)
         if self._blocks:
             return dense(z, *self._layers[0])

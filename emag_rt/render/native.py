@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.native import NativeField
-from emag_rt.render.base import FloatArray, RenderPlan
+from emag_rt.render.base import RenderPlan
 
 
 class NativeRenderer:
@@ -38,7 +36,7 @@ class NativeRenderer:
     def __init__(self, plan: RenderPlan) -> None:
         self.field = NativeField(plan.operator, plan.measured)
 
-    def push(self, ld: FloatArray) -> NDArray[np.float32]:
+    def push(self, ld: FloatArray) -> Float32Array:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
         return self.field.render(ld)
 

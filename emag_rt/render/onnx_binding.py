@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array
 from emag_rt.core.folding import PackedOperator
 from emag_rt.errors import EngineError
 
@@ -54,7 +54,7 @@ class BoundSample:
             self._position = ort.OrtValue.ortvalue_from_numpy(place, device, 0)
             self._binding.bind_ortvalue_input("position", self._position)
 
-    def run(self, feeds: dict[str, Any]) -> NDArray[np.float32]:
+    def run(self, feeds: dict[str, Any]) -> Float32Array:
         """Render.
 
         Parameters

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.bundle.graph import build_graph
 from emag_rt.errors import BundleError, EngineError
-from emag_rt.render.base import FloatArray, History, RenderPlan
+from emag_rt.render.base import History, RenderPlan
 from emag_rt.render.gpu import has_nvidia_device
 from emag_rt.render.onnx_binding import BoundSample
 
@@ -191,14 +191,14 @@ class OnnxRenderer:
     def prepare(self) -> None:
         """There is nothing to do ahead."""
 
-    def push(self, ld: FloatArray) -> NDArray[np.float32]:
+    def push(self, ld: FloatArray) -> Float32Array:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
         if len(ld) <= _BLOCK:
             return self._push(ld)
         blocks = [self._push(ld[i : i + _BLOCK]) for i in range(0, len(ld), _BLOCK)]
         return np.concatenate(blocks)
 
-    def _push(self, ld: FloatArray) -> NDArray[np.float32]:
+    def _push(self, ld: FloatArray) -> Float32Array:
         if len(ld) == 0:
             return np.zeros((0, self._n_out), dtype=np.float32)
         feeds: dict[str, Any] = {"ld": self._history.append(ld)}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array, FloatArray, IndexArray, Samples
 from emag_rt.core.drive import causal_fir
-from emag_rt.render.base import FloatArray, History, RenderPlan
+from emag_rt.render.base import History, RenderPlan
 from emag_rt.render.hidden import HiddenStream
 
-Float32 = NDArray[np.float32]
 _BLOCK = 2048
 _FIRST = np.zeros(1, dtype=np.intp)
 
@@ -65,14 +64,14 @@ class PackedRenderer:
     def prepare(self) -> None:
         """There is nothing to do ahead."""
 
-    def push(self, ld: FloatArray) -> Float32:
+    def push(self, ld: FloatArray) -> Float32Array:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
         if len(ld) <= _BLOCK:
             return self._push(ld)
         blocks = [self._push(ld[i : i + _BLOCK]) for i in range(0, len(ld), _BLOCK)]
         return np.concatenate(blocks)
 
-    def _push(self, ld: FloatArray) -> Float32:
+    def _push(self, ld: FloatArray) -> Float32Array:
         n = len(ld)
         if n == 0:
             return np.zeros((0, self._op.n_out), dtype=np.float32)
@@ -87,27 +86,27 @@ class PackedRenderer:
             out[:, self._rows] = current[:, self._columns]
         return out
 
-    def _linear(self, x: NDArray[np.floating], n: int) -> Float32:
+    def _linear(self, x: Samples, n: int) -> Float32Array:
         n_lags = self._taps.shape[1]
         tail = x[len(x) - n - n_lags + 1 :]
         one = n == 1
         z = (self._newest_last @ tail).reshape(1, -1) if one else causal_fir(self._taps, tail)
         return self._read_out(z, self._weights) + self._bias[self._positions(n)]
 
-    def _non_linear(self, x: NDArray[np.floating], n: int) -> Float32:
+    def _non_linear(self, x: Samples, n: int) -> Float32Array:
         h = self._units(x, n)
         return self._read_out(causal_fir(self._out_taps, h), self._out_weights)
 
-    def _units(self, x: NDArray[np.floating], n: int) -> NDArray[np.floating]:
+    def _units(self, x: Samples, n: int) -> Samples:
         assert self._hidden is not None
         return self._hidden.push(x[len(x) - n - self._hidden.n_lags + 1 :])
 
-    def _positions(self, n: int) -> NDArray[np.intp]:
+    def _positions(self, n: int) -> IndexArray:
         if self._op.n_positions == 1:
             return _FIRST
         return (self._position + np.arange(n)) % self._op.n_positions
 
-    def _read_out(self, z: NDArray[np.floating], weights: Float32) -> Float32:
+    def _read_out(self, z: Samples, weights: Float32Array) -> Float32Array:
         if self._op.n_positions == 1:
             return np.asarray(z @ weights[0].T, dtype=np.float32)
         out = np.empty((len(z), self._op.n_out), dtype=np.float32)
@@ -116,5 +115,5 @@ class PackedRenderer:
         return out
 
 
-def _f32(values: FloatArray) -> Float32:
+def _f32(values: FloatArray) -> Float32Array:
     return np.ascontiguousarray(values, dtype=np.float32)

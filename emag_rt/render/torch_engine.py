@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.errors import EngineError
-from emag_rt.render.base import FloatArray, RenderPlan
+from emag_rt.render.base import RenderPlan
 from emag_rt.render.torch_field import TorchField
 
 log = logging.getLogger(__name__)
-Float32 = NDArray[np.float32]
 _BLOCK = 1024
 _WARM_UP = 3
 
@@ -82,7 +81,7 @@ class TorchRenderer:
             for part in _parts(ld):
                 self._field.advance(self._on_device(part))
 
-    def push(self, ld: FloatArray) -> Float32:
+    def push(self, ld: FloatArray) -> Float32Array:
         """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
         hop = self._hops.get(len(ld))
         if hop is not None:
@@ -123,7 +122,7 @@ class _Hop:
         if device.type == "cuda":
             self._on_cuda(torch.cuda)
 
-    def push(self, ld: FloatArray) -> Float32:
+    def push(self, ld: FloatArray) -> Float32Array:
         self._ld[:] = ld
         with self._torch.inference_mode():
             self._in.copy_(self._in_host, non_blocking=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Samples
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.folding import PackedHidden
 
 
-def as_tensor(torch: Any, values: NDArray[np.floating], device: Any) -> Any:
+def as_tensor(torch: Any, values: Samples, device: Any) -> Any:
     """Copy an array to a device, float32 and contiguous."""
     return torch.tensor(np.ascontiguousarray(values, dtype=np.float32), device=device)
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from emag_rt.array_types import Float32Array, FloatArray, Samples
 
 Clock = Callable[[], float]
 """Returns seconds on the clock that stamps samples (the LSL clock in live use)."""
@@ -66,7 +65,7 @@ class Source(Protocol):
         """Whether the last pull took all samples that had arrived."""
         ...
 
-    def pull(self, timeout_s: float) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    def pull(self, timeout_s: float) -> tuple[Samples, FloatArray]:
         """Wait for samples, then return all that have arrived.
 
         Returns
@@ -114,7 +113,7 @@ class Source(Protocol):
 class Sink(Protocol):
     """A live output of multichannel samples."""
 
-    def push(self, samples: NDArray[np.float32], timestamps: NDArray[np.float64]) -> None:
+    def push(self, samples: Float32Array, timestamps: FloatArray) -> None:
         """Publish samples, shape (n_times, n_channels), each with its own capture stamp."""
         ...
 

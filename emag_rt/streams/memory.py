@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from emag_rt.array_types import Float32Array, FloatArray, Samples
 from emag_rt.errors import SettingsError, StreamError
 from emag_rt.streams.base import StreamFormat
 
@@ -56,8 +57,8 @@ class Chunk:
         Whether nothing else has arrived yet.
     """
 
-    samples: NDArray[np.floating]
-    timestamps: NDArray[np.float64]
+    samples: Samples
+    timestamps: FloatArray
     arrives_s: float | None = None
     drained: bool = True
 
@@ -123,7 +124,7 @@ class MemorySource:
         """Add to the end of the script."""
         self._events.extend(events)
 
-    def pull(self, timeout_s: float) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    def pull(self, timeout_s: float) -> tuple[Samples, FloatArray]:
         """Play the next event (see :meth:`emag_rt.streams.base.Source.pull`)."""
         if self.closed:
             raise StreamError(f"stream {self._format.name!r} is closed. Open it again to read.")
@@ -200,10 +201,10 @@ class MemorySink:
         Whether :meth:`close` was called.
     """
 
-    chunks: list[tuple[NDArray[np.float32], NDArray[np.float64]]] = field(default_factory=list)
+    chunks: list[tuple[Float32Array, FloatArray]] = field(default_factory=list)
     closed: bool = False
 
-    def push(self, samples: NDArray[np.float32], timestamps: NDArray[np.float64]) -> None:
+    def push(self, samples: Float32Array, timestamps: FloatArray) -> None:
         """Keep samples, shape (n_times, n_channels), with their stamps."""
         if self.closed:
             raise StreamError("memory sink is closed. Make a new one to publish.")
@@ -215,12 +216,12 @@ class MemorySink:
         self.chunks.append((np.array(samples), np.array(timestamps)))
 
     @property
-    def samples(self) -> NDArray[np.float32]:
+    def samples(self) -> Float32Array:
         """All samples, shape (n_times, n_channels)."""
         return np.concatenate([c[0] for c in self.chunks]) if self.chunks else np.zeros((0, 0), "f")
 
     @property
-    def timestamps(self) -> NDArray[np.float64]:
+    def timestamps(self) -> FloatArray:
         """All stamps, shape (n_times,)."""
         return np.concatenate([c[1] for c in self.chunks]) if self.chunks else np.zeros(0)
 

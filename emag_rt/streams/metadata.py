@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Union
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.errors import SettingsError
 
 # An XML tree as (name, text) or (name, children) pairs.
@@ -71,7 +71,7 @@ class OutletSpec:
     sfreq: float
     type: str = "EEG"
     units: str | tuple[str, ...] = "microvolts"
-    positions_mm: NDArray[np.float64] | None = None
+    positions_mm: FloatArray | None = None
     origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     channel_origin: tuple[str, ...] = ()
     expected_nmse: tuple[float | None, ...] = ()
@@ -216,7 +216,7 @@ def _band(spec: OutletSpec) -> Tree:
     return tuple((key, _number(value)) for key, value in edges if value is not None)
 
 
-def _vector(names: tuple[str, ...], values: NDArray[np.float64]) -> Tree:
+def _vector(names: tuple[str, ...], values: FloatArray) -> Tree:
     return tuple((name, _number(float(v))) for name, v in zip(names, values, strict=True))
 
 

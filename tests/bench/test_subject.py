@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from calibration.closed_form import _plan, _union
-from calibration.profiles import n_lags_of
-from calibration.residual import encoder_taps
-from calibration.residual_loop import ResidualSettings
+from calibration.regression.closed_form import _plan, _union
+from calibration.regression.profiles import n_lags_of
+from calibration.residual.bag import encoder_taps
+from calibration.residual.loop import ResidualSettings
 from emag_rt.bench.cases import Case, parse_case
 from emag_rt.bench.layout import N_BLOCKS, N_NETWORKS, N_UNITS, layout_of
 from emag_rt.bench.material import eeg_like

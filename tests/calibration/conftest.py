@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from emag_rt.recordings.synthetic import SyntheticHead
 from emag_rt.recordings.write import write_raw
+from emag_rt.synthetic.head import SyntheticHead
 
 SFREQ = 128.0
 

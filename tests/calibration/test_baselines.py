@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from calibration.baselines import (
+from calibration.regression.blocks import Segment, guarded_start, make_blocks
+from calibration.regression.gram_matrices import (
     LAMBDAS,
     Gram,
     RidgePath,
@@ -10,7 +11,6 @@ from calibration.baselines import (
     fit_ridge,
     lagged,
 )
-from calibration.folds import Segment, guarded_start, make_blocks
 from emag_rt.errors import CalibrationError
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calibration.checkpoint import read_checkpoint
-from calibration.checkpoint_bundle import ImportSettings, checkpoint_bundle, checkpoint_model
+from calibration.paper.checkpoint import read_checkpoint
+from calibration.paper.checkpoint_bundle import ImportSettings, checkpoint_bundle, checkpoint_model
 from emag_rt.bundle import load_bundle, save_bundle
 from emag_rt.core.direct import render_direct
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import CalibrationError, MontageError
 from emag_rt.frontend import CausalFilter
 from emag_rt.recordings.positions import template
-from emag_rt.recordings.synthetic import SyntheticHead
 from emag_rt.recordings.write import write_raw
+from emag_rt.synthetic.head import SyntheticHead
 from tests.checkpoints import R_CUBE, R_SPHERE, formula, grid, make_state, write
 
 pytest.importorskip("torch")

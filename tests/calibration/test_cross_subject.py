@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 
 from calibration import CalibrationSettings, FieldCalibrator
-from calibration.cross_subject import Part, Subject, cross_subject, parse_subject, read_part
-from calibration.evaluation import evaluate_bundle
+from calibration.scores.held_out import evaluate_bundle
 from emag_rt.errors import CalibrationError, RecordingError
 from emag_rt.recordings.read import read_recording
-from emag_rt.recordings.synthetic import SyntheticHead
 from emag_rt.recordings.write import write_raw
+from emag_rt.synthetic.head import SyntheticHead
+from tools.studies.cross_subject_matrix import (
+    Part,
+    Subject,
+    cross_subject,
+    parse_subject,
+    read_part,
+)
 
 QUICK = CalibrationSettings(refine=False)
 LOST, BAD = ("AF3", "PO4"), "FC1"

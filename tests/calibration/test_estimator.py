@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calibration import CalibrationSettings, FieldCalibrator
-from calibration.evaluation import METHODS, evaluate_bundle
+from calibration.scores.held_out import METHODS, evaluate_bundle
 from emag_rt.bundle import load_bundle
 from emag_rt.core.direct import render_direct
 from emag_rt.core.grid import lattice
@@ -172,8 +172,8 @@ def test_refinement_keeps_or_betters_the_start(session_files, tmp_path):
 def test_gradient_steps_on_the_field_lower_the_error():
     """Away from the optimum the Gaussians do move, and the held-out error falls."""
     pytest.importorskip("torch")
-    from calibration.folds import make_blocks
-    from calibration.refine import refine_field
+    from calibration.field.refinement import refine_field
+    from calibration.regression.blocks import make_blocks
     from emag_rt.core.drive import Drive
     from emag_rt.core.field import GaussianField, isotropic_cholesky
     from emag_rt.core.model import FieldModel

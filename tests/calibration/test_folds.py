@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from calibration.folds import (
+from calibration.regression.blocks import (
     check_segments,
     fold_rows,
     guarded_start,

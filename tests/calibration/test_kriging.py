@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from calibration.kriging import Guide, covariance, fit_kriging, local_scale
-from calibration.spatial import NARROW, choose_gaussians, make_field, spatial_kernel
+from calibration.field.kriging import Guide, covariance, fit_kriging, local_scale
+from calibration.field.placement import NARROW, choose_gaussians, make_field, spatial_kernel
 from emag_rt.core.folding import fold_readout
 from emag_rt.core.grid import lattice
 from emag_rt.core.spline import spherical_spline

@@ -10,17 +10,17 @@ import pytest
 from click.testing import CliRunner
 
 from calibration import CalibrationSettings, FieldCalibrator
-from calibration.mne_baselines import (
+from calibration.baselines.mne import (
     SNRS,
     _info,
     field_interpolation_matrix,
     minimum_norm_matrix,
 )
-from calibration.spatial_baselines import SPATIAL_METHODS, spatial_matrices
+from calibration.baselines.spatial import SPATIAL_METHODS, spatial_matrices
 from emag_rt.cli.main import cli
 from emag_rt.core.montage import spread_choice
 from emag_rt.errors import CalibrationError, EmagError, MontageError
-from emag_rt.recordings.synthetic import SyntheticHead
+from emag_rt.synthetic.head import SyntheticHead
 
 MAPS = {"minimum_norm": minimum_norm_matrix, "field_interpolation": field_interpolation_matrix}
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from calibration import CalibrationSettings
-from calibration.folds import guarded_start, make_blocks
-from calibration.gram_search import SetSearch, choose_set
-from calibration.lag_grams import errors_with, lag_samples, search_grams, set_error
-from calibration.montage_choice import choose_montage, score_set
-from calibration.montage_offer import MontageRequest
-from calibration.montage_picture import flat_positions, save_montage_picture
+from calibration.electrodes.choice import choose_montage, score_set
+from calibration.electrodes.offer import MontageRequest
+from calibration.electrodes.picture import flat_positions, save_montage_picture
+from calibration.electrodes.search import SetSearch, choose_set
+from calibration.regression.blocks import guarded_start, make_blocks
+from calibration.regression.lag_grams import errors_with, lag_samples, search_grams, set_error
 from emag_rt.errors import CalibrationError, MontageError
 from emag_rt.recordings.read import read_recording
-from emag_rt.recordings.synthetic import SyntheticHead
+from emag_rt.synthetic.head import SyntheticHead
 
 SFREQ, LAM = 100.0, 1e-3
 SETTINGS = CalibrationSettings(refine=False)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from calibration.baselines import accumulate, fit_ridge, lagged
-from calibration.closed_form import LinearFit, fit_linear
-from calibration.folds import Segment, make_blocks
-from calibration.priors import (
+from calibration.regression.blocks import Segment, make_blocks
+from calibration.regression.closed_form import LinearFit, fit_linear
+from calibration.regression.gram_matrices import accumulate, fit_ridge, lagged
+from calibration.regression.priors import (
     PriorGrams,
     SpatialPrior,
     Strength,
@@ -14,7 +14,7 @@ from calibration.priors import (
     reversed_grams,
     spatial_prior,
 )
-from calibration.profiles import Bank
+from calibration.regression.profiles import Bank
 from emag_rt.errors import CalibrationError
 
 SFREQ = 128.0

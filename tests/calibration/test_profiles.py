@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from calibration.profiles import (
+from calibration.regression.profiles import (
     apply_taps,
     candidate_banks,
     n_lags_of,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from calibration import CalibrationSettings, FieldCalibrator
-from calibration.evaluation import evaluate_bundle
+from calibration.scores.held_out import evaluate_bundle
 
 pytestmark = [pytest.mark.data, pytest.mark.timeout(300)]
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calibration.closed_form import LinearFit, fit_linear
-from calibration.folds import Segment
-from calibration.partial import Partial
-from calibration.profiles import candidate_banks
-from calibration.residual import LEAST_S, ResidualSettings, fit_residual
+from calibration.regression.blocks import Segment
+from calibration.regression.closed_form import LinearFit, fit_linear
+from calibration.regression.profiles import candidate_banks
+from calibration.residual.bag import LEAST_S, ResidualSettings, fit_residual
+from calibration.residual.resuming import Partial
 from emag_rt.core.dilated import run_blocks
 from emag_rt.errors import CalibrationError
 

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 from calibration import CalibrationSettings
-from calibration.channel_quality import bridged_channels, dependent_channels, suspicious_channels
-from calibration.ld_choice import read_ld_choice
-from calibration.session import open_session
+from calibration.session.channel_quality import (
+    bridged_channels,
+    dependent_channels,
+    suspicious_channels,
+)
+from calibration.session.ld_choice import read_ld_choice
+from calibration.session.segments import open_session
 from emag_rt.errors import CalibrationError, EmagError, SettingsError
 
 SETTINGS = CalibrationSettings(refine=False)

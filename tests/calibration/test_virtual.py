@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 
 from calibration import CalibrationSettings
-from calibration.virtual import METHODS, left_out_groups, score_left_out, score_virtual, without
 from emag_rt.errors import CalibrationError, RecordingError
 from emag_rt.recordings.read import read_recording
 from tests.factories import on_sphere
+from tools.studies.left_out_electrodes import (
+    METHODS,
+    left_out_groups,
+    score_left_out,
+    score_virtual,
+    without,
+)
 
 CLOSED = CalibrationSettings(refine=False)
 

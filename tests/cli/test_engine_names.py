@@ -3,7 +3,7 @@
 from typing import get_args
 
 from emag_rt.cli.options import ENGINE
-from emag_rt.engine.settings import EngineSettings
+from emag_rt.daemon.settings import EngineSettings
 from emag_rt.render.factory import CHOICES
 
 

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from calibration.cli.import_checkpoint import import_checkpoint
 from emag_rt.cli.main import cli
 from emag_rt.errors import CalibrationError, SettingsError
-from emag_rt.recordings.synthetic import SyntheticHead
 from emag_rt.recordings.write import write_raw
+from emag_rt.synthetic.head import SyntheticHead
 from tests.checkpoints import make_state, write
 
 pytest.importorskip("torch")

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from emag_rt.bundle import load_bundle
 from emag_rt.cli.main import cli
 from emag_rt.errors import CalibrationError, SettingsError
-from emag_rt.recordings.synthetic import SyntheticHead
 from emag_rt.recordings.write import write_raw
+from emag_rt.synthetic.head import SyntheticHead
 
 
 def run(*arguments):

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from emag_rt.cli.main import cli
 from emag_rt.errors import CalibrationError, MontageError, SettingsError
 from emag_rt.recordings.positions import template
-from emag_rt.recordings.synthetic import SyntheticHead
 from emag_rt.recordings.write import write_raw
+from emag_rt.synthetic.head import SyntheticHead
 
 
 def run(*arguments):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from calibration.profiles import candidate_banks, n_lags_of, taps
+from calibration.regression.profiles import candidate_banks, n_lags_of, taps
 from emag_rt.core.drive import causal_fir
 from emag_rt.core.lag_levels import lag_levels
 

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from emag_rt.cli import serve as serve_module
+from emag_rt.daemon.settings import load_settings
 from emag_rt.dashboard import launch
-from emag_rt.engine.settings import load_settings
 from emag_rt.errors import OutputError, SettingsError
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from emag_rt.cli.main import cli
 from emag_rt.core.labels import match_labels
-from emag_rt.recordings.synthetic import SyntheticHead
 from emag_rt.recordings.write import write_raw
+from emag_rt.synthetic.head import SyntheticHead
 from tests.command_lines import found, parse
 
 ROOT = Path(__file__).parents[2]

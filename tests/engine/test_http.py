@@ -9,11 +9,11 @@ import threading
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from emag_rt.engine import http as pages_module
-from emag_rt.engine.http import TEXT, PageServer
-from emag_rt.engine.metrics import STATES, Vitals
-from emag_rt.engine.server import Server
-from emag_rt.engine.statistics import Counters, ServerStatus
+from emag_rt.daemon.loop import Server
+from emag_rt.daemon.status import http as pages_module
+from emag_rt.daemon.status.counters import Counters, ServerStatus
+from emag_rt.daemon.status.http import TEXT, PageServer
+from emag_rt.daemon.status.prometheus import STATES, Vitals
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import OutputError
 from emag_rt.streams.base import StreamFormat

@@ -10,10 +10,10 @@ import pytest
 from emag_rt import Upsampler
 from emag_rt.bundle import save_bundle
 from emag_rt.core.alignment import similarity
-from emag_rt.engine.montage_files import read_places
-from emag_rt.engine.montages import left_out_nmse, resolve_montage
-from emag_rt.engine.standard_montages import standard_names, standard_positions
 from emag_rt.errors import MontageError
+from emag_rt.montages.files import read_places
+from emag_rt.montages.resolve import left_out_nmse, resolve_montage
+from emag_rt.montages.standard import standard_names, standard_positions
 from tests.factories import LD, REST, ld_signal, make_bundle
 
 HD = LD + REST
@@ -181,7 +181,7 @@ def test_expected_error_is_local_and_unknown_beyond_the_cap(bundle):
 
 SERVING = """
 import sys
-import emag_rt.cli.serve, emag_rt.engine.daemon
+import emag_rt.cli.serve, emag_rt.daemon.daemon
 from emag_rt import Upsampler
 for montage in sys.argv[2:]:
     assert any(Upsampler.load(sys.argv[1], montage=montage).virtual), montage

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from emag_rt.engine.reporting import StatusFile
-from emag_rt.engine.statistics import Counters, ServerStatus
+from emag_rt.daemon.status.counters import Counters, ServerStatus
+from emag_rt.daemon.status.reporting import StatusFile
 from emag_rt.errors import OutputError
 
 

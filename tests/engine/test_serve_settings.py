@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from emag_rt.engine.settings import ServeSettings, load_settings
+from emag_rt.daemon.settings import ServeSettings, load_settings
 from emag_rt.errors import SettingsError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.y*ml"))

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emag_rt.engine.server import Server
-from emag_rt.engine.settings import ServeSettings
+from emag_rt.daemon.loop import Server
+from emag_rt.daemon.settings import ServeSettings
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamError, StreamMismatch, StreamNotFound
 from emag_rt.streams.base import StreamFormat

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 
-from emag_rt.engine.stopping import stop_signals
+from emag_rt.daemon.stopping import stop_signals
 
 STUCK = """
 import ctypes
-from emag_rt.engine.stopping import stop_signals
+from emag_rt.daemon.stopping import stop_signals
 libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 with stop_signals():
     libc.pthread_mutex_lock(mutex)
@@ -58,7 +58,7 @@ def test_other_threads_leave_signals_to_their_host():
 
 def test_nohup_is_respected(spawn):
     code = (
-        "import signal\nfrom emag_rt.engine.stopping import stop_signals\n"
+        "import signal\nfrom emag_rt.daemon.stopping import stop_signals\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "with stop_signals() as stop:\n    signal.raise_signal(signal.SIGHUP)\n"
         "    print(stop.is_set())\n"

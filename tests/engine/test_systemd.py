@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from emag_rt.engine.statistics import Counters, ServerStatus
-from emag_rt.engine.systemd import Notifier
+from emag_rt.daemon.status.counters import Counters, ServerStatus
+from emag_rt.daemon.status.systemd import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])

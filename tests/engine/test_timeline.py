@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emag_rt.engine.lateness import Lateness
-from emag_rt.engine.settings import LatencySettings
-from emag_rt.engine.statistics import LatencyWindow
-from emag_rt.engine.timeline import Timeline, TimelineRules
+from emag_rt.daemon.lateness import Lateness
+from emag_rt.daemon.settings import LatencySettings
+from emag_rt.daemon.status.counters import LatencyWindow
+from emag_rt.daemon.timeline import Timeline, TimelineRules
 from tests.factories import prop, random_cuts
 
 PERIOD = 0.005

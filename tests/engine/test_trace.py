@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from emag_rt.engine import trace as module
-from emag_rt.engine.trace import Trace
+from emag_rt.daemon import trace as module
+from emag_rt.daemon.trace import Trace
 from emag_rt.errors import OutputError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from calibration import CalibrationSettings
-from calibration.session import make_session
+from calibration.session.segments import make_session
 from emag_rt.frontend import FrontEnd, FrontEndSettings
 from emag_rt.recordings.read import read_recording
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from calibration import CalibrationSettings, FieldCalibrator
-from emag_rt.recordings.synthetic import SyntheticHead
 from emag_rt.recordings.write import write_raw
+from emag_rt.synthetic.head import SyntheticHead
 
 SFREQ = 200.0
 

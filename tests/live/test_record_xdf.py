@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import pyxdf
 
-from calibration.evaluation import evaluate_bundle
+from calibration.scores.held_out import evaluate_bundle
 from emag_rt.bundle import load_bundle
 from emag_rt.recordings.read import read_recording
 from emag_rt.streams.lsl import LslSink, OutletSpec

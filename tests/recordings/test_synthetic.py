@@ -6,7 +6,7 @@ from scipy.signal import butter, sosfilt, welch
 
 from emag_rt.core.montage import spread_choice
 from emag_rt.errors import SettingsError
-from emag_rt.recordings.synthetic import SyntheticHead
+from emag_rt.synthetic.head import SyntheticHead
 
 
 @pytest.fixture(scope="module")

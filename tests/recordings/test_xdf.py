@@ -11,7 +11,7 @@ from emag_rt.errors import OutputError, RecordingError
 from emag_rt.recordings.read import read_recording
 from emag_rt.recordings.stamps import place_on_grid
 from emag_rt.recordings.xdf import split_stream
-from emag_rt.recordings.xdf_write import XdfWriter
+from tools.xdf_write import XdfWriter
 
 LABELS = ("Fp1", "Fz", "Cz", "C3", "C4", "Pz", "O1", "O2")
 SFREQ = 200.0

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.benchmark.cases import cut
 from emag_rt.recordings.read import Recording
-from tools.accuracy_curves import stretches
+from tools.studies.accuracy_curves import stretches
+from tools.studies.benchmark.cases import cut
 
 SFREQ = 100.0
 

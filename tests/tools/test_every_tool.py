@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.benchmark.cases import CASES, read_case
+from tools.studies.benchmark.cases import CASES, read_case
 
 TOOLS = sorted((Path(__file__).parents[2] / "tools").glob("*.py"))
 COMMANDS = [path for path in TOOLS if "@click.command" in path.read_text(encoding="utf-8")]

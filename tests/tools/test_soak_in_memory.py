@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from emag_rt.bench.cases import Case
-from emag_rt.engine.server import Server
+from emag_rt.daemon.loop import Server
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 

@@ -20,10 +20,10 @@ import time
 import click
 import numpy as np
 from brainflow.board_shim import BoardIds, BoardShim, BrainFlowError, BrainFlowInputParams
-from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray
 from emag_rt.cli.options import DURATION_S, lsl_options
-from emag_rt.engine.stopping import stop_signals
+from emag_rt.daemon.stopping import stop_signals
 from emag_rt.errors import EmagError, SettingsError
 from emag_rt.streams.lsl import LslSink, OutletSpec, configure, local_clock
 
@@ -46,7 +46,7 @@ class EvenStamps:
         self._next: float | None = None
         self.gaps = 0
 
-    def __call__(self, arrived: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, arrived: FloatArray) -> FloatArray:
         """Stamps for samples that arrived at these times (s, LSL clock); after a loss, a gap."""
         stamps = np.empty(len(arrived))
         for i, at in enumerate(arrived):

@@ -30,13 +30,12 @@ from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt, sosfilt_zi
 from scipy.stats import binomtest, norm
 
 from calibration import CalibrationSettings, FieldCalibrator
-from calibration.baselines import lagged
-from calibration.benchmark.cases import data_folder
+from calibration.regression.gram_matrices import lagged
+from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.core.labels import match_labels
 from emag_rt.engine.offline import render_recording
@@ -46,8 +45,8 @@ from emag_rt.frontend import CausalFilter
 from emag_rt.recordings.read import Recording, read_recording
 from emag_rt.streams.lsl import LslSource, StreamQuery, configure, local_clock
 from emag_rt.streams.lsl.library import Inlet, resolve
+from tools.studies.benchmark.cases import data_folder
 
-FloatArray = NDArray[np.float64]
 CALIBRATION = ("S001R01.edf", "S001R02.edf", "S001R05.edf")
 DECODING = ("S001R03.edf", "S001R04.edf", "S001R07.edf")
 LIVE = "S001R04.edf"

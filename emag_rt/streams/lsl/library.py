@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pylsl
-from numpy.typing import NDArray
 from pylsl.util import LostError, handle_error
 from pylsl.util import TimeoutError as LslTimeout
 
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.core.values import value_text
 from emag_rt.errors import SettingsError, StreamError
 from emag_rt.streams.base import StreamFormat
@@ -250,7 +250,7 @@ class Inlet:
         with translated(self.what):
             return str(self._inlet.info(timeout_s).as_xml())
 
-    def take_all(self) -> tuple[Any, NDArray[np.float64]]:
+    def take_all(self) -> tuple[Any, FloatArray]:
         """Take what has arrived, in any format, strings too; does not wait.
 
         Returns
@@ -377,7 +377,7 @@ class Outlet:
             # Never transp_sync_blocking: one receiver that stalls would block every push.
             self._outlet = pylsl.StreamOutlet(info, max_buffered=max_buffer_s)
 
-    def push_chunk(self, samples: NDArray[np.float32], stamps: NDArray[np.float64]) -> None:
+    def push_chunk(self, samples: Float32Array, stamps: FloatArray) -> None:
         """Send C-contiguous arrays, (n_times, n_channels) and (n_times,), without copying them.
 
         pylsl's ``push_chunk`` converts stamps one by one in Python.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.errors import SettingsError, StreamError
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.lsl.library import Outlet
@@ -29,7 +29,7 @@ class LslSink:
         self.spec = spec
         self._outlet: Outlet | None = _outlet(spec, "float32")
 
-    def push(self, samples: NDArray[np.float32], timestamps: NDArray[np.float64]) -> None:
+    def push(self, samples: Float32Array, timestamps: FloatArray) -> None:
         """Publish samples, each with its own capture stamp.
 
         Parameters

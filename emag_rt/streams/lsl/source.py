@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emag_rt.array_types import FloatArray, Samples
 from emag_rt.errors import StreamError, StreamMismatch
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.clock_offset import ClockOffset
@@ -126,7 +127,7 @@ class LslSource:
         """What else the stream said of itself when it was opened: the children of ``desc``."""
         return () if self._inlet is None else self._inlet.description(timeout_s)
 
-    def pull(self, timeout_s: float) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+    def pull(self, timeout_s: float) -> tuple[Samples, FloatArray]:
         """Wait in liblsl for the first sample, then take all that have arrived.
 
         Parameters
@@ -272,7 +273,7 @@ class LslSource:
             self._offset = ClockOffset(now, self.clock_correction_s, round_trip_s)
             self._ask_again = now + _MEASURE_S
 
-    def _to_our_clock(self, offset: ClockOffset, stamps: NDArray[np.float64]) -> None:
+    def _to_our_clock(self, offset: ClockOffset, stamps: FloatArray) -> None:
         """Add the offset in place, and now and then see whether LSL has measured it again."""
         now = local_clock()
         if now >= self._ask_again and self._inlet is not None:

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from calibration import CalibrationSettings
-from calibration.benchmark.methods import METHODS, check_methods
-from calibration.benchmark.problem import score
-from calibration.benchmark.protocols import make_problem, split, subject_seed
-from calibration.benchmark.settings import BenchmarkSettings, Task, result_path
 from calibration.datasets import open_dataset
-from calibration.session import make_session
+from calibration.session.segments import make_session
 from emag_rt.core.metrics import nmse
 from emag_rt.errors import CalibrationError, SettingsError
 from tests.dataset_files import write_eegmmidb, write_localize
+from tools.studies.benchmark.methods import METHODS, check_methods
+from tools.studies.benchmark.problem import score
+from tools.studies.benchmark.protocols import make_problem, split, subject_seed
+from tools.studies.benchmark.settings import BenchmarkSettings, Task, result_path
 
 SETTINGS = BenchmarkSettings(window_s=1.0)
 
@@ -148,7 +148,7 @@ def test_the_calibrators_own_field_gives_the_closed_forms_numbers(data, monkeypa
 
 
 def test_the_paper_has_no_recordings_so_residual_and_closed_form_are_used(data, monkeypatch):
-    monkeypatch.setattr("calibration.residual.fit_residual", lambda *_, **__: None)
+    monkeypatch.setattr("calibration.residual.bag.fit_residual", lambda *_, **__: None)
     problem = make_problem(data, "paper", 4, SETTINGS)
     x, _ = problem.test[0]
     both = [METHODS[name](problem, SETTINGS)(x) for name in ("field_closed_form", "field_refined")]
@@ -210,7 +210,7 @@ def test_impossible_factors_windows_and_methods(data, monkeypatch):
         make_problem(data, "paper", 4, BenchmarkSettings(window_s=25.0))
     with pytest.raises(SettingsError, match="method must be one of"):
         check_methods(("ridge", "kriging"))
-    monkeypatch.setattr("calibration.benchmark.methods.find_spec", lambda name: None)
+    monkeypatch.setattr("tools.studies.benchmark.methods.find_spec", lambda name: None)
     assert check_methods(("ridge",)) == ("ridge",)
     with pytest.raises(SettingsError, match="needs torch"):
         check_methods(("ridge", "paper_like"))

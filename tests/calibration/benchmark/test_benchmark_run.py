@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.benchmark import methods
-from calibration.benchmark.parallel import run_subjects
-from calibration.benchmark.report import markdown, read_results
-from calibration.benchmark.results import is_done, read_result, write_result, write_text
-from calibration.benchmark.run import Plan, paths_of, run_subject, subjects_of
-from calibration.benchmark.settings import BenchmarkSettings
 from calibration.datasets import open_dataset
 from emag_rt.errors import EmagError, OutputError, RecordingError, SettingsError
 from tests.dataset_files import write_eegmmidb
+from tools.studies.benchmark import methods
+from tools.studies.benchmark.parallel import run_subjects
+from tools.studies.benchmark.report import markdown, read_results
+from tools.studies.benchmark.results import is_done, read_result, write_result, write_text
+from tools.studies.benchmark.run import Plan, paths_of, run_subject, subjects_of
+from tools.studies.benchmark.settings import BenchmarkSettings
 
 TOOL = Path(__file__).resolve().parents[3] / "tools" / "paper_benchmark.py"
 QUICK = ("spherical_spline", "ridge", "lagged_ridge")
@@ -160,7 +160,7 @@ def _die(plan, subject):
 
 
 def test_a_killed_worker_is_an_error_that_says_how_to_go_on(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("calibration.benchmark.parallel.run_subject", _die)
+    monkeypatch.setattr("tools.studies.benchmark.parallel.run_subject", _die)
     with pytest.raises(EmagError, match="run the same command again"):
         run_subjects(plan_of(folder, tmp_path / "out"), ["S001"], jobs=2)
 

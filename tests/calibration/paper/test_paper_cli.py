@@ -11,8 +11,8 @@ pytest.importorskip("torch")
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.cli.calibrate import calibrate
 from calibration.cli.evaluate import evaluate
-from calibration.evaluation import evaluate_bundle
 from calibration.paper.options import PaperOptions
+from calibration.scores.held_out import evaluate_bundle
 from emag_rt.bundle import load_bundle
 from emag_rt.core.direct import render_direct
 from emag_rt.core.grid import lattice

@@ -22,7 +22,7 @@ from calibration.report.page import scores_html
 from calibration.report.quality import look_at
 from calibration.report.scores import score
 from calibration.report.write import _facts, report_of_bundle
-from calibration.session import open_session
+from calibration.session.segments import open_session
 from calibration.settings import CalibrationSettings
 from emag_rt.core.direct import render_direct
 from emag_rt.errors import EmagError

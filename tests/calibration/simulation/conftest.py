@@ -2,8 +2,8 @@
 
 import pytest
 
-from calibration.simulation.experiments import problems, split
-from calibration.simulation.subject import make_subject
+from tools.studies.simulation.experiments import problems, split
+from tools.studies.simulation.subject import make_subject
 
 
 @pytest.fixture(scope="package")

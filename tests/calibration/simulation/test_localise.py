@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from calibration.simulation.forward import brain_grid, gains
-from calibration.simulation.localise import (
+from emag_rt.errors import SettingsError
+from tools.studies.simulation.forward import brain_grid, gains
+from tools.studies.simulation.localise import (
     SLoreta,
     field_power,
     gain,
@@ -13,9 +14,8 @@ from calibration.simulation.localise import (
     plant,
     ratio,
 )
-from calibration.simulation.methods import calibrate
-from calibration.simulation.subject import make_subject
-from emag_rt.errors import SettingsError
+from tools.studies.simulation.methods import calibrate
+from tools.studies.simulation.subject import make_subject
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from calibration.simulation.point_sets import (
+from emag_rt.core.field import GaussianField
+from emag_rt.core.grid import lattice
+from tools.studies.simulation.point_sets import (
     gaussian_kernel,
     interpolate,
     power_points,
     random_points,
     spline_interpolation,
 )
-from emag_rt.core.field import GaussianField
-from emag_rt.core.grid import lattice
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from calibration.simulation.processes import Component, bump_filter
-from calibration.simulation.subject import BAND_HZ, make_subject
 from emag_rt.errors import SettingsError
 from emag_rt.frontend import CausalFilter, design_band
-from emag_rt.recordings.generators import lowpass_poles, resonators
+from emag_rt.synthetic.generators import lowpass_poles, resonators
+from tools.studies.simulation.processes import Component, bump_filter
+from tools.studies.simulation.subject import BAND_HZ, make_subject
 
 SFREQ = 128.0
 SOS = design_band(*BAND_HZ, SFREQ)

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from click.testing import CliRunner
 
-from calibration.simulation import experiments
-from calibration.simulation.ablations import space, time
-from calibration.simulation.experiments import QUICK, localisation
-from calibration.simulation.tables import all_tables
-from tools.simulation_report import main
+from tools.studies.simulation import experiments
+from tools.studies.simulation.ablations import space, time
+from tools.studies.simulation.experiments import QUICK, localisation
+from tools.studies.simulation.tables import all_tables
+from tools.studies.simulation_report import main
 
 
 def silent(_what):

@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from calibration.simulation.methods import calibrate, draw_test, linear_methods, served
-from calibration.simulation.wiener import apply
 from emag_rt.errors import SettingsError
+from tools.studies.simulation.methods import calibrate, draw_test, linear_methods, served
+from tools.studies.simulation.wiener import apply
 
 N_LAGS = 60
 

@@ -1,0 +1,1 @@
+"""What the field is compared with: MNE's interpolations, splines, minimum norm."""

@@ -1,0 +1,1 @@
+"""The demonstration: a simulated subject, from calibration to reading back."""

@@ -1,0 +1,1 @@
+"""Which electrodes are worth wearing: search, choice, what is on offer, picture."""

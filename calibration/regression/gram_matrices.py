@@ -1,0 +1,341 @@
+"""Ridge regression on lags, the baseline to beat, and the block statistics behind it.
+
+Cross-validation never touches the data twice: the Gram matrices of the folds are summed once,
+and a fold's training set is the total less the fold. One eigendecomposition a fold then gives
+the error of every penalty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibration.regression.blocks import (
+    Block,
+    Segment,
+    check_segments,
+    guarded_start,
+    make_blocks,
+    n_folds_of,
+)
+from emag_rt.array_types import FloatArray, IndexArray
+from emag_rt.errors import CalibrationError
+
+LAMBDAS: FloatArray = 10.0 ** np.arange(-7.0, 2.01, 0.5)
+"""Penalties tried, as fractions of the mean eigenvalue of the (penalty-weighted) covariance."""
+
+Features = Callable[[FloatArray, int, int], FloatArray]
+"""(x, start, stop) -> (stop - start, n_features): features of a stretch of a segment."""
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Sums over samples of features z and targets y.
+
+    Attributes
+    ----------
+    zz : ndarray, shape (n_features, n_features), float64
+        Sum of z z'.
+    zy : ndarray, shape (n_features, n_out), float64
+        Sum of z y'.
+    yy : ndarray, shape (n_out,), float64
+        Sum of y squared, in µV².
+    z, y : ndarray, shape (n_features,) and (n_out,), float64
+        Sums.
+    n : int
+        Number of samples.
+    """
+
+    zz: FloatArray
+    zy: FloatArray
+    yy: FloatArray
+    z: FloatArray
+    y: FloatArray
+    n: int
+
+    @classmethod
+    def of(cls, z: FloatArray, y: FloatArray) -> Gram:
+        """Sum over the samples of z (n, n_features) and y (n, n_out)."""
+        return cls(z.T @ z, z.T @ y, (y**2).sum(axis=0), z.sum(axis=0), y.sum(axis=0), len(z))
+
+    def plus(self, other: Gram, sign: int = 1) -> Gram:
+        """Add (or, with sign -1, take away) the samples of another Gram."""
+        return Gram(
+            self.zz + sign * other.zz,
+            self.zy + sign * other.zy,
+            self.yy + sign * other.yy,
+            self.z + sign * other.z,
+            self.y + sign * other.y,
+            self.n + sign * other.n,
+        )
+
+    def part(self, columns: IndexArray) -> Gram:
+        """Keep some of the features."""
+        zz = self.zz[np.ix_(columns, columns)]
+        return Gram(zz, self.zy[columns], self.yy, self.z[columns], self.y, self.n)
+
+    def centered(self, mean_z: FloatArray, mean_y: FloatArray) -> Gram:
+        """Sums of the same samples after the given means are taken away."""
+        cross = np.outer(self.z, mean_z)
+        zz = self.zz - cross - cross.T + self.n * np.outer(mean_z, mean_z)
+        zy = self.zy - np.outer(mean_z, self.y) - np.outer(self.z, mean_y)
+        zy += self.n * np.outer(mean_z, mean_y)
+        yy = self.yy - 2 * mean_y * self.y + self.n * mean_y**2
+        return Gram(zz, zy, yy, self.z - self.n * mean_z, self.y - self.n * mean_y, self.n)
+
+
+@dataclass(frozen=True)
+class FoldGrams:
+    """The session's statistics: one Gram a fold, and that of every sample.
+
+    Attributes
+    ----------
+    folds : tuple of Gram
+        Samples of each fold, less the guards.
+    total : Gram
+        All samples: the guards only matter while folds are compared.
+    """
+
+    folds: tuple[Gram, ...]
+    total: Gram
+
+    def training(self, fold: int) -> Gram:
+        """Sum the other folds."""
+        others = [gram for index, gram in enumerate(self.folds) if index != fold]
+        result = others[0]
+        for gram in others[1:]:
+            result = result.plus(gram)
+        return result
+
+    def part(self, columns: IndexArray) -> FoldGrams:
+        """Keep some of the features."""
+        folds = tuple(gram.part(columns) for gram in self.folds)
+        return FoldGrams(folds, self.total.part(columns))
+
+
+def accumulate(
+    segments: Sequence[Segment], blocks: Sequence[Block], features: Features, guard: int
+) -> FoldGrams:
+    """Sum the block statistics, in one pass over the data.
+
+    Parameters
+    ----------
+    segments : sequence of (x, y)
+        Inputs and targets.
+    blocks : sequence of Block
+        As made by :func:`calibration.regression.blocks.make_blocks`.
+    features : callable
+        Features of a stretch of a segment.
+    guard : int
+        Samples at the start of a block that no fold counts.
+
+    Returns
+    -------
+    FoldGrams
+        Statistics a fold, and of all samples.
+    """
+    folds: list[Gram | None] = [None] * n_folds_of(blocks)
+    margin: Gram | None = None
+    for block in blocks:
+        x, y = segments[block.segment]
+        z, target = features(x, block.start, block.stop), y[block.start : block.stop]
+        cut = guarded_start(block, guard) - block.start
+        inner, edge, kept = Gram.of(z[cut:], target[cut:]), Gram.of(z[:cut], target[:cut]), None
+        kept = folds[block.fold]
+        folds[block.fold] = inner if kept is None else kept.plus(inner)
+        margin = edge if margin is None else margin.plus(edge)
+    full = [gram for gram in folds if gram is not None]
+    if len(full) != len(folds) or margin is None:
+        raise CalibrationError("blocks must give every fold samples. Use make_blocks().")
+    total = margin
+    for gram in full:
+        total = total.plus(gram)
+    return FoldGrams(tuple(full), total)
+
+
+class RidgePath:
+    """Ridge solutions for every penalty from one eigendecomposition.
+
+    The penalty of feature i is ``lam * penalty[i]``; the bias is not penalised.
+    """
+
+    def __init__(self, gram: Gram, penalty: FloatArray) -> None:
+        self.mean_z, self.mean_y = gram.z / gram.n, gram.y / gram.n
+        centered = gram.centered(self.mean_z, self.mean_y)
+        self._root = 1.0 / np.sqrt(penalty)
+        scaled = self._root[:, None] * centered.zz * self._root / gram.n
+        values, self._vectors = np.linalg.eigh(scaled)
+        self._values = np.maximum(values, 0.0)
+        # A constant input has no variance: any positive number keeps the division defined.
+        self._unit = max(float(self._values.mean()), np.finfo(float).tiny)
+        self._target = self._vectors.T @ (self._root[:, None] * centered.zy / gram.n)
+
+    def _rotated(self, lam: FloatArray) -> FloatArray:
+        shrunk: FloatArray = self._target / (self._values[:, None] + lam * self._unit)
+        return shrunk
+
+    def weights(self, lam: FloatArray) -> FloatArray:
+        """Weights (n_features, n_out) for a penalty an output (n_out,), or one for all (1,)."""
+        result: FloatArray = self._root[:, None] * (self._vectors @ self._rotated(lam))
+        return result
+
+    def bias(self, weights: FloatArray) -> FloatArray:
+        """Bias (n_out,) that goes with weights."""
+        return self.mean_y - self.mean_z @ weights
+
+    def errors(self, held_out: Gram, lambdas: FloatArray) -> FloatArray:
+        """Sums of squared error (n_lambdas, n_out) on other samples, in µV²."""
+        other = held_out.centered(self.mean_z, self.mean_y)
+        basis = self._root[:, None] * self._vectors
+        zz, zy = basis.T @ other.zz @ basis, basis.T @ other.zy
+        rows = []
+        for lam in lambdas:
+            w = self._rotated(np.array([lam]))
+            rows.append(other.yy - 2 * (w * zy).sum(axis=0) + (w * (zz @ w)).sum(axis=0))
+        return np.maximum(np.array(rows), 0.0)
+
+
+def cross_validate(
+    grams: FoldGrams, penalty: FloatArray, lambdas: FloatArray = LAMBDAS
+) -> FloatArray:
+    """Sum the held-out errors of every penalty over the folds.
+
+    Parameters
+    ----------
+    grams : FoldGrams
+        Statistics of the session.
+    penalty : ndarray, shape (n_features,), float64
+        Relative penalty of each feature.
+    lambdas : ndarray, shape (n_lambdas,), float64
+        Penalties to try.
+
+    Returns
+    -------
+    ndarray, shape (n_lambdas, n_out), float64
+        Squared error in µV², summed over held-out samples.
+    """
+    errors = np.zeros((len(lambdas), len(grams.total.yy)))
+    for fold, held_out in enumerate(grams.folds):
+        errors += RidgePath(grams.training(fold), penalty).errors(held_out, lambdas)
+    return errors
+
+
+def lagged(x: FloatArray, start: int, stop: int, n_lags: int, n_look_ahead: int) -> FloatArray:
+    """Stack delayed copies of the inputs, with zeros outside the segment.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n_times, n_ld), float64
+        A whole segment.
+    start, stop : int
+        The stretch that is wanted.
+    n_lags, n_look_ahead : int
+        Lags run from -n_look_ahead to n_lags - 1.
+
+    Returns
+    -------
+    ndarray, shape (stop - start, (n_look_ahead + n_lags) * n_ld), float64
+        Lag by lag, the earliest lag first.
+    """
+    first, last = start - (n_lags - 1), stop + n_look_ahead
+    span = np.zeros((last - first, x.shape[1]))
+    span[max(0, -first) : min(last, len(x)) - first] = x[max(0, first) : min(last, len(x))]
+    size, n = stop - start, n_lags + n_look_ahead
+    return np.concatenate([span[n - 1 - lag : n - 1 - lag + size] for lag in range(n)], axis=1)
+
+
+@dataclass(frozen=True)
+class RidgeBaseline:
+    """Ridge regression on lags, fitted.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (n_look_ahead + n_lags, n_ld, n_out), float64
+        Lag l of the axis is lag l - n_look_ahead, in samples.
+    bias : ndarray, shape (n_out,), float64
+        In µV.
+    n_look_ahead : int
+        Samples waited for.
+    lam : float
+        Penalty chosen, as a fraction of the mean eigenvalue of the covariance.
+    cv_nmse : ndarray, shape (n_out,), float64
+        Out-of-fold error of each output over its power.
+    """
+
+    weights: FloatArray
+    bias: FloatArray
+    n_look_ahead: int
+    lam: float
+    cv_nmse: FloatArray
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        """Render the outputs of a segment: x (n_times, n_ld) -> (n_times, n_out) in µV."""
+        n, n_ld, n_out = self.weights.shape
+        z = lagged(x, 0, len(x), n - self.n_look_ahead, self.n_look_ahead)
+        rendered: FloatArray = z @ self.weights.reshape(n * n_ld, n_out) + self.bias
+        return rendered
+
+
+def fit_ridge(
+    segments: Sequence[Segment],
+    n_lags: int = 16,
+    n_look_ahead: int = 0,
+    blocks: Sequence[Block] | None = None,
+    guard: int | None = None,
+) -> RidgeBaseline:
+    """Fit ridge on lags -n_look_ahead to n_lags - 1, its penalty by blocked cross-validation.
+
+    Parameters
+    ----------
+    segments : sequence of (x, y)
+        Inputs (n_times, n_ld), scaled, and targets (n_times, n_out) in µV.
+    n_lags : int
+        1 for ridge on the present sample, 16 for the lagged baseline.
+    n_look_ahead : int
+        Samples waited for.
+    blocks : sequence of Block, optional
+        The same blocks as for the model it is compared with.
+    guard : int, optional
+        Samples at the start of a block that its fold leaves out; by default the lags. With the
+        guard of the model, cross-validated errors of both are over the same samples.
+
+    Returns
+    -------
+    RidgeBaseline
+        Plain arrays.
+
+    Raises
+    ------
+    CalibrationError
+        If the segments do not fit together or the lags are out of range.
+    """
+    n_ld, n_out = check_segments(segments)
+    if n_lags < 1 or n_look_ahead < 0:
+        raise CalibrationError(
+            f"n_lags must be at least 1 and n_look_ahead at least 0, got {n_lags} and "
+            f"{n_look_ahead}. Use 16 and 0."
+        )
+    if blocks is None:
+        blocks = make_blocks([len(x) for x, _ in segments])
+
+    def features(x: FloatArray, start: int, stop: int) -> FloatArray:
+        return lagged(x, start, stop, n_lags, n_look_ahead)
+
+    grams = accumulate(
+        segments, blocks, features, guard=n_lags + n_look_ahead if guard is None else guard
+    )
+    penalty = np.ones((n_lags + n_look_ahead) * n_ld)
+    errors = cross_validate(grams, penalty)
+    best = int(errors.sum(axis=1).argmin())
+    path = RidgePath(grams.total, penalty)
+    weights = path.weights(LAMBDAS[best : best + 1])
+    power = np.sum([gram.yy for gram in grams.folds], axis=0)
+    return RidgeBaseline(
+        weights=weights.reshape(n_lags + n_look_ahead, n_ld, n_out),
+        bias=path.bias(weights),
+        n_look_ahead=n_look_ahead,
+        lam=float(LAMBDAS[best]),
+        cv_nmse=errors[best] / np.maximum(power, np.finfo(float).tiny),
+    )

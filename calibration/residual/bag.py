@@ -1,0 +1,275 @@
+"""The non-linear residual: what the closed form leaves and the past still tells.
+
+Several small networks with dilated memory learn the cross-fitted residuals, each validated on
+blocks of time it never saw, all trained side by side. They are kept only where they help out of
+fold, each output with a gain shrunk by its standard error, and the bag is written down as one
+wider network: ``h = z W_in' + b_in``, the blocks of :mod:`emag_rt.core.dilated`, and
+``y = GELU(h) W_out' + b_out``, with the exact (erf) GELU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from calibration.regression.blocks import (
+    Segment,
+    check_segments,
+    fold_rows,
+    n_folds_of,
+    training_rows,
+)
+from calibration.regression.closed_form import LinearFit
+from calibration.regression.profiles import apply_taps, spacing_s
+from calibration.residual.loop import ResidualSettings, Task
+from calibration.residual.network import Network
+from calibration.residual.resuming import Partial
+from calibration.residual.training import Progress, train
+from emag_rt.array_types import Float32Array, FloatArray, Samples
+from emag_rt.core.dilated import Blocks, DilatedBlock, memory_of
+from emag_rt.core.drive import run_hidden
+from emag_rt.errors import CalibrationError
+
+Layer = tuple[Float32Array, Float32Array]
+
+_GAIN_BLOCK_S = 4.0
+_POWER_WINDOW_S = 0.25
+_LOUDNESS_EXPONENT = 0.35
+_LEAST_GAIN = 0.005
+LEAST_S = 20.0
+"""Sessions under this say too little on what a network gains: one lost 16 % on later data."""
+_PREDICT_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class ResidualNet:
+    """The bag of networks as one, in plain arrays.
+
+    Attributes
+    ----------
+    kernel : ndarray, shape (n_taps, n_lags), float64
+        Taps of the encoder; its lags count from -n_look_ahead.
+    layers : tuple of (weight, bias)
+        Float32; into the blocks and out of them, weight (n_outputs, n_inputs). The output is
+        in µV.
+    blocks : tuple of DilatedBlock
+        In between.
+    n_look_ahead : int
+        Samples waited for.
+    gains : ndarray, shape (n_out,), float64
+        Shrink factor of each output, in [0, 1], already in the last layer.
+    fold_ratios : tuple of float
+        Out-of-fold squared error with the fold's network over that without, a fold; loud
+        stretches count less, as in training.
+    """
+
+    kernel: FloatArray
+    layers: tuple[Layer, Layer]
+    blocks: Blocks
+    n_look_ahead: int
+    gains: FloatArray
+    fold_ratios: tuple[float, ...]
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+        return len(self.layers[-1][1])
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        """Correction to the linear fit for a segment: (n_times, n_ld) -> (n_times, n_out), µV."""
+        rendered, memory = np.empty((len(x), self.n_out)), memory_of(self.blocks)
+        (w_in, b_in), (w_out, b_out) = self.layers
+        silent = np.concatenate([np.zeros((memory, x.shape[1])), x])
+        for start in range(0, len(x), _PREDICT_ROWS):
+            stop = min(start + _PREDICT_ROWS, len(x))
+            z = apply_taps(silent, self.kernel, self.n_look_ahead, start, stop + memory)
+            z = z.reshape(stop + memory - start, -1)
+            first = ((w_in.astype(np.float64), b_in.astype(np.float64)),)
+            h = run_hidden(first, self.blocks, "gelu", z)
+            rendered[start:stop] = h @ w_out.T.astype(np.float64) + b_out
+        return rendered
+
+
+def encoder_taps(sfreq: float) -> tuple[FloatArray, int]:
+    """What the networks see of the stream.
+
+    Parameters
+    ----------
+    sfreq : float
+        Sampling rate in Hz.
+
+    Returns
+    -------
+    kernel : ndarray, shape (n_taps, n_lags), float64
+        The sample itself, and above about 240 Hz the mean over a step too, so that what lies
+        between the samples that the networks look at is not lost.
+    step : int
+        Samples between those, about 1/160 s.
+    """
+    step = max(1, round(spacing_s(sfreq) * sfreq))
+    if step == 1:
+        return np.ones((1, 1)), 1
+    return np.stack([np.eye(1, step)[0], np.full(step, 1.0 / step)]), step
+
+
+def fit_residual(
+    segments: Sequence[Segment],
+    linear: LinearFit,
+    *,
+    settings: ResidualSettings | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    partial: Partial | None = None,
+) -> ResidualNet | None:
+    """Train the non-linear residual of a closed-form fit.
+
+    Parameters
+    ----------
+    segments : sequence of (x, y)
+        The segments of the closed-form fit, in the same order.
+    linear : LinearFit
+        That fit: its folds and its out-of-fold predictions are used.
+    settings : ResidualSettings, optional
+        How to train.
+    seed : int
+        Same seed, same machine, same device, same threads: same numbers.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    progress : callable, optional
+        Called with the fraction done, in [0, 1], and a message.
+    partial : Partial, optional
+        Where unfinished training is kept, and taken up again.
+
+    Returns
+    -------
+    ResidualNet or None
+        None where no network is better than the linear fit by more than its standard error, and
+        for sessions under ``LEAST_S`` seconds.
+
+    Raises
+    ------
+    CalibrationError
+        If the segments differ from those of the fit, or torch or the device is missing.
+    """
+    check_segments(segments)
+    shapes = [y.shape for _, y in segments]
+    if sum(shape[0] for shape in shapes) != sum(b.stop - b.start for b in linear.blocks):
+        raise CalibrationError(
+            f"segments must be those of the linear fit, got shapes {shapes}. Pass the same list."
+        )
+    if sum(shape[0] for shape in shapes) < LEAST_S * linear.sfreq:
+        return None
+    settings = settings or ResidualSettings()
+    kernel, step = encoder_taps(linear.sfreq)
+    task = _prepare(segments, linear, kernel, step)
+    nets = train(task, settings, seed, device, progress or _silent, partial)
+    gains, ratios = _gains(task, nets, settings, linear.sfreq)
+    if not gains.any():
+        return None
+    layers, blocks = _one_network(nets, task, gains)
+    return ResidualNet(kernel, layers, blocks, linear.n_look_ahead, gains, ratios)
+
+
+def _silent(fraction: float, message: str) -> None:
+    """Report nothing."""
+
+
+def _prepare(segments: Sequence[Segment], linear: LinearFit, kernel: FloatArray, step: int) -> Task:
+    """Encode the inputs and take the out-of-fold residuals, both scaled to unit variance."""
+    sfreq, ahead = linear.sfreq, linear.n_look_ahead
+    z = np.concatenate([apply_taps(x, kernel, ahead).reshape(len(x), -1) for x, _ in segments])
+    missed = [y - p for (_, y), p in zip(segments, linear.out_of_fold(segments), strict=True)]
+    # Loud stretches (movement, blinks) would own the loss: weigh by local power.
+    size = max(1, round(_POWER_WINDOW_S * sfreq))
+    power = np.concatenate([uniform_filter1d((r**2).mean(axis=1), size) for r in missed])
+    relative = power / max(float(np.median(power)), np.finfo(float).tiny)
+    weight = (relative + 0.1) ** -_LOUDNESS_EXPONENT
+    r = np.concatenate(missed)
+    z_scale, r_scale = z.std(axis=0), r.std(axis=0)
+    z_scale, r_scale = np.where(z_scale > 0, z_scale, 1.0), np.where(r_scale > 0, r_scale, 1.0)
+    lengths, blocks = tuple(len(x) for x, _ in segments), linear.blocks
+    folds, guard = range(n_folds_of(blocks)), linear.n_lags
+    return Task(
+        z=(z / z_scale).astype(np.float32),
+        r=(r / r_scale).astype(np.float32),
+        sample_weight=(weight / weight.mean()).astype(np.float32),
+        z_scale=z_scale,
+        r_scale=r_scale,
+        lengths=lengths,
+        blocks=blocks,
+        train=tuple(training_rows(lengths, blocks, k, guard) for k in folds),
+        held=tuple(np.flatnonzero(fold_rows(lengths, blocks, k)) for k in folds),
+        step=step,
+    )
+
+
+def _gains(
+    task: Task, nets: Sequence[Network], settings: ResidualSettings, sfreq: float
+) -> tuple[FloatArray, tuple[float, ...]]:
+    """Shrink factor of each output (all 0: nothing pays), and out-of-fold ratio of each fold.
+
+    Products are summed over blocks of a few seconds, whose scatter gives the standard error:
+    an output whose gain is not clear of zero by one standard error gets none. Samples weigh as
+    in training: one second of movement must not decide over a session.
+    """
+    products, squares, owner = [], [], []
+    target_power = np.zeros(len(task.held))
+    for net in nets:
+        if net.fold < 0:
+            continue
+        rows = task.held[net.fold]
+        weight = task.sample_weight[rows, None].astype(np.float64)
+        target = task.r[rows] * task.r_scale
+        target_power[net.fold] = (weight * target**2).sum()
+        if net.held is None:
+            continue
+        predicted = net.held * task.r_scale
+        n_parts = max(1, round(len(rows) / (_GAIN_BLOCK_S * sfreq)))
+        for part in np.array_split(np.arange(len(rows)), n_parts):
+            weighted = weight[part] * predicted[part]
+            products.append((weighted * target[part]).sum(axis=0))
+            squares.append((weighted * predicted[part]).sum(axis=0))
+            owner.append(net.fold)
+    nothing = np.zeros(task.r.shape[1])
+    if not products:
+        return nothing, (1.0,) * len(task.held)
+    along, size, folds = np.array(products), np.array(squares), np.array(owner)
+    total = np.maximum(size.sum(axis=0), np.finfo(float).tiny)
+    slope = along.sum(axis=0) / total
+    spread = np.sqrt(((along - slope * size) ** 2).sum(axis=0))
+    careful = np.clip((along.sum(axis=0) - spread) / total, 0.0, 1.0)
+    won = (2 * careful * along - careful**2 * size).sum(axis=1)
+    won_by_fold = np.array([won[folds == k].sum() for k in range(len(task.held))])
+    ratios = 1.0 - won_by_fold / np.maximum(target_power, np.finfo(float).tiny)
+    # Clear of chance, and worth its cost: gains of a few thousandths were lost on later data.
+    clear = won.sum() > np.sqrt(((won - won.mean()) ** 2).sum())
+    pays = clear and won.sum() >= _LEAST_GAIN * target_power.sum()
+    # A bag has less noise than the networks of one fold, so the shrinkage it needs is less.
+    gains = careful / (careful + (1.0 - careful) / settings.bag_size) if pays else nothing
+    return gains, tuple(float(ratio) for ratio in ratios)
+
+
+def _one_network(
+    nets: Sequence[Network], task: Task, gains: FloatArray
+) -> tuple[tuple[Layer, Layer], Blocks]:
+    """Write the bag as one network on unscaled inputs, its output in µV and shrunk."""
+    used = [net.weights for net in nets if net.weights is not None]
+    scale = (gains * task.r_scale / len(used))[:, None]
+    into = np.concatenate([w[0].T / task.z_scale for w in used])
+    out_of = np.concatenate([w[-2].T * scale for w in used], axis=1)
+    bias_in = np.concatenate([w[1][0] for w in used])
+    bias_out = np.sum([w[-1][0] * scale[:, 0] for w in used], axis=0)
+    blocks: list[DilatedBlock] = []
+    for place in range(2, len(used[0]) - 2, 4):
+        parts: list[Samples] = []
+        for at in (place, place + 2):
+            parts.append(np.stack([w[at].T for w in used]).astype(np.float64))
+            parts.append(np.concatenate([w[at + 1][0] for w in used]).astype(np.float64))
+        blocks.append(DilatedBlock(task.step * 2 ** len(blocks), *parts))
+    pairs = ((into, bias_in), (out_of, bias_out))
+    first, last = ((w.astype(np.float32), b.astype(np.float32)) for w, b in pairs)
+    return (first, last), tuple(blocks)

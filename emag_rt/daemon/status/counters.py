@@ -1,0 +1,137 @@
+"""Counters and latencies of a running daemon."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from emag_rt.array_types import FloatArray
+
+
+@dataclass
+class Counters:
+    """What happened to samples. Two balances hold, the first at every status::
+
+        samples_in = samples_out + skipped + duplicates + out_of_order + refused
+        rows published = samples_out + skipped + bridged + filled
+
+    The second holds at the end; before, the newest rows may wait for look-ahead or hop. What the
+    source sent and the daemon never got is missing in the stamps: in ``bridged``, ``filled`` or
+    ``unfilled``.
+
+    Attributes
+    ----------
+    samples_in, samples_out : int
+        Samples received, and those of them that were rendered.
+    bridged, filled : int
+        Rows made up to bridge short gaps and to fill long ones.
+    unfilled : int
+        Missing samples left out of long gaps (policy ``skip``, or beyond the fill limit).
+    gaps, jumps, recovered : int
+        Long gaps, clock jumps, returns of the source.
+    skipped, overdue : int
+        Samples beyond the latency budget: not rendered (policy ``skip_to_newest``), or rendered
+        all the same (``catch_up``; these are in ``samples_out`` as well).
+    duplicates, out_of_order : int
+        Samples dropped: the one before repeated, or time that was answered before.
+    restamped : int
+        Samples in ``samples_out`` or ``skipped`` whose stamp stood still or was no number.
+    refused : int
+        Samples of a source that came back as something else.
+    status_lost : int
+        Lines of the status file that could not be written.
+    unrenderable : int
+        Rows during which too many LD channels were bad.
+    steps : int
+        Jumps of channels or of the reference that were taken out.
+    """
+
+    samples_in: int = 0
+    samples_out: int = 0
+    bridged: int = 0
+    filled: int = 0
+    unfilled: int = 0
+    gaps: int = 0
+    jumps: int = 0
+    recovered: int = 0
+    skipped: int = 0
+    overdue: int = 0
+    duplicates: int = 0
+    out_of_order: int = 0
+    restamped: int = 0
+    refused: int = 0
+    status_lost: int = 0
+    unrenderable: int = 0
+    steps: int = 0
+
+
+class LatencyWindow:
+    """Latencies of the newest samples, in a ring.
+
+    Parameters
+    ----------
+    size : int
+        Samples to remember.
+    """
+
+    def __init__(self, size: int = 8192) -> None:
+        self._values = np.zeros(size)
+        self._count = 0
+        self.max_s = float("-inf")
+
+    def add(self, seconds: FloatArray) -> None:
+        """Add the latencies of a chunk, shape (n_times,), in s."""
+        values = seconds[-len(self._values) :]
+        start = self._count % len(self._values)
+        room = len(self._values) - start
+        self._values[start : start + len(values)] = values[:room]
+        if len(values) > room:
+            self._values[: len(values) - room] = values[room:]
+        self._count += len(values)
+        # Latency falls within a chunk, so its first sample waited longest.
+        self.max_s = max(self.max_s, float(seconds[0]))
+
+    def summary_ms(self) -> dict[str, float | None]:
+        """Median, 99th centile and overall maximum in ms; None before the first sample."""
+        known = self._values[: min(self._count, len(self._values))]
+        if not len(known):
+            return {"latency_p50_ms": None, "latency_p99_ms": None, "latency_max_ms": None}
+        p50, p99 = np.percentile(known, [50, 99]) * 1e3
+        return {
+            "latency_p50_ms": round(float(p50), 4),
+            "latency_p99_ms": round(float(p99), 4),
+            "latency_max_ms": round(self.max_s * 1e3, 4),
+        }
+
+
+@dataclass
+class ServerStatus:
+    """A snapshot for status lines, outlets and people."""
+
+    state: str
+    engine: str
+    bad_channels: tuple[str, ...]
+    counters: Counters
+    uptime_s: float
+    input_age_s: float | None
+    render_ms: float | None
+    latency: dict[str, float | None] = field(default_factory=dict)
+    bad_reasons: dict[str, str] = field(default_factory=dict)
+    too_many_bad: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat form for JSON."""
+        return {
+            "state": self.state,
+            "uptime_s": round(self.uptime_s, 3),
+            **asdict(self.counters),
+            **self.latency,
+            "input_age_s": self.input_age_s,
+            "render_ms": self.render_ms,
+            "engine": self.engine,
+            "bad_channels": list(self.bad_channels),
+            "bad_reasons": dict(self.bad_reasons),
+            "too_many_bad": self.too_many_bad,
+        }

@@ -1,0 +1,1 @@
+"""Where electrodes are: standard montages, files, places that nobody wore."""

@@ -1,0 +1,1 @@
+"""Made-up heads with known sources, from a seed."""
