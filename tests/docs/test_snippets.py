@@ -147,7 +147,9 @@ def run_shell(code, marker, folder, spawn):
             if words[0] in excluded(marker):
                 continue
             if words[0] not in OWN_PROCESS:
-                if (key := (folder, *words)) not in DONE:  # pages share lines
+                key = (folder, *words)
+                # Pages share lines; an export is quick, and is of the bundle that is there now.
+                if key not in DONE or words[0] == "export":
                     in_process(words, folder)
                     DONE.add(key)
                 continue
