@@ -26,7 +26,6 @@ from emag_rt.bundle import (
     Manifest,
     RenderedElectrode,
 )
-from emag_rt.bundle.graph import build_graph
 from emag_rt.core.folding import fold
 
 _PACKAGES = ("numpy", "scipy", "mne", "torch")
@@ -47,14 +46,12 @@ def make_bundle(fitted: Fitted) -> Bundle:
     """
     session, model = fitted.session_, fitted.model_
     operator = fold(model, session.montage.positions_mm)
-    measured = [(row, column) for column, row in enumerate(session.ld)]
     return Bundle(
         manifest=_manifest(fitted, operator.n_context),
         model=model,
         operator=operator,
         covariance=session.covariance,
         lagged_covariance=session.lagged_covariance,
-        onnx=build_graph(operator, measured),
         baselines={name: _baseline(session, fitted.baselines_[name]) for name in fitted.baselines_},
     )
 

@@ -18,7 +18,6 @@ from emag_rt.bundle import (
     Manifest,
     RenderedElectrode,
 )
-from emag_rt.bundle.graph import build_graph
 from emag_rt.core.activation import Activation
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import Drive, HiddenBranch
@@ -211,7 +210,6 @@ def make_bundle(
         model=model,
         operator=operator,
         covariance=ld_covariance(len(labels)),
-        onnx=build_graph(operator, [(i, i) for i in rows]),
         baselines={
             "ridge": Baseline(rng.normal(size=(1, len(labels), len(hd))), np.zeros(len(hd)))
         },

@@ -36,7 +36,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 HOMES = {
     "pylsl": ("emag_rt/streams/lsl/library.py",),
     "torch": ("emag_rt/render/torch_engine.py", "calibration/", "tools/"),
-    "onnx": ("tools/",),
+    "onnx": ("emag_rt/render/onnx_graph.py", "emag_rt/cli/checks.py", "tools/"),
     "onnxruntime": (
         "emag_rt/render/onnx_engine.py",
         "emag_rt/render/onnx_binding.py",
@@ -181,7 +181,7 @@ import numpy as np
 import emag_rt.cli.main, emag_rt.cli.serve, emag_rt.daemon.daemon
 from emag_rt import Upsampler
 for path in sys.argv[1:]:
-    for engine in ("auto", "packed", "onnx"):
+    for engine in ("auto", "packed"):
         upsampler = Upsampler.load(path, engine=engine)
         ld = np.random.default_rng(0).normal(size=(300, upsampler.n_inputs))
         ld[100:, 0] = np.nan
@@ -192,7 +192,7 @@ print(*sorted(sys.modules))
 """
 
 
-def test_serving_needs_neither_torch_nor_mne(tmp_path):
+def test_serving_needs_neither_torch_nor_mne_nor_onnx(tmp_path):
     bundles = [make_bundle(1), make_bundle(2, hidden="gelu", look_ahead=3)]
     paths = [tmp_path / f"{i}.emag" for i in range(len(bundles))]
     for bundle, path in zip(bundles, paths, strict=True):
@@ -205,7 +205,7 @@ def test_serving_needs_neither_torch_nor_mne(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
-    assert {"onnxruntime", "pylsl", "emag_rt.daemon.daemon"} <= loaded
+    assert {"pylsl", "emag_rt.daemon.daemon"} <= loaded
     heavy = {
         "prometheus_client",
         "http.server",
@@ -214,6 +214,7 @@ def test_serving_needs_neither_torch_nor_mne(tmp_path):
         "scipy.signal",
         "matplotlib",
         "onnx",
+        "onnxruntime",
         "calibration",
         "mne_lsl",
     }

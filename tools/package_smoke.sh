@@ -49,6 +49,9 @@ from emag_rt.dashboard.launch import require_extra
 from emag_rt.dashboard import app
 require_extra()" ;;
     report) "$1/emag-rt" report out/demo.emag out/calibration_raw.fif --out r.html --curves no --quiet ;;
+    onnx)
+      "$1/emag-rt" export out/demo.emag --onnx demo.onnx
+      "$1/emag-rt" upsample out/demo.emag out/play_raw.fif --engine onnx --out onnx_raw.fif ;;
     xdf) "$1/python" -W error -c "import pyxdf" ;;
     docs) PATH="$1:$PATH" "$tools/docs.sh" --quiet --site-dir "$PWD/site" ;;
   esac

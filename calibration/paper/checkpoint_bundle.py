@@ -29,7 +29,6 @@ from emag_rt.bundle import (
     RenderedElectrode,
 )
 from emag_rt.bundle.container import MAX_BYTES
-from emag_rt.bundle.graph import build_graph
 from emag_rt.core.drive import Drive, reference_free
 from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import fold
@@ -217,8 +216,7 @@ def checkpoint_bundle(
         },
         provenance=provenance(inputs),
     )
-    graph = build_graph(operator, measured)
-    return Bundle(manifest, model, operator, scales.covariance, graph), tuple(notes)
+    return Bundle(manifest, model, operator, scales.covariance), tuple(notes)
 
 
 def _time_axis(checkpoint: Checkpoint, settings: ImportSettings) -> tuple[float, int]:

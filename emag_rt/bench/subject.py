@@ -54,8 +54,6 @@ def standin_bundle(case: Case, *, resolution: int | None = None, seed: int = 0) 
         :func:`emag_rt.core.folding.fold` of its model to rounding, but takes a lag axis of
         thousands without writing it out for every pair of channels.
     """
-    from emag_rt.bundle.graph import build_graph
-
     rng = np.random.default_rng(seed)
     montage = cap_of(case.n_hd)
     ld = spread(montage.positions_mm, case.n_ld)
@@ -79,7 +77,6 @@ def standin_bundle(case: Case, *, resolution: int | None = None, seed: int = 0) 
         model=model,
         operator=operator,
         covariance=_covariance(montage.positions_mm[ld]),
-        onnx=build_graph(operator, [(row, column) for column, row in enumerate(ld)]),
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing ``.emag`` files: a stored zip of three members, nothing executable."""
+"""Reading and writing ``.emag`` files: a stored zip of two members, nothing executable."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from safetensors.numpy import save as save_tensors
 
 from emag_rt.bundle import tensors as arrays
 from emag_rt.bundle.bundle import Bundle
-from emag_rt.bundle.container import MEMBERS, open_members
-from emag_rt.bundle.graph import build_graph
+from emag_rt.bundle.container import MANIFEST, MEMBERS, TENSORS, check_names, open_members
 from emag_rt.bundle.limits import MAX_MAGNITUDE, check_gain, check_state
 from emag_rt.bundle.manifest import FORMAT_VERSION, Manifest
 from emag_rt.core.activation import Activation
@@ -32,7 +31,7 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
-    """Write a bundle; the file appears whole or not at all.
+    """Write a bundle, in the newest format; the file appears whole or not at all.
 
     Parameters
     ----------
@@ -55,7 +54,6 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
     """
     check_state(bundle.model, bundle.operator)
     check_gain(bundle.operator)
-    _check_graph(bundle)
     content = {
         **arrays.model_tensors(bundle.model),
         **arrays.operator_tensors(bundle.operator),
@@ -65,14 +63,14 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
     if bundle.lagged_covariance is not None:
         content["ld_lagged_covariance"] = bundle.lagged_covariance
     contiguous = {k: np.ascontiguousarray(v, dtype=np.float64) for k, v in content.items()}
+    manifest = bundle.manifest.model_copy(update={"format": FORMAT_VERSION})
     blobs = {
-        "manifest.json": bundle.manifest.model_dump_json(indent=1).encode(),
-        "field.safetensors": save_tensors(contiguous),
-        "render.onnx": bundle.onnx,
+        MANIFEST: manifest.model_dump_json(indent=1).encode(),
+        TENSORS: save_tensors(contiguous),
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in MEMBERS:
+        for name in MEMBERS[FORMAT_VERSION]:
             archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), blobs[name])
     data = buffer.getvalue()
     with replacing(path, "bundle") as beside:
@@ -83,9 +81,9 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
 def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Read and check a bundle.
 
-    Nothing in it is run, no other file is opened, and no size it claims is believed. The graph
-    must be, byte for byte, the one that :func:`emag_rt.bundle.graph.build_graph` makes of the
-    bundle's own arrays: ONNX Runtime never sees a graph that came from elsewhere.
+    Nothing in it is run, no other file is opened, and no size it claims is believed. Files of
+    format 1 also hold a graph, ``render.onnx``, which is not read: whatever it is can do no harm,
+    and engines make theirs from the arrays.
 
     Parameters
     ----------
@@ -102,18 +100,19 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     BundleError
         If the file is missing, damaged, unsafe, inconsistent, or of a newer format.
     """
-    with open_members(Path(path)) as (read, digest):
+    path = Path(path)
+    with open_members(path) as (names, read, digest):
         try:
-            manifest = _read_manifest(read("manifest.json"))
-            tensors = _read_tensors(read("field.safetensors"))
-            return _assemble(manifest, tensors, read("render.onnx"), digest)
+            manifest = _read_manifest(read(MANIFEST))
+            check_names(path, names, MEMBERS[manifest.format])
+            return _assemble(manifest, _read_tensors(read(TENSORS)), digest)
         except EmagError as error:
             text = str(error)
             prefix = "" if text.startswith(f"bundle {path}: ") else f"bundle {path}: "
             raise BundleError(f"{prefix}{text}") from error
 
 
-def _assemble(manifest: Manifest, tensors: arrays.Tensors, graph: bytes, digest: str) -> Bundle:
+def _assemble(manifest: Manifest, tensors: arrays.Tensors, digest: str) -> Bundle:
     activation: Activation = "relu" if manifest.render.get("activation") == "relu" else "gelu"
     _ = manifest.ld_montage, manifest.hd_montage  # labels that mean one electrode are refused
     bundle = Bundle(
@@ -121,24 +120,13 @@ def _assemble(manifest: Manifest, tensors: arrays.Tensors, graph: bytes, digest:
         model=arrays.read_model(tensors, manifest, activation),
         operator=arrays.read_operator(tensors, manifest, activation),
         covariance=arrays.read_covariance(tensors, manifest),
-        onnx=graph,
         baselines=arrays.read_baselines(tensors, manifest),
         sha256=digest,
         lagged_covariance=arrays.read_lagged_covariance(tensors, manifest),
     )
     check_state(bundle.model, bundle.operator)
     check_gain(bundle.operator)
-    _check_graph(bundle)
     return bundle
-
-
-def _check_graph(bundle: Bundle) -> None:
-    labels = tuple(electrode.label for electrode in bundle.manifest.hd)
-    if build_graph(bundle.operator, bundle.measured_rows(labels)) != bundle.onnx:
-        raise BundleError(
-            "render.onnx must be the graph of the bundle's own arrays, byte for byte; it is not: "
-            "changed after calibration, or damaged. Calibrate again."
-        )
 
 
 def _read_manifest(blob: bytes) -> Manifest:

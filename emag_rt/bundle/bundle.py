@@ -46,8 +46,6 @@ class Bundle:
         The field folded for the HD montage.
     covariance : ndarray, shape (n_ld, n_ld)
         Calibration covariance of the reference-free LD channels in µV².
-    onnx : bytes
-        The folded graph.
     baselines : dict of str to Baseline
         ``ridge`` and ``lagged_ridge``.
     sha256 : str
@@ -61,7 +59,6 @@ class Bundle:
     model: FieldModel
     operator: PackedOperator
     covariance: FloatArray
-    onnx: bytes
     baselines: dict[str, Baseline] = field(default_factory=dict)
     sha256: str = ""
     lagged_covariance: FloatArray | None = None

@@ -1,4 +1,4 @@
-"""The zip around a bundle: three stored members, checked before anything is read whole.
+"""The zip around a bundle: stored members, checked before anything is read whole.
 
 What a file claims is never believed: the number of entries, their sizes and the size of their
 directory are compared with the file's own size first, so no claim costs memory.
@@ -12,13 +12,15 @@ import os
 import stat
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from emag_rt.errors import BundleError
 
-MEMBERS = ("manifest.json", "field.safetensors", "render.onnx")
+MANIFEST, TENSORS = "manifest.json", "field.safetensors"
+MEMBERS = {1: (MANIFEST, TENSORS, "render.onnx"), 2: (MANIFEST, TENSORS)}
+"""By format."""
 MAX_BYTES = 1 << 30
 MAX_MANIFEST_BYTES = 4 << 20
 _MAX_DIRECTORY_BYTES = 1 << 16
@@ -37,7 +39,7 @@ _DAMAGE = (
 
 
 @contextlib.contextmanager
-def open_members(path: Path) -> Iterator[tuple[Callable[[str], bytes], str]]:
+def open_members(path: Path) -> Iterator[tuple[Sequence[str], Callable[[str], bytes], str]]:
     """Open a bundle's zip.
 
     Parameters
@@ -47,6 +49,8 @@ def open_members(path: Path) -> Iterator[tuple[Callable[[str], bytes], str]]:
 
     Yields
     ------
+    names : sequence of str
+        Of the members; the manifest is among them. Which others must be, its format says.
     read : callable
         From the name of a member to its bytes.
     sha256 : str
@@ -55,8 +59,8 @@ def open_members(path: Path) -> Iterator[tuple[Callable[[str], bytes], str]]:
     Raises
     ------
     BundleError
-        If it is no regular file, too large, damaged, or holds anything but the three members,
-        stored as they are.
+        If it is no regular file, too large, damaged, without a manifest, or if its members are
+        not stored as they are.
     """
     with contextlib.ExitStack() as stack:
         with _translated(path):
@@ -72,7 +76,23 @@ def open_members(path: Path) -> Iterator[tuple[Callable[[str], bytes], str]]:
             with _translated(path):
                 return archive.read(entries[name])
 
-        yield read, digest
+        yield tuple(entries), read, digest
+
+
+def check_names(path: Path, names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse members that are missing or should not be there.
+
+    Raises
+    ------
+    BundleError
+        If the names are not exactly those that are wanted.
+    """
+    if sorted(names) != sorted(wanted):
+        shown = ", ".join(ascii(name[:80]) for name in sorted(names)[:8]) or "nothing"
+        raise BundleError(
+            f"bundle {path}: must hold exactly {', '.join(wanted)}, got {shown}. "
+            "Is this an .emag file?"
+        )
 
 
 @contextlib.contextmanager
@@ -113,27 +133,22 @@ def _check_size(path: Path, handle: BinaryIO) -> None:
 
 def _check_entries(path: Path, archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     entries = archive.infolist()
-    names = sorted(entry.filename for entry in entries)
-    if names != sorted(MEMBERS):
-        shown = ", ".join(ascii(name[:80]) for name in names[:8]) or "nothing"
-        raise BundleError(
-            f"bundle {path}: must hold exactly {', '.join(MEMBERS)}, got {shown}. "
-            "Is this an .emag file?"
-        )
+    by_name = {entry.filename: entry for entry in entries}
+    if len(by_name) < len(entries) or MANIFEST not in by_name:
+        check_names(path, [entry.filename for entry in entries], MEMBERS[max(MEMBERS)])
     for entry in entries:
         stored = entry.compress_type == zipfile.ZIP_STORED
         if not stored or entry.flag_bits & 1 or entry.compress_size != entry.file_size:
             raise BundleError(
-                f"bundle {path}: {entry.filename} must be stored uncompressed and "
-                "unencrypted. The file was not written by emag_rt."
+                f"bundle {path}: {entry.filename[:80]!a} must be stored uncompressed "
+                "and unencrypted. The file was not written by emag_rt."
             )
     claimed = sum(entry.file_size for entry in entries)
     if claimed > size:
         raise zipfile.BadZipFile(f"its members claim {claimed} bytes of {size}")
-    by_name = {entry.filename: entry for entry in entries}
-    if by_name["manifest.json"].file_size > MAX_MANIFEST_BYTES:
+    if by_name[MANIFEST].file_size > MAX_MANIFEST_BYTES:
         raise BundleError(
             f"bundle {path}: manifest.json must be at most {MAX_MANIFEST_BYTES >> 20} MiB, got "
-            f"{by_name['manifest.json'].file_size >> 20} MiB."
+            f"{by_name[MANIFEST].file_size >> 20} MiB."
         )
     return by_name

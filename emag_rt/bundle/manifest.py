@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from emag_rt.core.montage import Montage
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_RATE_HZ = 100_000.0
 MAX_LD = 1024
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -100,11 +100,12 @@ class Manifest(_Part):
     ``reference`` is the reference of the rendered output: ``input`` adds the LD mean back, so
     that measured and rendered channels agree. ``scores`` holds the cross-validated scores of
     the field and of the baselines on blocks of time; ``provenance`` the inputs and versions.
+    ``format`` is the one of the file it was read from.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     name: Text = ""
     created: Text = ""
     sfreq: Annotated[float, Field(ge=1, le=MAX_RATE_HZ, allow_inf_nan=False)]

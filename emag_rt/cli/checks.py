@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from types import ModuleType
+from typing import IO, TypedDict
 
 import numpy as np
 
@@ -22,31 +23,73 @@ from emag_rt import __version__
 from emag_rt.errors import EmagError
 
 _REQUIRED = ("numpy", "scipy", "mne", "soxr", "safetensors", "pydantic", "threadpoolctl")
-_OPTIONAL = ("onnxruntime", "onnxruntime-gpu", "torch", "mne-lsl")
-_CPU = "CPUExecutionProvider"
+_OPTIONAL = ("onnx", "onnxruntime", "onnxruntime-gpu", "torch", "mne-lsl")
 
 
-def run_checks() -> dict[str, Any]:
-    """All checks.
+class Availability(TypedDict):
+    """Whether something can be used here, and why not."""
 
-    Returns
-    -------
-    dict
-        ``ok``, ``advice``, ``versions``, ``lsl``, ``providers``, ``native``, ``torch_cuda``,
-        ``threads``; made of what JSON can hold.
-    """
+    available: bool
+    reason: str
+
+
+class Provider(TypedDict):
+    """An execution provider of ONNX Runtime."""
+
+    name: str
+    starts: bool
+    reason: str
+
+
+class LslCheck(TypedDict, total=False):
+    """``ok``, and ``error`` or the times."""
+
+    ok: bool
+    error: str
+    resolve_s: float
+    connect_s: float
+    round_trip_ms: float
+    clock_offset_us: float
+
+
+class Threads(TypedDict):
+    """Usable CPUs, and threads that BLAS would take (None: not known)."""
+
+    cpus: int | None
+    blas: int | None
+    OMP_NUM_THREADS: str | None
+
+
+class Report(TypedDict):
+    """All that was found out; made of what JSON can hold."""
+
+    ok: bool
+    advice: str
+    versions: dict[str, str | None]
+    lsl: LslCheck
+    onnx: Availability
+    providers: list[Provider]
+    native: Availability
+    torch_cuda: Availability
+    threads: Threads
+
+
+def run_checks() -> Report:
+    """All checks; ``ok`` is whether LSL works, for every machine renders on its CPU."""
     lsl = check_lsl()
-    providers = check_providers()
-    cpu = any(p["starts"] for p in providers if p["name"] == _CPU)
+    onnx, providers = check_onnx()
     advice = []
     if not lsl["ok"]:
         advice.append(
             "LSL streams on this machine cannot be read: let UDP and TCP ports 16571-16604 "
             "through, or try --scope machine."
         )
-    if not cpu:
-        advice.append("ONNX Runtime does not run: reinstall onnxruntime.")
     found = versions()
+    if found.get("onnxruntime") and found.get("onnxruntime-gpu"):
+        advice.append(
+            "onnxruntime and onnxruntime-gpu overwrite each other: pip uninstall both, then "
+            "install one again."
+        )
     missing = [package for package in _REQUIRED if found[package] is None]
     if missing:
         advice.append(f"Not installed: {', '.join(missing)}. Run pip install emag-rt again.")
@@ -59,10 +102,11 @@ def run_checks() -> dict[str, Any]:
             f"A sample takes several times longer than it could: engine native {native['reason']}."
         )
     return {
-        "ok": bool(lsl["ok"] and cpu),
+        "ok": lsl["ok"],
         "advice": " ".join(advice) or "nothing to mend",
         "versions": found,
         "lsl": lsl,
+        "onnx": onnx,
         "providers": providers,
         "native": native,
         "torch_cuda": check_torch_cuda(),
@@ -92,7 +136,7 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def check_native() -> dict[str, Any]:
+def check_native() -> Availability:
     """Whether the compiled engine is there: ``available`` and ``reason``."""
     from emag_rt.native import why_not
 
@@ -100,7 +144,7 @@ def check_native() -> dict[str, Any]:
     return {"available": not reason, "reason": reason}
 
 
-def check_lsl(timeout_s: float = 5.0) -> dict[str, Any]:
+def check_lsl(timeout_s: float = 5.0) -> LslCheck:
     """Publish a stream, find it, read one sample back.
 
     Parameters
@@ -110,9 +154,8 @@ def check_lsl(timeout_s: float = 5.0) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``ok``, and ``error`` or times: ``resolve_s``, ``connect_s``, ``round_trip_ms``,
-        ``clock_offset_us``.
+    LslCheck
+        The times, or the error.
     """
     from emag_rt.streams.lsl import LslSink, LslSource, OutletSpec, StreamQuery, find_stream
     from emag_rt.streams.lsl import local_clock as clock
@@ -149,34 +192,39 @@ def check_lsl(timeout_s: float = 5.0) -> dict[str, Any]:
     }
 
 
-def check_providers() -> list[dict[str, Any]]:
+def check_onnx() -> tuple[Availability, list[Provider]]:
     """Run a small graph on every execution provider that ONNX Runtime lists.
 
     Returns
     -------
-    list of dict
-        ``name``, ``starts``, ``reason``. A provider counts when the session says that it uses
-        it: ONNX Runtime lists providers that cannot start, and falls back without an error.
+    onnx : Availability
+        Whether the engine can be tried at all.
+    providers : list of Provider
+        A provider counts when the runtime says that it uses it: ONNX Runtime lists providers that
+        cannot start, and falls back without an error. Empty where it is not installed.
     """
     try:
         import onnxruntime
+
+        graph = _tiny_graph()
     except ImportError as error:
-        return [{"name": _CPU, "starts": False, "reason": f"onnxruntime: {error}"}]
+        reason = f"not installed, which engine onnx needs: pip install 'emag-rt[onnx]' ({error})"
+        return {"available": False, "reason": reason}, []
     onnxruntime.set_default_logger_severity(3)
-    graph = _tiny_graph()
-    return [
+    found = [
         _try_provider(onnxruntime, name, graph) for name in onnxruntime.get_available_providers()
     ]
+    return {"available": any(one["starts"] for one in found), "reason": ""}, found
 
 
-def _try_provider(onnxruntime: Any, name: str, graph: bytes) -> dict[str, Any]:
+def _try_provider(onnxruntime: ModuleType, name: str, graph: bytes) -> Provider:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     with _captured_output() as log:
         try:
-            session = onnxruntime.InferenceSession(graph, options, providers=[name])
-            used = session.get_providers()[0]
-            result = session.run(None, {"x": np.ones((4, 4), np.float32)})[0]
+            runtime = onnxruntime.InferenceSession(graph, options, providers=[name])
+            used = runtime.get_providers()[0]
+            result = runtime.run(None, {"x": np.ones((4, 4), np.float32)})[0]
             starts = used == name and bool(np.allclose(result, 4.0))
             reason = "" if starts else f"ONNX Runtime took {used} instead"
         except Exception as error:  # the library raises many types of its own
@@ -192,11 +240,14 @@ def _try_provider(onnxruntime: Any, name: str, graph: bytes) -> dict[str, Any]:
 
 def _tiny_graph() -> bytes:
     """One matrix product, as ONNX of a version that old runtimes read."""
-    from emag_rt.bundle import onnx_writer as w
+    from onnx import TensorProto, helper
 
-    product = w.node("MatMul", ["x", "x"], "y", "product", {})
-    x, y = (w.value_info(name, w.FLOAT, [4, 4]) for name in ("x", "y"))
-    return w.model("probe", [product], [], [x], [y], {}, opset=13, ir_version=8)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 4]) for name in ("x", "y"))
+    product = helper.make_node("MatMul", ["x", "x"], ["y"])
+    graph = helper.make_graph([product], "probe", [x], [y])
+    opsets = [helper.make_opsetid("", 13)]
+    blob: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    return blob
 
 
 @contextlib.contextmanager
@@ -218,7 +269,7 @@ def _captured_output() -> Iterator[IO[bytes]]:
                 os.close(copy)
 
 
-def check_torch_cuda() -> dict[str, Any]:
+def check_torch_cuda() -> Availability:
     """Whether the torch engine, or calibration, could use a GPU: makes a product on it.
 
     Torch is imported (in a process of its own) only where that seems likely.
@@ -261,8 +312,8 @@ def _cuda_devices() -> int:
     return count.value
 
 
-def check_threads() -> dict[str, Any]:
-    """Usable CPUs, and threads that BLAS would take (None: not known)."""
+def check_threads() -> Threads:
+    """How much could run at once."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     blas = None
     with contextlib.suppress(ImportError):

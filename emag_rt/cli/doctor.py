@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import lsl_options
+
+if TYPE_CHECKING:
+    from emag_rt.cli.checks import Report
 
 
 @click.command(
@@ -19,8 +22,8 @@ from emag_rt.cli.options import lsl_options
         ("LSL on this machine alone, for a script", "emag-rt doctor --scope machine --json"),
     ),
     exits={
-        0: "LSL works and the CPU renders",
-        1: "one of them does not; the last line says what to do",
+        0: "LSL works",
+        1: "it does not; the last line says what to do",
         2: "",
     },
     see_also=("emag-rt bench latency", "docs/troubleshooting.md"),
@@ -30,8 +33,9 @@ from emag_rt.cli.options import lsl_options
 def doctor(as_json: bool, scope: str | None, session_id: str | None) -> None:
     """Check this machine: versions, LSL, and the execution providers that really start.
 
-    Starts each execution provider of ONNX Runtime once, and sends one sample over LSL from this
-    process to itself. A firewall between two machines is not seen from here.
+    Sends one sample over LSL from this process to itself, and starts each execution provider of
+    ONNX Runtime once, where that is installed. A firewall between two machines is not seen from
+    here.
     """
     from emag_rt.cli.checks import run_checks
     from emag_rt.streams.lsl import configure
@@ -46,9 +50,10 @@ def doctor(as_json: bool, scope: str | None, session_id: str | None) -> None:
         sys.exit(1)
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="emag-rt doctor", show_header=False, title_justify="left")
     table.add_column(style="bold")
@@ -65,6 +70,8 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row("LSL", "[green]works[/green]", detail)
     else:
         table.add_row("LSL", "[red]fails[/red]", lsl["error"])
+    if not report["providers"]:
+        table.add_row("ONNX Runtime", "[yellow]no[/yellow]", Text(report["onnx"]["reason"]))
     for provider in report["providers"]:
         state = "[green]starts[/green]" if provider["starts"] else "[yellow]does not start[/yellow]"
         table.add_row("ONNX Runtime", f"{provider['name']}: {state}", provider["reason"])

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from emag_rt.bundle import Bundle, Manifest
+
+Facts = dict[str, int | str | list[str]]
 
 
 @click.command(
@@ -21,7 +28,7 @@ from emag_rt.cli.manual import Manual
         ),
     ),
     exits=(0, 1, 2, 5),
-    see_also=("emag-rt evaluate", "docs/security.md"),
+    see_also=("emag-rt evaluate", "emag-rt export", "docs/security.md"),
 )
 @click.argument("bundle", type=BUNDLE)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest and sizes as JSON.")
@@ -42,7 +49,7 @@ def inspect(bundle: str, as_json: bool) -> None:
     _print(loaded.manifest, facts)
 
 
-def _facts(bundle: Any) -> dict[str, Any]:
+def _facts(bundle: Bundle) -> Facts:
     field, operator = bundle.model.field, bundle.operator
     n_weights = operator.weights.size + operator.taps.size
     if operator.hidden is not None:
@@ -58,12 +65,11 @@ def _facts(bundle: Any) -> dict[str, Any]:
         "n_hidden": 0 if hidden is None else int(hidden.readout.shape[1]),
         "folded_weights": int(n_weights),
         "context_samples": operator.n_context,
-        "onnx_bytes": len(bundle.onnx),
         "baselines": sorted(bundle.baselines),
     }
 
 
-def _print(manifest: Any, facts: dict[str, Any]) -> None:
+def _print(manifest: Manifest, facts: Facts) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -87,8 +93,8 @@ def _print(manifest: Any, facts: dict[str, Any]) -> None:
         "context": f"{facts['context_samples']} samples",
         "field": f"{facts['n_gaussians']} Gaussians ({facts['n_points']} points x "
         f"{facts['n_gaussians_per_point']}), {facts['n_hidden']} hidden units",
-        "folded": f"{facts['folded_weights']} weights, graph of {facts['onnx_bytes']} bytes",
-        "SHA-256": facts["sha256"],
+        "folded": f"{facts['folded_weights']} weights",
+        "SHA-256": str(facts["sha256"]),
     }
     for key, value in rows.items():
         table.add_row(key, Text(value))
@@ -100,7 +106,7 @@ def _print(manifest: Any, facts: dict[str, Any]) -> None:
         )
 
 
-def _print_scores(console: Any, manifest: Any) -> None:
+def _print_scores(console: Console, manifest: Manifest) -> None:
     from rich.table import Table
     from rich.text import Text
 

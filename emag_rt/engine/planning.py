@@ -78,8 +78,6 @@ def make_plan(bundle: Bundle, placement: Placement, own: bool, measured: str) ->
         operator=bundle.operator if own else bundle.operator_at(montage.positions_mm),
         positions_mm=montage.positions_mm,
         measured=tuple(rows),
-        # The bundle's graph is for its own montage with measured channels passed through.
-        onnx=bundle.onnx if own and measured == "pass" else None,
     )
 
 

@@ -27,15 +27,12 @@ class RenderPlan:
         Output electrodes.
     measured : tuple of (int, int)
         Output rows that are passed through, with their LD column.
-    onnx : bytes or None
-        The folded graph with these rows passed through, where one is at hand.
     """
 
     model: FieldModel
     operator: PackedOperator
     positions_mm: FloatArray
     measured: tuple[tuple[int, int], ...] = ()
-    onnx: bytes | None = None
 
 
 class Renderer(Protocol):

@@ -9,13 +9,12 @@ import numpy as np
 
 from emag_rt.errors import EngineError
 from emag_rt.render.base import Renderer, RenderPlan
-from emag_rt.render.gpu import why_not_torch
+from emag_rt.render.gpu import why_not_on_gpu
 
 log = logging.getLogger(__name__)
 ENGINES = ("native", "onnx", "packed", "torch", "direct")
 CHOICES = ("auto", *ENGINES)
-_LIVE = ("native", "packed", "onnx", "torch")
-"""Engines that ``auto`` tries, in this order; ``direct`` is too slow to be worth it."""
+_ON_CPU = ("native", "packed")
 GPU_ENGINES = ("onnx", "torch")
 _TRIALS = 30
 _TRIAL_S = 0.2
@@ -28,7 +27,7 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
     ----------
     engine : {"auto", "native", "onnx", "packed", "torch", "direct"}
         Which engine; ``auto`` times one sample on each that starts and takes the quickest.
-        ``torch`` is among them only where an NVIDIA device is.
+        ``onnx`` and ``torch`` are among them only where an NVIDIA device is.
     plan : RenderPlan
         What to render.
     require_gpu : bool
@@ -54,9 +53,7 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
             "runs on the CPU."
         )
     if engine == "onnx":
-        from emag_rt.render.onnx_engine import OnnxRenderer
-
-        return OnnxRenderer(plan, require_gpu)
+        return _onnx(plan, require_gpu)
     if engine == "native":
         from emag_rt.render.native import NativeRenderer
 
@@ -74,14 +71,31 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
     return DirectRenderer(plan)
 
 
+def _onnx(plan: RenderPlan, require_gpu: bool) -> Renderer:
+    try:
+        from emag_rt.render.onnx_engine import OnnxRenderer
+    except ImportError as error:
+        extra = "gpu" if require_gpu else "onnx"
+        raise EngineError(
+            f"engine onnx: the packages onnx and onnxruntime must be installed: pip install "
+            f"'emag-rt[{extra}]' ({error})."
+        ) from error
+    return OnnxRenderer(plan, require_gpu)
+
+
 def _quickest(plan: RenderPlan, require_gpu: bool) -> Renderer:
-    """The quickest engine for live work, where a chunk is a sample or a few."""
+    """The quickest engine for live work, where a chunk is a sample or a few.
+
+    On a CPU, ONNX Runtime is not even tried: it keeps no state, so a field with networks takes it
+    a hundred times as long, and one without saves 20 µs of a sample at best, for another 0.2 s and
+    40 MB at the start. ``direct`` is too slow to be worth a try.
+    """
     took: dict[str, float] = {}
     ready: dict[str, Renderer] = {}
     failed: dict[str, str] = {}
-    for name in GPU_ENGINES if require_gpu else _LIVE:
-        # Importing torch takes seconds and hundreds of MB: not without a device for it.
-        if name == "torch" and (why := why_not_torch()):
+    for name in GPU_ENGINES if require_gpu else _ON_CPU + GPU_ENGINES:
+        # Importing their packages takes up to seconds and hundreds of MB: not without a device.
+        if name in GPU_ENGINES and (why := why_not_on_gpu(name)):
             failed[name] = why
             continue
         try:

@@ -6,6 +6,9 @@ import importlib.util
 import os
 from pathlib import Path
 
+_NEEDS = {"onnx": (("onnx", "onnxruntime"), "gpu"), "torch": (("torch",), "calibrate")}
+"""Packages of the engines that may run on a GPU, and the extra that brings them."""
+
 
 def has_nvidia_device() -> bool:
     """Whether an NVIDIA driver runs here."""
@@ -14,8 +17,16 @@ def has_nvidia_device() -> bool:
     return Path("/dev/nvidiactl").exists()
 
 
-def why_not_torch() -> str:
-    """Why it is not worth it to import torch for its GPU; empty where it is."""
-    if importlib.util.find_spec("torch") is None:
-        return "torch is not installed (pip install 'emag-rt[calibrate]')"
+def why_not_on_gpu(engine: str) -> str:
+    """Why it is not worth it to import what an engine needs for a GPU; empty where it is.
+
+    Parameters
+    ----------
+    engine : {"onnx", "torch"}
+        Which engine.
+    """
+    packages, extra = _NEEDS[engine]
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"{' and '.join(missing)} must be installed (pip install 'emag-rt[{extra}]')"
     return "" if has_nvidia_device() else "no NVIDIA device is here"

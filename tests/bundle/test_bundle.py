@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from emag_rt.bundle import Bundle, load_bundle, save_bundle
-from emag_rt.bundle.archive import MEMBERS
+from emag_rt.bundle.container import MEMBERS
 from emag_rt.core.direct import render_direct
 from emag_rt.errors import BundleError, OutputError
 from tests.factories import LD, REST, ld_signal, make_bundle
@@ -95,7 +95,6 @@ def test_round_trip_is_bit_exact(options, tmp_path):
     digest = save_bundle(bundle, tmp_path / "b.emag")
     loaded = load_bundle(tmp_path / "b.emag")
     assert loaded.manifest == bundle.manifest
-    assert loaded.onnx == bundle.onnx
     assert loaded.sha256 == digest
     before, after = arrays_of(bundle), arrays_of(loaded)
     assert sorted(before) == sorted(after)
@@ -119,7 +118,7 @@ def test_equal_bundles_are_equal_bytes(tmp_path):
 
 def test_manifest_carries_what_scripts_rely_on(good):
     content = json.loads(unpack(good)["manifest.json"])
-    assert content["format"] == 1
+    assert content["format"] == 2
     assert content["sfreq"] == 200.0
     assert content["look_ahead_samples"] == 2
     assert content["reference"] == "input"
@@ -150,9 +149,38 @@ def test_save_replaces_whole_files_and_leaves_nothing_behind(tmp_path, monkeypat
 
 
 def test_newer_formats_are_refused_clearly(good, reload):
-    data = with_manifest(good, lambda m: m.update(format=2, sfreq="something new"))
-    with pytest.raises(BundleError, match=r"at most 1 .* got 2.* newer.* Upgrade"):
-        reload(data)
+    data = with_manifest(good, lambda m: m.update(format=3, sfreq="something new"))
+    for members in (unpack(data), {**unpack(data), "something.new": b"x"}):
+        with pytest.raises(BundleError, match=r"at most 2 .* got 3.* newer.* Upgrade"):
+            reload(pack(members))
+
+
+def test_format_1_is_read_and_its_graph_is_not(good, reload, tmp_path):
+    old = {
+        **unpack(with_manifest(good, lambda m: m.update(format=1))),
+        "render.onnx": b"whatever it is",
+    }
+    assert sorted(old) == sorted(MEMBERS[1])
+    loaded = reload(pack(old))
+    assert loaded.manifest.format == 1
+    # What is saved is of the newest format.
+    digest = save_bundle(loaded, tmp_path / "new.emag")
+    new = load_bundle(tmp_path / "new.emag")
+    assert (new.manifest.format, new.sha256) == (2, digest)
+    assert new.manifest == reload(good).manifest
+    for name, value in arrays_of(loaded).items():
+        np.testing.assert_array_equal(arrays_of(new)[name], value, err_msg=name)
+
+
+def test_each_format_has_its_own_members(good, reload):
+    new = unpack(good)
+    with pytest.raises(
+        BundleError, match=r"must hold exactly manifest\.json, field\.safetensors, got"
+    ):
+        reload(pack({**new, "render.onnx": b""}))
+    old = unpack(with_manifest(good, lambda m: m.update(format=1)))
+    with pytest.raises(BundleError, match=r"must hold exactly .*, render\.onnx, got"):
+        reload(pack(old))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.999])
@@ -212,18 +240,18 @@ def test_damage_inside_members_is_refused_or_harmless(good, reload, member, seed
 @pytest.mark.parametrize(
     "change",
     [
-        lambda m: m.pop("render.onnx"),
+        lambda m: m.pop("field.safetensors"),
         lambda m: m.update({"extra.txt": b"x"}),
-        lambda m: m.update({"../evil": m.pop("render.onnx")}),
+        lambda m: m.update({"../evil": m.pop("field.safetensors")}),
         lambda m: m.update({"/manifest.json": m.pop("manifest.json")}),
         lambda m: m.update({"sub/manifest.json": m.pop("manifest.json")}),
         lambda m: m.clear(),
     ],
     ids=["missing", "extra", "traversal", "absolute", "folder", "empty"],
 )
-def test_only_the_three_members_are_taken(good, reload, change):
+def test_only_the_two_members_are_taken(good, reload, change):
     members = unpack(good)
-    assert sorted(members) == sorted(MEMBERS)
+    assert sorted(members) == sorted(MEMBERS[2])
     change(members)
     with pytest.raises(BundleError, match=r"must hold exactly manifest\.json"):
         reload(pack(members))
@@ -234,7 +262,7 @@ def test_doubled_members_are_refused(good, reload):
     members = unpack(good)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name in [*MEMBERS, "manifest.json"]:
+        for name in [*MEMBERS[2], "manifest.json"]:
             archive.writestr(name, members[name])
     with pytest.raises(BundleError, match="must hold exactly"):
         reload(buffer.getvalue())
@@ -287,6 +315,7 @@ def test_manifests_that_are_none(good, reload, blob, message):
         (("look_ahead_samples",), 6, "look_ahead must be below n_lags"),
         (("anchor",), "epoch", "anchor"),
         (("format",), 0, "format"),
+        (("format",), -1, "format"),
         (("format",), "1", "format"),
         (("ld",), [], "ld"),
         (("ld", 0, "label"), "", "label"),

@@ -25,6 +25,7 @@ def test_json_for_programs(cli):
     assert report["threads"]["cpus"] >= 1
     assert report["native"]["available"] == (not report["native"]["reason"])
     assert set(report["torch_cuda"]) == {"available", "reason"}
+    assert report["onnx"] == {"available": True, "reason": ""}
 
 
 @pytest.mark.lsl
@@ -55,10 +56,33 @@ def test_a_provider_that_falls_back_is_reported(monkeypatch):
             return [feeds["x"] @ feeds["x"]]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    cuda, cpu = checks.check_providers()
+    onnx, (cuda, cpu) = checks.check_onnx()
+    assert onnx["available"]
     assert not cuda["starts"]
     assert "took CPUExecutionProvider instead" in cuda["reason"]
     assert cpu["starts"]
+
+
+@pytest.mark.lsl
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_without_onnx_runtime_the_machine_is_ready(spawn, package):
+    code = f"import sys; sys.modules['{package}'] = None; from emag_rt.cli.main import main; main()"
+    child = spawn("-c", code, "doctor", "--json")
+    assert child.finish(60.0) == 0
+    report = json.loads(child.output)
+    assert report["providers"] == []
+    assert report["onnx"]["available"] is False
+    assert "pip install 'emag-rt[onnx]'" in report["onnx"]["reason"]
+    assert report["ok"] is True
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_two_builds_of_onnx_runtime_are_found_out(monkeypatch, both):
+    installed = {"onnxruntime": "1.31", "onnxruntime-gpu": "1.31"} if both else {}
+    ours = {**checks.versions(), **installed}
+    monkeypatch.setattr(checks, "versions", lambda: ours)
+    monkeypatch.setattr(checks, "check_lsl", lambda: {"ok": True})
+    assert ("overwrite each other" in checks.run_checks()["advice"]) is both
 
 
 def test_broken_lsl_is_an_answer_not_a_crash(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from emag_rt.errors import EngineError
 from emag_rt.render import factory, make_renderer
-from emag_rt.render.gpu import has_nvidia_device, why_not_torch
+from emag_rt.render.gpu import has_nvidia_device, why_not_on_gpu
 from tests.factories import random_model
 from tests.render.test_engines import plan_for
 
@@ -53,7 +53,7 @@ def fakes(monkeypatch):
         monkeypatch.setattr(ONNX, starter(onnx))
         monkeypatch.setattr(TORCH, starter(torch))
         reason = "" if device else "no NVIDIA device is here"
-        monkeypatch.setattr(factory, "why_not_torch", lambda: reason)
+        monkeypatch.setattr(factory, "why_not_on_gpu", lambda _engine: reason)
         timed = lambda renderer, _n_ld: getattr(renderer, "seconds", 1.0)  # noqa: E731
         monkeypatch.setattr(factory, "_seconds_a_sample", timed)
 
@@ -66,7 +66,7 @@ def fakes(monkeypatch):
         (0.5, 0.2, True, "torch-cuda"),
         (0.1, 0.2, True, "onnx-cuda"),
         (3.0, 2.0, True, "packed"),
-        (3.0, 0.1, False, "packed"),
+        (0.1, 0.1, False, "packed"),
     ],
 )
 def test_the_quickest_that_starts_is_taken(plan, fakes, onnx, torch, device, wanted):
@@ -91,7 +91,8 @@ def test_require_gpu_takes_the_quickest_on_a_gpu(plan, fakes):
 )
 def test_require_gpu_lists_why_each_engine_failed(plan, fakes, torch, device, why):
     fakes(EngineError("no curand"), torch, device)
-    message = rf"--require-gpu: no engine runs on a GPU\. onnx: no curand; {why}"
+    onnx = "no curand" if device else "no NVIDIA device is here"
+    message = rf"--require-gpu: no engine runs on a GPU\. onnx: {onnx}; {why}"
     with pytest.raises(EngineError, match=message):
         make_renderer("auto", plan, require_gpu=True)
     assert make_renderer("auto", plan).name == "packed"
@@ -103,8 +104,8 @@ def test_timing_leaves_no_trace(plan):
     assert fake.resets == 1
 
 
-@pytest.mark.skipif(has_nvidia_device(), reason="a GPU is there: torch is worth a try")
-def test_auto_imports_no_torch_without_a_device():
+@pytest.mark.skipif(has_nvidia_device(), reason="a GPU is there: they are worth a try")
+def test_auto_imports_neither_torch_nor_onnx_without_a_device():
     code = """
 import sys
 from emag_rt.render import make_renderer
@@ -115,7 +116,7 @@ try:
     make_renderer("auto", plan_for(random_model(8)), require_gpu=True)
 except Exception as error:
     print(error)
-assert "torch" not in sys.modules
+assert not {"torch", "onnx", "onnxruntime"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -123,11 +124,12 @@ assert "torch" not in sys.modules
     assert "torch: " in done.stdout
 
 
-def test_why_not_torch(monkeypatch):
+def test_why_an_engine_is_not_tried_on_a_gpu(monkeypatch):
     monkeypatch.setattr("emag_rt.render.gpu.has_nvidia_device", lambda: True)
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    assert "emag-rt[calibrate]" in why_not_torch()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name == "onnx" else None)
+    assert why_not_on_gpu("torch") == "torch must be installed (pip install 'emag-rt[calibrate]')"
+    assert why_not_on_gpu("onnx") == "onnxruntime must be installed (pip install 'emag-rt[gpu]')"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    assert why_not_torch() == ""
+    assert why_not_on_gpu("torch") == why_not_on_gpu("onnx") == ""
     monkeypatch.setattr("emag_rt.render.gpu.has_nvidia_device", lambda: False)
-    assert "no NVIDIA device" in why_not_torch()
+    assert "no NVIDIA device" in why_not_on_gpu("torch")

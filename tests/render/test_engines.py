@@ -180,7 +180,7 @@ def test_auto_takes_the_engine_that_is_quickest_here(monkeypatch):
     plan = plan_for(random_model(8, hidden="dilated"))
     ld = ld_signal(40)
     wanted = push_all(make_renderer("packed", plan), ld)
-    names = ["packed", "onnx-cpu", *(["native"] if native_takes(plan.model) else [])]
+    names = ["packed", *(["native"] if native_takes(plan.model) else [])]
     for favoured in names:
         with monkeypatch.context() as patch:
             patch.setattr(factory, "_seconds_a_sample", lambda r, _, f=favoured: r.name != f)
@@ -194,8 +194,10 @@ def test_auto_goes_on_without_engines_that_cannot_start(monkeypatch, caplog):
     def broken(*_):
         raise EngineError("no runtime")
 
+    monkeypatch.setattr("emag_rt.render.factory.why_not_on_gpu", lambda _engine: "")
     monkeypatch.setattr("emag_rt.render.onnx_engine.OnnxRenderer", broken)
+    monkeypatch.setattr("emag_rt.render.torch_engine.TorchRenderer", broken)
     monkeypatch.setattr("emag_rt.render.native.NativeField", broken)
     with caplog.at_level("INFO"):
         assert make_renderer("auto", plan_for(random_model(8))).name == "packed"
-    assert caplog.text.count("no runtime") == 2
+    assert caplog.text.count("no runtime") == 3

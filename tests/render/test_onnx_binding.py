@@ -4,11 +4,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from emag_rt.bundle.graph import build_graph
 from emag_rt.errors import EngineError
 from emag_rt.render import make_renderer, onnx_engine
 from emag_rt.render.onnx_binding import BoundSample
 from emag_rt.render.onnx_engine import CPU, CUDA, OnnxRenderer, make_session
+from emag_rt.render.onnx_graph import build_graph
 from tests.factories import ld_signal, random_model, relative
 from tests.render.test_engines import plan_for, push_all
 

@@ -8,37 +8,47 @@ second input ``position`` (n_times,), int64: the place of each output row in its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
-from emag_rt.array_types import Samples
-from emag_rt.bundle import onnx_writer
+from emag_rt.array_types import Float32Array, IntArray, Samples
 from emag_rt.core.activation import Activation
 from emag_rt.core.dilated import Blocks, memory_of
 from emag_rt.core.folding import PackedHidden, PackedOperator
+from emag_rt.errors import EngineError
 
 OPSET = 17
 IR_VERSION = 8
-_END = np.iinfo(np.int64).max
+_END = int(np.iinfo(np.int64).max)
+_MOST_BYTES = 2**31 - (1 << 24)
+"""Of weights: protobuf holds 2 GiB in all."""
 
 
 class _Builder:
     """Collects nodes and constants."""
 
     def __init__(self) -> None:
-        self.nodes: list[bytes] = []
-        self.constants: list[bytes] = []
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.n_bytes = 0
 
     def add(self, op: str, inputs: Sequence[str], **attributes: int | Sequence[int]) -> str:
         name = f"{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(onnx_writer.node(op, inputs, name, name, attributes))
+        self.nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
         return name
 
-    def const(self, values: NDArray[np.generic]) -> str:
+    def const(self, values: Float32Array | IntArray) -> str:
         name = f"const_{len(self.constants)}"
-        self.constants.append(onnx_writer.tensor(name, values))
+        self.n_bytes += values.nbytes
+        if self.n_bytes > _MOST_BYTES:
+            raise EngineError(
+                f"an ONNX graph must stay below 2 GiB, got {self.n_bytes >> 20} MiB of "
+                "weights. Render fewer electrodes, or take --engine packed."
+            )
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
     def f32(self, values: Samples) -> str:
@@ -53,8 +63,12 @@ class _Builder:
         return self.add("Slice", [x, self.ints(start), self.ints(end), self.ints(axis)])
 
 
-def build_graph(operator: PackedOperator, measured: Sequence[tuple[int, int]]) -> bytes:
-    """Write the graph.
+def build_graph(
+    operator: PackedOperator,
+    measured: Sequence[tuple[int, int]],
+    notes: Mapping[str, str] | None = None,
+) -> bytes:
+    """Write the graph, and have it checked by the ``onnx`` package.
 
     Parameters
     ----------
@@ -62,11 +76,19 @@ def build_graph(operator: PackedOperator, measured: Sequence[tuple[int, int]]) -
         The folded field.
     measured : sequence of (int, int)
         Output rows that pass an LD column through.
+    notes : mapping of str to str, optional
+        Metadata beside ``n_context``, ``look_ahead``, ``n_window`` (1 but for a ``window`` field)
+        and ``unit``.
 
     Returns
     -------
     bytes
         A serialised ``ModelProto``, opset 17, weights inside.
+
+    Raises
+    ------
+    EngineError
+        If it would be larger than protobuf allows.
     """
     g = _Builder()
     mean = g.add("ReduceMean", ["ld"], axes=[1], keepdims=1)
@@ -86,8 +108,8 @@ def build_graph(operator: PackedOperator, measured: Sequence[tuple[int, int]]) -
             index[row] = operator.n_out + column
         both = g.add("Concat", [out, ld_now], axis=1)
         out = g.add("Gather", [both, g.const(index)], axis=1)
-    g.nodes.append(onnx_writer.node("Identity", [out], "hd", "hd", {}))
-    return _serialise(g, operator)
+    g.nodes.append(helper.make_node("Identity", [out], ["hd"], "hd"))
+    return _serialise(g, operator, notes or {})
 
 
 def _fir(g: _Builder, by_channel: str, taps: Samples, n_before: int, n_channels: int) -> str:
@@ -170,20 +192,24 @@ def _activate(g: _Builder, activation: Activation, x: str) -> str:
     return g.add("Mul", [half, g.add("Add", [inner, g.f32(np.array(1.0))])])
 
 
-def _serialise(g: _Builder, operator: PackedOperator) -> bytes:
-    ld = onnx_writer.value_info("ld", onnx_writer.FLOAT, ["n_rows", operator.n_ld])
-    hd = onnx_writer.value_info("hd", onnx_writer.FLOAT, ["n_times", operator.n_out])
+def _serialise(g: _Builder, operator: PackedOperator, notes: Mapping[str, str]) -> bytes:
+    ld = helper.make_tensor_value_info("ld", TensorProto.FLOAT, ["n_rows", operator.n_ld])
+    hd = helper.make_tensor_value_info("hd", TensorProto.FLOAT, ["n_times", operator.n_out])
     inputs = [ld]
     if operator.n_positions > 1:
-        inputs.append(onnx_writer.value_info("position", onnx_writer.INT64, ["n_times"]))
-    notes = {"n_context": operator.n_context, "look_ahead": operator.look_ahead, "unit": "µV"}
-    return onnx_writer.model(
-        "emag_rt",
-        g.nodes,
-        g.constants,
-        inputs,
-        [hd],
-        {key: str(value) for key, value in notes.items()},
-        opset=OPSET,
-        ir_version=IR_VERSION,
+        inputs.append(helper.make_tensor_value_info("position", TensorProto.INT64, ["n_times"]))
+    graph = helper.make_graph(g.nodes, "emag_rt", inputs, [hd], g.constants)
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(
+        graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="emag_rt"
     )
+    own = {
+        "n_context": str(operator.n_context),
+        "look_ahead": str(operator.look_ahead),
+        "n_window": str(operator.n_positions),
+        "unit": "µV",
+    }
+    helper.set_model_props(model, own | dict(notes))
+    blob: bytes = model.SerializeToString(deterministic=True)
+    onnx.checker.check_model(blob, full_check=True)
+    return blob
