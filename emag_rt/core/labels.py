@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from emag_rt.errors import MontageError
 
 # Old 10-20 names on the left, 10-10 names on the right (ACNS guideline 2).
 _ALIASES = {"t3": "t7", "t4": "t8", "t5": "p7", "t6": "p8"}
 _PREFIX = re.compile(r"^eeg[\s_]+")
+_NAMED_REFERENCE = re.compile(r"^(.+?)\s*[-/]\s*([A-Za-z]\w*)$")
 _SUFFIX = re.compile(r"-(ref|le|ar|avg|m1|m2|a1|a2)$")
 
 
@@ -32,6 +34,83 @@ def canonical(label: str) -> str:
     text = _PREFIX.sub("", label.strip().lower())
     text = _SUFFIX.sub("", text).rstrip(".").strip()
     return _ALIASES.get(text, text)
+
+
+def cut_common(labels: Sequence[str], known: Container[str]) -> tuple[list[str], str]:
+    """Cut what all labels begin or end with, where electrodes are left.
+
+    ``EEG-Fz`` and ``Fz-Pz`` of an amplifier that says so of every channel are Fz.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Channel labels.
+    known : container of str
+        Electrodes in :func:`canonical` spelling, such as those of the 10-05 system.
+
+    Returns
+    -------
+    labels : list of str
+        As they were unless more than half are electrodes only once they are cut.
+    cut : str
+        What was cut, in words; empty where nothing was.
+    """
+
+    def electrodes(names: Sequence[str]) -> int:
+        return sum(canonical(name) in known for name in names)
+
+    plain = [label.strip() for label in labels]
+    if len(plain) < 2 or 2 * electrodes(plain) > len(plain):
+        return list(labels), ""
+    n_begin, n_end = _n_common(plain), _n_common([label[::-1] for label in plain])
+    best, most, cut = list(labels), len(plain) // 2 + 1, ""
+    for first, last in itertools.product(range(n_begin + 1), range(n_end + 1)):
+        trial = [label[first : len(label) - last].strip() for label in plain]
+        count = electrodes(trial) if first + last else 0
+        if count >= most and all(trial) and len(set(trial)) == len(trial):
+            best, most = trial, count  # of equals the last, which cuts most
+            parts = ("begin with", plain[0][:first]), ("end with", plain[0][len(plain[0]) - last :])
+            cut = " and ".join(f"{verb} {part!r}" for verb, part in parts if part)
+    return best, cut
+
+
+def _n_common(texts: Sequence[str]) -> int:
+    """Letters that all texts begin with."""
+    return sum(
+        1 for _ in itertools.takewhile(lambda c: len(set(c)) == 1, zip(*texts, strict=False))
+    )
+
+
+def require_one_reference(labels: Sequence[str], known: Container[str], what: str) -> None:
+    """Raise when labels name more than one reference, as ``C3-M2`` and ``C4-M1`` do.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Labels of EEG channels.
+    known : container of str
+        Electrodes in :func:`canonical` spelling.
+    what : str
+        What the labels belong to, for the message.
+
+    Raises
+    ------
+    MontageError
+        If two channels stand against different references: their signals differ by more than
+        one common signal, and a field takes out one alone.
+    """
+    seen: dict[str, str] = {}
+    for label in labels:
+        found = _NAMED_REFERENCE.match(label.strip().rstrip("."))
+        if found and canonical(found[1]) in known:
+            seen.setdefault(found[2].upper(), label)
+    if len(seen) > 1:
+        shown = ", ".join(repr(label) for label in list(seen.values())[:4])
+        raise MontageError(
+            f"{what}: all channels must have one reference, their labels name {len(seen)} "
+            f"({', '.join(list(seen)[:4])}: {shown}). Record against one reference, or compute it "
+            "before (MNE: raw.set_eeg_reference) and name the channels by their electrode alone."
+        )
 
 
 def require_unique(labels: Sequence[str], what: str) -> None:

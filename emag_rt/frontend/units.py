@@ -6,8 +6,8 @@ from emag_rt.errors import SettingsError
 
 _TO_UV = {
     1e6: ("v", "volt", "volts", "0"),
-    1e3: ("mv", "millivolt", "millivolts", "-3"),
-    1.0: ("uv", "µv", "μv", "microvolt", "microvolts", "-6"),
+    1e3: ("mv", "mvolt", "milliv", "millivolt", "millivolts", "-3"),
+    1.0: ("uv", "µv", "μv", "muv", "uvolt", "uvolts", "microv", "microvolt", "microvolts", "-6"),
     1e-3: ("nv", "nanovolt", "nanovolts", "-9"),
 }
 _FACTORS = {name: factor for factor, names in _TO_UV.items() for name in names}

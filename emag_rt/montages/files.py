@@ -6,9 +6,11 @@ import csv
 import json
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from defusedxml import DefusedXmlException, ElementTree
 
 from emag_rt.array_types import FloatArray
 from emag_rt.core.montage import fit_sphere
@@ -16,11 +18,12 @@ from emag_rt.errors import MontageError
 
 Places = dict[str, FloatArray]
 TABLES = (".tsv", ".csv", ".txt", ".sfp", ".xyz")
-SUFFIXES = (*TABLES, ".json")
+SUFFIXES = (*TABLES, ".json", ".bvef")
 _MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
-_NAMES = {"name", "label", "electrode", "channel", "ch_name"}
+_NAMES = {"name", "label", "labels", "electrode", "channel", "ch_name", "site"}
 _AXIS = re.compile(r"^([xyz])(?:[_ ]?\(?(mm|cm|m)\)?)?$")
 _FIDUCIAL = re.compile(r"^(nasion|lpa|rpa|fid.*)$", re.IGNORECASE)
+_HEAD_MM = 90.0  # where a file has angles alone
 _MAX_BYTES = 4 << 20
 
 
@@ -51,9 +54,8 @@ def read_places(path: Path) -> Places:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise MontageError(f"montage {path}: cannot be read as text: {error}.") from error
-    places, unit = (
-        _from_json(path, text) if path.suffix.lower() == ".json" else _from_table(path, text)
-    )
+    read = {".json": _from_json, ".bvef": _from_bvef}.get(path.suffix.lower(), _from_table)
+    places, unit = read(path, text)
     places = {label: place for label, place in places.items() if not _FIDUCIAL.match(label)}
     if not places:
         raise MontageError(f"montage {path}: must hold electrodes (name x y z), got none.")
@@ -79,6 +81,37 @@ def _from_json(path: Path, text: str) -> tuple[Places, str | None]:
     return places, unit
 
 
+def _from_bvef(path: Path, text: str) -> tuple[Places, str | None]:
+    """Brain Products' electrode file: XML with angles."""
+    try:
+        root = ElementTree.fromstring(text)
+        places = {}
+        for entry in root.iter("Electrode"):
+            theta, phi = (float(entry.findtext(k, "nan")) for k in ("Theta", "Phi"))
+            radius = float(entry.findtext("Radius", "1"))
+            if radius > 0:  # 0 means that the place is not known
+                places[(entry.findtext("Name") or "").strip()] = _from_angles(theta, phi)
+    except (ValueError, ElementTree.ParseError, DefusedXmlException) as error:
+        raise MontageError(
+            f"montage {path}: must be XML with Electrode, Name, Theta and Phi ({error})."
+        ) from error
+    wrong = [name for name, place in places.items() if not name or not np.isfinite(place).all()]
+    if wrong:
+        raise MontageError(
+            f"montage {path}: electrode {wrong[0]!r} must have a name, Theta and Phi."
+        )
+    return places, "mm"
+
+
+def _from_angles(theta: float, phi: float) -> FloatArray:
+    """A place on the unit head by inclination and azimuth in degrees, as Brain Products has them.
+
+    Theta is measured from the vertex, negative on the left; Phi from the right ear.
+    """
+    t, p = math.radians(theta), math.radians(phi)
+    return _HEAD_MM * np.array([math.sin(t) * math.cos(p), math.sin(t) * math.sin(p), math.cos(t)])
+
+
 def _from_table(path: Path, text: str) -> tuple[Places, str | None]:
     lines = [
         (number, line)
@@ -86,33 +119,76 @@ def _from_table(path: Path, text: str) -> tuple[Places, str | None]:
         if line.strip() and not line.lstrip().startswith(("#", "%"))
     ]
     cells = [(number, _split(line)) for number, line in lines]
-    columns, unit = _header(cells[0][1]) if cells else (None, None)
+    columns = _header(cells[0][1]) if cells else None
     if columns is not None:
         cells = cells[1:]
-    name, *axes = columns or (0, 1, 2, 3)
+    columns = columns or _columns(path, cells)
     places: Places = {}
     for number, row in cells:
-        if len(row) <= max(name, *axes):
+        if len(row) <= max(columns.name, *columns.axes):
             raise MontageError(
                 f"montage {path}, line {number}: must hold name x y z, got {len(row)} columns."
             )
-        values = [row[i].strip() for i in axes]
+        values = [row[i].strip() for i in columns.axes]
         if any(v.lower() in ("n/a", "nan", "") for v in values):
             continue  # BIDS: an electrode without a position
         try:
-            place = np.array([float(v) for v in values])
+            numbers = [_number(v) for v in values]
         except ValueError as error:
             raise MontageError(
                 f"montage {path}, line {number}: x y z must be numbers, got {values}."
             ) from error
-        label = row[name].strip()
+        place = _from_angles(*numbers) if columns.angles else np.array(numbers)
+        label = row[columns.name].strip()
         if not all(map(math.isfinite, place)) or not label or label in places:
             raise MontageError(
                 f"montage {path}, line {number}: must hold a new name and finite x y z, got "
                 f"{label!r} {values}."
             )
         places[label] = place
-    return places, unit
+    return places, columns.unit
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Where a table has its names and coordinates; ``angles``: Theta and Phi instead of x y z."""
+
+    name: int
+    axes: tuple[int, ...]
+    unit: str | None = None
+    angles: bool = False
+
+
+def _number(text: str) -> float:
+    """A number, with a comma where others have a point."""
+    return float(text.replace(",", ".") if "." not in text else text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        _number(text.strip())
+    except ValueError:
+        return False
+    return True
+
+
+def _columns(path: Path, cells: list[tuple[int, list[str]]]) -> _Columns:
+    """Columns of a table without a header: the one that holds names, and three of numbers."""
+    rows = [row for _, row in cells]
+    width = min((len(row) for row in rows), default=0)
+    numbers = [i for i in range(width) if all(_is_number(row[i]) or not row[i] for row in rows)]
+    names = [i for i in range(width) if not any(_is_number(row[i]) for row in rows)]
+    counted = [str(n) for n in range(1, len(rows) + 1)]
+    if numbers and [row[numbers[0]].strip() for row in rows] == counted and len(numbers) == 4:
+        numbers = numbers[1:]  # the electrodes' own numbers
+    if len(numbers) == 3 and names:
+        return _Columns(names[0], tuple(numbers))
+    if width < 4 or names == [0]:  # its lines tell what is wrong with them
+        return _Columns(0, (1, 2, 3))
+    raise MontageError(
+        f"montage {path}: a table without a header must have one column of names and three of "
+        f"numbers, got {width} columns with {len(numbers)} of numbers. Write a header: name x y z."
+    )
 
 
 def _split(line: str) -> list[str]:
@@ -122,15 +198,17 @@ def _split(line: str) -> list[str]:
     return line.split()
 
 
-def _header(row: list[str]) -> tuple[tuple[int, ...] | None, str | None]:
-    """Columns of name, x, y, z and their unit, if the row is a header."""
+def _header(row: list[str]) -> _Columns | None:
+    """Columns of name and coordinates, and their unit, if the row is a header."""
     keys = [cell.strip().lower() for cell in row]
     axes = {found[1]: (i, found[2]) for i, key in enumerate(keys) if (found := _AXIS.match(key))}
-    if set(axes) != {"x", "y", "z"} or len({unit for _, unit in axes.values()}) > 1:
-        return None, None
-    names = [i for i, key in enumerate(keys) if key in _NAMES]
-    first = names[0] if names else 0
-    return (first, axes["x"][0], axes["y"][0], axes["z"][0]), axes["x"][1]
+    first = next((i for i, key in enumerate(keys) if key in _NAMES), None)
+    if set(axes) == {"x", "y", "z"} and len({unit for _, unit in axes.values()}) == 1:
+        places = tuple(axes[axis][0] for axis in "xyz")
+        return _Columns(first or 0, places, axes["x"][1])
+    if {"theta", "phi"} <= set(keys) and first is not None:
+        return _Columns(first, (keys.index("theta"), keys.index("phi")), "mm", angles=True)
+    return None
 
 
 def _guess_scale(path: Path, points: FloatArray) -> float:

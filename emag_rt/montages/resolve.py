@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -15,6 +16,7 @@ from emag_rt.bundle import Bundle, Manifest
 from emag_rt.core.alignment import Placement, place, settle
 from emag_rt.core.labels import canonical
 from emag_rt.core.montage import Montage
+from emag_rt.core.straighten import straighten
 from emag_rt.errors import MontageError
 from emag_rt.montages.files import SUFFIXES, read_places
 from emag_rt.montages.standard import TEN_FIVE, is_standard, standard_names
@@ -89,8 +91,14 @@ def placed_montage(montage: Montage, bundle: Bundle) -> Placement:
 
 def _aligned(places: dict[str, FloatArray], bundle: Bundle) -> Placement:
     cap = bundle.manifest.hd_montage
-    one_system = _of_ten_five(cap.labels) and _of_ten_five(list(places))
-    return place(places, cap, bundle.manifest.head.radius_mm, one_system=one_system)
+    notes: list[str] = []
+    labels = tuple(places)
+    # Labels of the cap alone may be too few to tell how a file's axes stand.
+    straight = straighten(labels, np.array(list(places.values())), positions_of(TEN_FIVE), notes)
+    places = dict(zip(labels, straight, strict=True))
+    one_system = _of_ten_five(cap.labels) and _of_ten_five(labels)
+    found = place(places, cap, bundle.manifest.head.radius_mm, one_system=one_system)
+    return replace(found, warnings=(*notes, *found.warnings))
 
 
 def _of_ten_five(labels: Sequence[str]) -> bool:

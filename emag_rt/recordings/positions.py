@@ -20,15 +20,21 @@ from emag_rt.errors import MontageError
 logger = logging.getLogger("emag_rt.recordings")
 
 
-# Tried in this order; the first that knows the most labels is taken.
 _TEMPLATES = (
     "standard_1005",
+    "biosemi16 (A1...)",
+    "biosemi32 (A1...)",
+    "biosemi64 (A1...)",
     "biosemi128",
     "biosemi160",
     "biosemi256",
+    "GSN-HydroCel-32",
+    "GSN-HydroCel-64_1.0",
     "GSN-HydroCel-128",
     "GSN-HydroCel-256",
 )
+_NUMBERED = " (A1...)"
+"""BioSemi's small caps have 10-20 places in the order of their plugs: A1 to A32, B1 to B32."""
 
 
 @functools.cache
@@ -50,6 +56,9 @@ def template(name: str = "standard_1005") -> dict[str, FloatArray]:
     MontageError
         If MNE has no such montage.
     """
+    if name.endswith(_NUMBERED):
+        places = template(name.removesuffix(_NUMBERED))
+        return {f"{'AB'[i // 32]}{i % 32 + 1}": p for i, p in enumerate(places.values())}
     with warnings.catch_warnings():
         # MNE 1.13 renamed the templates of the 10-05 system and still knows the old names.
         warnings.simplefilter("ignore", FutureWarning)
@@ -92,6 +101,12 @@ def clean_labels(labels: Sequence[str]) -> list[str]:
     return cleaned if len(set(cleaned)) == len(set(labels)) else list(labels)
 
 
+@functools.cache
+def ten_five() -> frozenset[str]:
+    """Electrodes of the 10-05 system in canonical spelling."""
+    return frozenset(canonical(name) for name in template())
+
+
 def known_positions(info: Any) -> FloatArray:
     """Positions that MNE's info carries.
 
@@ -129,7 +144,7 @@ def fill_from_template(labels: Sequence[str], positions: FloatArray) -> tuple[Fl
     """
     missing = [i for i in range(len(labels)) if not np.isfinite(positions[i]).all()]
     best: dict[int, FloatArray] = {}
-    best_name = _TEMPLATES[0]
+    best_name, least = _TEMPLATES[0], 0
     for name in _TEMPLATES:
         places = {key.lower(): position for key, position in template(name).items()}
         by_alias = {canonical(key): position for key, position in template(name).items()}
@@ -138,8 +153,9 @@ def fill_from_template(labels: Sequence[str], positions: FloatArray) -> tuple[Fl
             place = places.get(labels[i].lower(), by_alias.get(canonical(labels[i])))
             if place is not None:
                 hits[i] = place
-        if len(hits) > len(best):
-            best, best_name = hits, name
+        # Of nets that share their numbering, the smallest that has every label.
+        if len(hits) > len(best) or (len(hits) == len(best) and len(places) < least):
+            best, best_name, least = hits, name, len(places)
     filled = positions.copy()
     for i, place in best.items():
         filled[i] = place
@@ -148,7 +164,8 @@ def fill_from_template(labels: Sequence[str], positions: FloatArray) -> tuple[Fl
 
 _NOT_EEG = re.compile(
     r"^(ecg|ekg|[hv]?eog|emg|exg\d|resp|gsr|temp|trig|status|sti\b|stim|marker|event|"
-    r"acc[_ ]?[xyz]|annotations?)",
+    r"acc[_ ]?[xyz]|annotations?|counter|time(stamp)?s?\b|interpolated|battery|"
+    r"(sample|packet)[_ ]?(number|index|count))",
     re.IGNORECASE,
 )
 

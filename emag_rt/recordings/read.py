@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,14 +13,18 @@ import mne
 import numpy as np
 
 from emag_rt.array_types import BoolArray, FloatArray
-from emag_rt.core.labels import require_unique
+from emag_rt.core.labels import cut_common, require_one_reference, require_unique
 from emag_rt.core.montage import Montage, fit_sphere
+from emag_rt.core.straighten import straighten
 from emag_rt.errors import MontageError, RecordingError, SettingsError, short
+from emag_rt.recordings.open_raw import mne_warnings, open_raw
 from emag_rt.recordings.positions import (
     clean_labels,
     fill_from_template,
     known_positions,
     looks_like_eeg,
+    template,
+    ten_five,
 )
 from emag_rt.recordings.resample import resample_segments
 from emag_rt.recordings.usable import Segment, breaks, padding, runs, usable_segments
@@ -34,9 +35,6 @@ logger = logging.getLogger("emag_rt.recordings")
 _MIN_PLACED = 4  # a sphere through fewer is not determined
 # Median amplitude of EEG (about its median) lies well inside; a wrong unit is off by 1e3.
 PLAUSIBLE_UV = (0.1, 5000.0)
-
-_HARMLESS = (DeprecationWarning, FutureWarning, ResourceWarning)
-_HARMLESS_TEXT = ("naming conventions", "expanding outside the data range")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +74,8 @@ class Recording:
         MNE's description of the channels, positions filled in; rate as in the file.
     warnings : tuple of str
         What was found and mended or left out; logged as well.
+    template : str
+        Template that placed channels without a position in the file; empty where none had to.
     """
 
     labels: tuple[str, ...]
@@ -93,6 +93,7 @@ class Recording:
     events: tuple[tuple[float, float, str], ...]
     info: Any
     warnings: tuple[str, ...]
+    template: str = ""
 
     @property
     def duration_s(self) -> float:
@@ -181,7 +182,11 @@ def _digest(
     if sfreq is not None and sfreq != rate:
         data, segments = resample_segments(data, segments, rate, float(sfreq))
         rate = float(sfreq)
-    positions, origin, radius, unplaced = _place(raw.info, labels, path, need_positions, notes)
+    placed, name = _place(raw.info, labels, path, notes)
+    unplaced = tuple(labels[i] for i in np.flatnonzero(np.isnan(placed).any(axis=1)))
+    if unplaced and need_positions and len(unplaced) < len(labels):
+        notes.append(f"positions unknown: {', '.join(unplaced)}")
+    positions, origin, radius = _centred(placed, labels, path, need_positions)
     return Recording(
         labels=labels,
         data_uv=data,
@@ -198,20 +203,8 @@ def _digest(
         events=_events(raw),
         info=raw.info.copy(),
         warnings=tuple(notes),
+        template=name,
     )
-
-
-@contextmanager
-def _mne_warnings(notes: list[str]) -> Iterator[None]:
-    """Collect MNE's warnings instead of letting them out."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        text = str(warning.message)
-        harmless = issubclass(warning.category, _HARMLESS) or any(t in text for t in _HARMLESS_TEXT)
-        if not harmless and text not in notes:
-            notes.append(text)
 
 
 def _read_raw(path: Path, stream: str, notes: list[str]) -> Any:
@@ -223,17 +216,9 @@ def _read_raw(path: Path, stream: str, notes: list[str]) -> Any:
             "epoched. Pass the raw file it was made from."
         )
     if is_xdf(path):
-        with _mne_warnings(notes):
+        with mne_warnings(notes):
             return read_xdf(path, stream, notes)
-    try:
-        with _mne_warnings(notes):
-            raw = mne.io.read_raw(path, preload=False, verbose="WARNING")
-    except Exception as error:  # readers raise whatever their format library raises
-        reason = " ".join(str(error).split())[:300].rstrip(".") or "unknown content"
-        raise RecordingError(
-            f"{path.name}: a recording must be continuous data that MNE can read, got "
-            f"{type(error).__name__}: {reason}. Convert it, e.g. to FIF with raw.save()."
-        ) from error
+    raw = open_raw(path, notes)
     doubled = [note for note in notes if "not unique" in note]  # MNE would number them
     if doubled:
         raise RecordingError(
@@ -257,10 +242,14 @@ def _pick_eeg(raw: Any, path: Path, notes: list[str]) -> Any:
             f"{path.name}: at least 2 channels must be of type EEG, got {len(keep)} among "
             f"{len(types)} channels (types: {found}). Set the types with raw.set_channel_types."
         )
-    with _mne_warnings(notes):
+    require_one_reference(keep, ten_five(), "channels")
+    short_labels, cut = cut_common(keep, ten_five())
+    if cut:
+        notes.append(f"all labels {cut}: cut")
+    with mne_warnings(notes):
         raw.load_data(verbose="WARNING")
         raw.pick(keep, verbose="ERROR")
-        cleaned = clean_labels(keep)
+        cleaned = clean_labels(short_labels)
         raw.rename_channels(dict(zip(keep, cleaned, strict=True)), verbose="ERROR")
     require_unique(cleaned, "channels")
     unfit = [name for name in cleaned if not 0 < len(name) <= 64 or not name.isprintable()]
@@ -321,21 +310,30 @@ def _check_unit(data: FloatArray, segments: tuple[Segment, ...], path: Path) -> 
 
 
 def _place(
-    info: Any, labels: tuple[str, ...], path: Path, need_positions: bool, notes: list[str]
-) -> tuple[FloatArray | None, FloatArray, float, tuple[str, ...]]:
-    """Positions about the centre of the fitted sphere, that centre, radius, unknown channels."""
+    info: mne.Info, labels: tuple[str, ...], path: Path, notes: list[str]
+) -> tuple[FloatArray, str]:
+    """Positions in MNE's head frame in mm, NaN where unknown, and the template that was used."""
     known = known_positions(info)
-    positions, name = fill_from_template(labels, known)
+    positions, name = fill_from_template(labels, straighten(labels, known, template(), notes))
     placed = np.isfinite(positions).all(axis=1)
-    from_template = placed & ~np.isfinite(known).all(axis=1)
-    if from_template.any():
-        logger.info("%s: %d positions from template %s", path.name, from_template.sum(), name)
+    n_filled = int((placed & ~np.isfinite(known).all(axis=1)).sum())
+    if n_filled:
+        said = f"{n_filled} positions by their labels: template {name}"
+        logger.info("%s: %s", path.name, said)
+        if name != "standard_1005":  # nets share their numbering
+            notes.append(f"{said}, told by the number of channels")
+    if not np.array_equal(positions, known, equal_nan=True):
         places = {labels[i]: positions[i] / 1000.0 for i in np.flatnonzero(placed)}
         montage = mne.channels.make_dig_montage(places, coord_frame="head")
         info.set_montage(montage, on_missing="ignore", verbose="ERROR")
-    unplaced = tuple(labels[i] for i in np.flatnonzero(~placed))
-    if unplaced and need_positions and placed.any():
-        notes.append(f"positions unknown: {', '.join(unplaced)}")
+    return positions, name if n_filled else ""
+
+
+def _centred(
+    positions: FloatArray, labels: tuple[str, ...], path: Path, need_positions: bool
+) -> tuple[FloatArray | None, FloatArray, float]:
+    """Positions about the centre of the fitted sphere, that centre, and the radius."""
+    placed = np.isfinite(positions).all(axis=1)
     try:
         origin, radius = fit_sphere(positions[placed])
     except MontageError as error:
@@ -352,8 +350,8 @@ def _place(
                 f"labels; {placed.sum()} of {len(labels)} are ({', '.join(labels[:8])}...). "
                 f"{error} Set a montage with raw.set_montage and save."
             ) from error
-        return None, np.zeros(3), float("nan"), unplaced
-    return positions - origin, origin, radius, unplaced
+        return None, np.zeros(3), float("nan")
+    return positions - origin, origin, radius
 
 
 def _sha256(path: Path, filenames: Any) -> str:

@@ -83,11 +83,17 @@ def place_on_grid(stamps: FloatArray, sfreq: float) -> Grid:
 
 
 def _period(stamps: FloatArray, sfreq: float) -> float:
-    """Seconds a sample, by the stamps; gaps in fewer than half of the seconds do not matter."""
+    """Seconds a sample, by the stamps; gaps in fewer than half of the seconds do not matter.
+
+    By the least delay against the nominal rate, as stamps of arrival come in bursts: of spans of
+    one second between stamps, many would hold a burst too much or too little.
+    """
     width = round(_WINDOW_S * sfreq)
     if len(stamps) < 3 * width:  # too short to measure
         return 1.0 / sfreq
-    return float(np.median(stamps[width:] - stamps[:-width]) / width)
+    delay = stamps - stamps[0] - np.arange(len(stamps)) / sfreq
+    least = minimum_filter1d(delay, width, mode="nearest", origin=-(width // 2))
+    return 1.0 / sfreq + float(np.median(least[width:] - least[:-width])) / width
 
 
 def _jumps(stamps: FloatArray, period: float) -> list[tuple[int, int]]:
@@ -117,8 +123,13 @@ def _set_back(stamps: FloatArray, first: int, n_window: int) -> int:
 
 def _least(delay: FloatArray, n_window: int) -> FloatArray:
     """The least delay from each sample on."""
-    alone = np.minimum(delay[:-2], delay[2:])  # a single stamp that is too early says nothing
-    calm = np.concatenate([delay[:1], np.maximum(delay[1:-1], alone), delay[-1:]])
+    # A single stamp that is too early says nothing: none is earlier than all others near it.
+    half = n_window // 2
+    beyond = np.full(half + 1, np.inf)
+    lowest = minimum_filter1d(np.concatenate([beyond, delay, beyond]), half)
+    place = np.arange(len(delay)) + half + 1
+    others = np.minimum(lowest[place - half + half // 2], lowest[place + 1 + half // 2])
+    calm = np.maximum(delay, others)
     least: FloatArray = minimum_filter1d(calm, n_window, mode="nearest", origin=-(n_window // 2))
     least[-_FEW:] = least[-_FEW:].min()  # too few are left to tell a gap from jitter
     return least

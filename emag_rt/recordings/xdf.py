@@ -19,10 +19,12 @@ from emag_rt.core.values import value_text
 from emag_rt.errors import RecordingError
 from emag_rt.recordings.marker_text import marker_text
 from emag_rt.recordings.stamps import Grid, place_on_grid
+from emag_rt.recordings.xdf_clocks import mend_clocks, odd_offsets
 from emag_rt.recordings.xdf_description import child, in_metres, read_channels, text_of
 
 _SUFFIXES = (".xdf", ".xdfz", ".xdf.gz")
 _NAMED = re.compile(r"(.+?\.xdf(?:z|\.gz)?)#(.+)", re.IGNORECASE | re.DOTALL)
+MAX_SFREQ = 100_000
 _RATE_NOTE, _RATE_ERROR = 0.005, 0.1
 _MARKER_TYPES = ("markers", "marker", "events", "event", "stim", "trigger", "triggers")
 
@@ -98,6 +100,16 @@ def read_xdf(path: Path, stream: str, notes: list[str]) -> Any:
                 handle_clock_resets=True,
                 dejitter_timestamps=False,
             )
+        doubtful = [entry for entry in found if odd_offsets(entry).any()]
+        if doubtful:
+            with _opened(path) as file:
+                as_sent, _ = pyxdf.load_xdf(
+                    file,
+                    select_streams=[entry["info"]["stream_id"] for entry in doubtful],
+                    synchronize_clocks=False,
+                    dejitter_timestamps=False,
+                )
+            mend_clocks(doubtful, as_sent, notes)
     by_id = {entry["info"]["stream_id"]: entry for entry in found}
     eeg = by_id.pop(chosen["stream_id"])
     stamps = np.asarray(eeg["time_stamps"], dtype=np.float64)
@@ -164,6 +176,10 @@ def _is_marker(head: dict[str, Any]) -> bool:
     )
 
 
+def _is_eeg(head: dict[str, Any]) -> bool:
+    return (head["type"] or "").lower() in ("eeg", "exg") and not _is_marker(head)
+
+
 def _choose(heads: Sequence[dict[str, Any]], stream: str, path: Path) -> dict[str, Any]:
     """The one stream that is meant."""
     if stream:
@@ -171,7 +187,7 @@ def _choose(heads: Sequence[dict[str, Any]], stream: str, path: Path) -> dict[st
         named = named or [h for h in heads if stream == str(h["stream_id"])]
         rule = f"must have one stream named {stream!r}"
     else:
-        named = [h for h in heads if (h["type"] or "").lower() == "eeg" and not _is_marker(h)]
+        named = [h for h in heads if _is_eeg(h)]
         rule = "must have one stream of type EEG"
     if len(named) != 1:
         there = "; ".join(
@@ -189,10 +205,11 @@ def _choose(heads: Sequence[dict[str, Any]], stream: str, path: Path) -> dict[st
             f"{path.name}: the header of stream {chosen['stream_id']} must have a name, got none. "
             "Give the amplifier's outlet a name; this file needs one written into it."
         )
-    if chosen["channel_format"] == "string" or not float(chosen["nominal_srate"]) > 0:
+    nominal = float(chosen["nominal_srate"])
+    if chosen["channel_format"] == "string" or not 1 <= nominal <= MAX_SFREQ:
         raise RecordingError(
-            f"{path.name}#{chosen['name']}: must be numbers at a constant rate, got format "
-            f"{chosen['channel_format']} at {chosen['nominal_srate']:g} Hz."
+            f"{path.name}#{chosen['name']}: must be numbers at a constant rate from 1 to "
+            f"{MAX_SFREQ:,} Hz, got format {chosen['channel_format']} at {nominal:g} Hz."
         )
     return chosen
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from emag_rt.array_types import FloatArray
 from emag_rt.errors import RecordingError, SettingsError, short
 from emag_rt.frontend.units import unit_to_uv
 
-_KINDS = {"eeg": "eeg", "eog": "eog", "ecg": "ecg", "ekg": "ecg", "emg": "emg"}
+_KINDS = {"eeg": "eeg", "exg": "eeg", "eog": "eog", "ecg": "ecg", "ekg": "ecg", "emg": "emg"}
 
 
 @dataclass(frozen=True)
@@ -43,35 +43,45 @@ def read_channels(info: dict[str, Any], what: str, notes: list[str]) -> list[Cha
     Raises
     ------
     RecordingError
-        If a label is missing, or the unit of an EEG channel is none of voltage.
+        If a label is missing, or no EEG channel has a unit of voltage.
     """
     entries = child(child(info, "desc"), "channels").get("channel") or []
     n_channels = int(info["channel_count"][0])
-    if len(entries) != n_channels or not all(text_of(entry, "label") for entry in entries):
+    labels = [text_of(entry, "label") or text_of(entry, "name") for entry in entries]
+    if len(entries) != n_channels or not all(labels):
         raise RecordingError(
             f"{what}: desc/channels must label each of the {n_channels} channels, got "
             f"{len(entries)} entries. Have the amplifier's driver name them; a field is bound to "
             "labels."
         )
     stream_kind = text_of(info, "type").lower()
-    silent = [text_of(e, "label") for e in entries if not text_of(e, "unit")]
-    if silent:
-        notes.append(f"no unit declared, microvolts assumed: {', '.join(silent)}")
-    return [_channel(entry, stream_kind, what) for entry in entries]
+    # Where some channels say their unit, one that says none (a counter) is no EEG.
+    assumed = "" if any(text_of(entry, "unit") for entry in entries) else "microvolts"
+    if assumed:
+        notes.append(f"no unit declared, {assumed} assumed: {', '.join(labels)}")
+    channels = [
+        _channel(label, entry, stream_kind, assumed)
+        for label, entry in zip(labels, entries, strict=True)
+    ]
+    other = [c.label for c in channels if c.kind == "no voltage"]
+    if other:
+        notes.append(f"no unit of voltage, so no EEG, left out: {', '.join(other)}")
+    if not any(c.kind == "eeg" for c in channels):
+        unit = text_of(entries[0], "unit")
+        raise RecordingError(
+            f"{what}: its EEG channels must have a unit of voltage, got {short(unit)}. Mend the "
+            "description of the stream (desc/channels/channel/unit)."
+        )
+    return [replace(c, kind="misc") if c.kind == "no voltage" else c for c in channels]
 
 
-def _channel(entry: dict[str, Any], stream_kind: str, what: str) -> Channel:
+def _channel(label: str, entry: dict[str, Any], stream_kind: str, assumed: str) -> Channel:
     kind = _KINDS.get((text_of(entry, "type") or stream_kind).lower(), "misc")
-    label, unit = text_of(entry, "label"), text_of(entry, "unit") or "microvolts"
+    to_uv = 1.0  # where it is no voltage, and not used
     try:
-        to_uv = unit_to_uv(unit)
-    except SettingsError as error:
-        if kind == "eeg":
-            raise RecordingError(
-                f"{what}: channel {short(label)} must have a unit of voltage, got {unit!r}. Mend "
-                "the description of the stream (desc/channels/channel/unit)."
-            ) from error
-        to_uv = 1.0  # not a voltage, and not used
+        to_uv = unit_to_uv(text_of(entry, "unit") or assumed)
+    except SettingsError:
+        kind = "no voltage" if kind == "eeg" else kind
     loc, location = child(entry, "loc"), child(entry, "location")
     place = _numbers(loc, ("R0x", "R0y", "R0z"))  # metres in the head frame, as MNE-LSL has them
     if place is not None:
