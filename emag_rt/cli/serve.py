@@ -207,7 +207,7 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
 
     # Before the imports below, which take most of the start.
     with stop_signals() as stop:
-        from emag_rt.daemon.daemon import run_daemon
+        from emag_rt.daemon.process import serve_bundle
         from emag_rt.daemon.settings import load_settings
 
         if options["dashboard_port"] is not None or options["dashboard_host"] is not None:
@@ -215,7 +215,7 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
         overrides = {_PATHS[key]: value for key, value in options.items()}
         settings = load_settings(config, overrides)
         with _dashboard(bundle, settings):
-            run_daemon(bundle, settings, quiet=quiet, stop=stop)
+            serve_bundle(bundle, settings, quiet=quiet, stop=stop)
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ def test_long_gaps_tell_the_missing_stamps():
     gap = pieces[1]
     assert gap.samples.shape == (0, 2)
     np.testing.assert_allclose(gap.stamps, 100.0 + PERIOD * np.arange(10, 60), atol=1e-9)
-    assert gap.step_s == pytest.approx(51 * PERIOD)
+    assert gap.apart_s == pytest.approx(51 * PERIOD)
 
 
 @pytest.mark.parametrize(("lost", "kind"), [(10, "bridge"), (11, "gap")])
@@ -209,7 +209,7 @@ def test_clock_jumps_anchor_time_anew(step_s):
     timeline = Timeline(200.0)
     pieces = timeline.split(ramp(10), stamps)
     assert kinds(pieces) == [("data", 6), ("jump", 0), ("data", 4)]
-    assert pieces[1].step_s == pytest.approx(step_s + PERIOD)
+    assert pieces[1].apart_s == pytest.approx(step_s + PERIOD)
     np.testing.assert_array_equal(pieces[2].stamps, stamps[6:])
     (after,) = timeline.split(ramp(1, 10), stamps[-1:] + PERIOD)
     assert after.kind == "data"
@@ -237,7 +237,7 @@ def test_any_chunking_gives_the_same_pieces(seed, n_cuts):
             for p in pieces
             for i, t in enumerate(p.stamps)
         ]
-        jumps = [p.step_s for p in pieces if p.kind == "jump"]
+        jumps = [p.apart_s for p in pieces if p.kind == "jump"]
         dropped = timeline.duplicates + timeline.out_of_order
         return rows, jumps, dropped, timeline.duplicates, timeline.restamped
 
