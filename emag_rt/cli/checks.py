@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NotRequired, TypedDict
 
 import numpy as np
 
@@ -26,15 +26,55 @@ _OPTIONAL = ("onnxruntime", "onnxruntime-gpu", "torch", "mne-lsl")
 _CPU = "CPUExecutionProvider"
 
 
-def run_checks() -> dict[str, Any]:
-    """All checks.
+class Availability(TypedDict):
+    """Whether something is there, and why not."""
 
-    Returns
-    -------
-    dict
-        ``ok``, ``advice``, ``versions``, ``lsl``, ``providers``, ``native``, ``torch_cuda``,
-        ``threads``; made of what JSON can hold.
-    """
+    available: bool
+    reason: str
+
+
+class Provider(TypedDict):
+    """An execution provider, whether it starts, and why not."""
+
+    name: str
+    starts: bool
+    reason: str
+
+
+class LslCheck(TypedDict):
+    """Whether LSL works: an error, or times."""
+
+    ok: bool
+    error: NotRequired[str]
+    resolve_s: NotRequired[float]
+    connect_s: NotRequired[float]
+    round_trip_ms: NotRequired[float]
+    clock_offset_us: NotRequired[float]
+
+
+class Threads(TypedDict):
+    """Usable CPUs, and threads that BLAS would take; None: not known."""
+
+    cpus: int | None
+    blas: int | None
+    OMP_NUM_THREADS: str | None
+
+
+class Report(TypedDict):
+    """All checks."""
+
+    ok: bool
+    advice: str
+    versions: dict[str, str | None]
+    lsl: LslCheck
+    providers: list[Provider]
+    native: Availability
+    torch_cuda: Availability
+    threads: Threads
+
+
+def run_checks() -> Report:
+    """All checks."""
     lsl = check_lsl()
     providers = check_providers()
     cpu = any(p["starts"] for p in providers if p["name"] == _CPU)
@@ -92,27 +132,21 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def check_native() -> dict[str, Any]:
-    """Whether the compiled engine is there: ``available`` and ``reason``."""
+def check_native() -> Availability:
+    """Whether the compiled engine is there."""
     from emag_rt.native import why_not
 
     reason = why_not()
     return {"available": not reason, "reason": reason}
 
 
-def check_lsl(timeout_s: float = 5.0) -> dict[str, Any]:
+def check_lsl(timeout_s: float = 5.0) -> LslCheck:
     """Publish a stream, find it, read one sample back.
 
     Parameters
     ----------
     timeout_s : float
         Time allowed for finding it, in seconds.
-
-    Returns
-    -------
-    dict
-        ``ok``, and ``error`` or times: ``resolve_s``, ``connect_s``, ``round_trip_ms``,
-        ``clock_offset_us``.
     """
     from emag_rt.streams.lsl import LslSink, LslSource, OutletSpec, StreamQuery, find_stream
     from emag_rt.streams.lsl import local_clock as clock
@@ -149,14 +183,11 @@ def check_lsl(timeout_s: float = 5.0) -> dict[str, Any]:
     }
 
 
-def check_providers() -> list[dict[str, Any]]:
+def check_providers() -> list[Provider]:
     """Run a small graph on every execution provider that ONNX Runtime lists.
 
-    Returns
-    -------
-    list of dict
-        ``name``, ``starts``, ``reason``. A provider counts when the session says that it uses
-        it: ONNX Runtime lists providers that cannot start, and falls back without an error.
+    A provider counts when the session says that it uses it: ONNX Runtime lists providers that
+    cannot start, and falls back without an error.
     """
     try:
         import onnxruntime
@@ -164,12 +195,12 @@ def check_providers() -> list[dict[str, Any]]:
         return [{"name": _CPU, "starts": False, "reason": f"onnxruntime: {error}"}]
     onnxruntime.set_default_logger_severity(3)
     graph = _tiny_graph()
-    return [
-        _try_provider(onnxruntime, name, graph) for name in onnxruntime.get_available_providers()
-    ]
+    return [_try_provider(name, graph) for name in onnxruntime.get_available_providers()]
 
 
-def _try_provider(onnxruntime: Any, name: str, graph: bytes) -> dict[str, Any]:
+def _try_provider(name: str, graph: bytes) -> Provider:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     with _captured_output() as log:
@@ -218,7 +249,7 @@ def _captured_output() -> Iterator[IO[bytes]]:
                 os.close(copy)
 
 
-def check_torch_cuda() -> dict[str, Any]:
+def check_torch_cuda() -> Availability:
     """Whether the torch engine, or calibration, could use a GPU: makes a product on it.
 
     Torch is imported (in a process of its own) only where that seems likely.
@@ -261,8 +292,8 @@ def _cuda_devices() -> int:
     return count.value
 
 
-def check_threads() -> dict[str, Any]:
-    """Usable CPUs, and threads that BLAS would take (None: not known)."""
+def check_threads() -> Threads:
+    """Look at the CPUs and at BLAS."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     blas = None
     with contextlib.suppress(ImportError):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import lsl_options
+from emag_rt.streams.config import Scope
+
+if TYPE_CHECKING:
+    from emag_rt.cli.checks import Report
 
 
 @click.command(
@@ -27,7 +31,7 @@ from emag_rt.cli.options import lsl_options
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @lsl_options("How far LSL looks in the check.")
-def doctor(as_json: bool, scope: str | None, session_id: str | None) -> None:
+def doctor(as_json: bool, scope: Scope | None, session_id: str | None) -> None:
     """Check this machine: versions, LSL, and the execution providers that really start.
 
     Starts each execution provider of ONNX Runtime once, and sends one sample over LSL from this
@@ -36,7 +40,7 @@ def doctor(as_json: bool, scope: str | None, session_id: str | None) -> None:
     from emag_rt.cli.checks import run_checks
     from emag_rt.streams.lsl import configure
 
-    configure(scope, session_id)  # type: ignore[arg-type]
+    configure(scope, session_id)
     report = run_checks()
     if as_json:
         click.echo(json.dumps(report, indent=2))
@@ -46,7 +50,7 @@ def doctor(as_json: bool, scope: str | None, session_id: str | None) -> None:
         sys.exit(1)
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from emag_rt.bundle import Bundle
+    from emag_rt.bundle.manifest import Manifest
 
 
 @click.command(
@@ -42,7 +48,7 @@ def inspect(bundle: str, as_json: bool) -> None:
     _print(loaded.manifest, facts)
 
 
-def _facts(bundle: Any) -> dict[str, Any]:
+def _facts(bundle: Bundle) -> dict[str, object]:
     field, operator = bundle.model.field, bundle.operator
     n_weights = operator.weights.size + operator.taps.size
     if operator.hidden is not None:
@@ -63,7 +69,7 @@ def _facts(bundle: Any) -> dict[str, Any]:
     }
 
 
-def _print(manifest: Any, facts: dict[str, Any]) -> None:
+def _print(manifest: Manifest, facts: dict[str, object]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -88,7 +94,7 @@ def _print(manifest: Any, facts: dict[str, Any]) -> None:
         "field": f"{facts['n_gaussians']} Gaussians ({facts['n_points']} points x "
         f"{facts['n_gaussians_per_point']}), {facts['n_hidden']} hidden units",
         "folded": f"{facts['folded_weights']} weights, graph of {facts['onnx_bytes']} bytes",
-        "SHA-256": facts["sha256"],
+        "SHA-256": str(facts["sha256"]),
     }
     for key, value in rows.items():
         table.add_row(key, Text(value))
@@ -100,7 +106,7 @@ def _print(manifest: Any, facts: dict[str, Any]) -> None:
         )
 
 
-def _print_scores(console: Any, manifest: Any) -> None:
+def _print_scores(console: Console, manifest: Manifest) -> None:
     from rich.table import Table
     from rich.text import Text
 

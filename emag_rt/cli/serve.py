@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -191,7 +191,7 @@ _GROUPS = {
 @click.option("--dashboard-host", help="Show it on this address (127.0.0.1); others get a warning.")
 @lsl_options("How far LSL looks.")
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
-def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
+def serve(bundle: str, config: str | None, quiet: bool, **options: object) -> None:
     """Serve BUNDLE: read a live LD stream, publish HD channels with the same stamps.
 
     Reads an EEG stream with the bundle's LD channels (by label, in any order) at the bundle's
