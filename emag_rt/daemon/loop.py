@@ -15,7 +15,7 @@ from emag_rt.daemon.presence import Presence
 from emag_rt.daemon.publisher import Publisher
 from emag_rt.daemon.settings import ServeSettings
 from emag_rt.daemon.source_check import SourceWatch
-from emag_rt.daemon.status.counters import Counters, ServerStatus
+from emag_rt.daemon.status.counters import Counters, ServerStatus, State
 from emag_rt.daemon.timeline import Piece, Timeline, TimelineRules
 from emag_rt.daemon.trace import Trace
 from emag_rt.engine.upsampler import Upsampler
@@ -151,8 +151,8 @@ class Server:
             self._report(now)
 
     @property
-    def state(self) -> str:
-        """``waiting``, ``running``, ``stale`` or ``stopped``; other threads may ask."""
+    def state(self) -> State:
+        """Whether samples flow; other threads may ask."""
         return self._presence.state
 
     @property

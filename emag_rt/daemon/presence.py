@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from emag_rt.daemon.events import Event
+from emag_rt.daemon.status.counters import State
 
 # A source that was restarted leaves a gap and is silent for about a second before liblsl has
 # it back, which may be too short to count as stale.
@@ -23,14 +24,14 @@ class Presence:
 
     Attributes
     ----------
-    state : {"waiting", "running", "stale", "stopped"}
-        Nothing yet; samples flow; the source is silent; told to end.
+    state : State
+        Whether samples flow.
     newest_stamp : float or None
         Of the newest sample; may be no number.
     """
 
     def __init__(self, now: float, stale_s: float) -> None:
-        self.state = "waiting"
+        self.state: State = "waiting"
         self.newest_stamp: float | None = None
         self._stale_s = stale_s
         self._last_arrival = self._last_idle = now

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from emag_rt.array_types import FloatArray
+
+State = Literal["waiting", "running", "stale", "stopped"]
+"""Nothing yet; samples flow; the source is silent; told to end."""
 
 
 @dataclass
@@ -127,7 +131,7 @@ class ServerStatus:
         Whether too many LD channels are bad to render.
     """
 
-    state: str
+    state: State
     engine: str
     bad_channels: tuple[str, ...]
     counters: Counters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 from wsgiref.types import WSGIApplication
 
 from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
@@ -15,14 +15,13 @@ from prometheus_client.core import (
     StateSetMetricFamily,
 )
 
-from emag_rt.daemon.status.counters import Counters, ServerStatus
+from emag_rt.daemon.status.counters import Counters, ServerStatus, State
 from emag_rt.daemon.status.http import text_page
 from emag_rt.streams.base import Clock
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-STATES = ("waiting", "running", "stale", "stopped")
 # The loop turns five times a second at least; looking a source up after its return blocks it for
 # seconds.
 _STUCK_S = 10.0
@@ -59,13 +58,13 @@ class Vitals:
         self._status: ServerStatus | None = None
         self._waited = clock()
         self._heartbeat: Callable[[], float] = lambda: self._waited
-        self._state: Callable[[], str] = lambda: "waiting"
+        self._state: Callable[[], State] = lambda: "waiting"
 
     def beat(self) -> None:
         """Say that waiting for the source goes on."""
         self._waited = self._clock()
 
-    def follow(self, heartbeat: Callable[[], float], state: Callable[[], str]) -> None:
+    def follow(self, heartbeat: Callable[[], float], state: Callable[[], State]) -> None:
         """Ask a server from now on for the time of its last turn, and for its state."""
         self._heartbeat, self._state = heartbeat, state
 
@@ -107,7 +106,9 @@ class Vitals:
         yield InfoMetricFamily("emag_rt_build", "What runs.", value=self._build)
         state = self._state()
         yield StateSetMetricFamily(
-            "emag_rt_state", "State of the daemon.", {name: name == state for name in STATES}
+            "emag_rt_state",
+            "State of the daemon.",
+            {name: name == state for name in get_args(State)},
         )
         text = "Since the loop last turned."
         yield GaugeMetricFamily("emag_rt_heartbeat_age_seconds", text, self._age_s())

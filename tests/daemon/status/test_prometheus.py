@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
 from wsgiref.util import setup_testing_defaults
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from emag_rt.daemon.loop import Server
-from emag_rt.daemon.status.counters import Counters, ServerStatus
-from emag_rt.daemon.status.prometheus import STATES, Vitals
+from emag_rt.daemon.status.counters import Counters, ServerStatus, State
+from emag_rt.daemon.status.prometheus import Vitals
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.memory import (
@@ -95,7 +96,7 @@ def test_every_counter_and_state_is_a_metric(watched):
     before = watched.metrics()
     for name in Counters().__dataclass_fields__:
         assert before[f"emag_rt_{name}_total",] == 0
-    assert [before["emag_rt_state", name] for name in STATES] == [1, 0, 0, 0]
+    assert [before["emag_rt_state", name] for name in get_args(State)] == [1, 0, 0, 0]
     assert before["emag_rt_build_info", "packed", "1.2"] == 1
     assert ("emag_rt_latency_p50_seconds",) not in before, "not known yet"
     watched.vitals.follow(lambda: watched.server.heartbeat, lambda: watched.server.state)
