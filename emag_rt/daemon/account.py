@@ -18,15 +18,13 @@ class Account:
         Time in s at the start.
     interval_s : float
         From one status to the next.
+    counters : Counters
+        What happened to samples.
     timeline, channels, presence, latency
-        What is counted elsewhere.
+        What is counted and known elsewhere.
 
     Attributes
     ----------
-    counters : Counters
-        What happened to samples.
-    render_s : float or None
-        Front end and rendering of the last chunk.
     next_status : float
         When the next status is due.
     """
@@ -35,13 +33,13 @@ class Account:
         self,
         now: float,
         interval_s: float,
+        counters: Counters,
         timeline: Timeline,
         channels: ChannelWatch,
         presence: Presence,
         latency: LatencyWindow,
     ) -> None:
-        self.counters = Counters()
-        self.render_s: float | None = None
+        self._counters = counters
         self._started, self._interval_s = now, interval_s
         self.next_status = now + interval_s
         self._timeline, self._channels = timeline, channels
@@ -52,9 +50,9 @@ class Account:
         """Set the time of the next status; those missed by over a second are left out."""
         self.next_status = max(self.next_status, now - 1.0) + self._interval_s
 
-    def status(self, now: float, engine: str) -> ServerStatus:
+    def status(self, now: float, engine: str, render_s: float | None) -> ServerStatus:
         """What there is to say now, of a loop that renders with ``engine``."""
-        counters, line, channels = self.counters, self._timeline, self._channels
+        counters, line, channels = self._counters, self._timeline, self._channels
         counters.duplicates = line.duplicates
         counters.out_of_order = line.out_of_order
         counters.restamped = line.restamped
@@ -67,7 +65,7 @@ class Account:
             counters=counters,
             uptime_s=now - self._started,
             input_age_s=None if newest is None else round(now - newest, 4),
-            render_ms=None if self.render_s is None else round(self.render_s * 1e3, 4),
+            render_ms=None if render_s is None else round(render_s * 1e3, 4),
             latency=self._latency.summary_ms(),
             bad_reasons=channels.reasons,
             too_many_bad=channels.too_many,

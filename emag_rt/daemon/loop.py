@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from emag_rt.array_types import Samples, Stamps
 from emag_rt.daemon.account import Account
+from emag_rt.daemon.answers import Answers
 from emag_rt.daemon.channel_watch import ChannelWatch
 from emag_rt.daemon.events import Event, Teller
 from emag_rt.daemon.gaps import GapPolicy
@@ -16,7 +17,7 @@ from emag_rt.daemon.publisher import Publisher
 from emag_rt.daemon.settings import ServeSettings
 from emag_rt.daemon.source_check import SourceWatch
 from emag_rt.daemon.status.counters import Counters, ServerStatus, State
-from emag_rt.daemon.timeline import Piece, Timeline, TimelineRules
+from emag_rt.daemon.timeline import Timeline, TimelineRules
 from emag_rt.daemon.trace import Trace
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamAmbiguous, StreamMismatch
@@ -78,19 +79,22 @@ class Server:
         self._presence = Presence(now, gaps.stale_s)
         self._source_watch = SourceWatch(source, upsampler.bundle, settings.source.unit)
         self._lateness = Lateness(settings.latency)
-        self._gaps = GapPolicy(gaps, sfreq)
-        self._publisher = Publisher(sink, clock, len(upsampler.labels), trace)
+        self.counters = Counters()
+        publisher = Publisher(sink, clock, len(upsampler.labels), trace)
+        self._answers = Answers(
+            upsampler, publisher, clock, self._lateness, GapPolicy(gaps, sfreq), self.counters
+        )
         self._channels = ChannelWatch(upsampler)
         self._teller = Teller(clock, markers)
         self._account = Account(
             now,
             settings.status.interval_s,
+            self.counters,
             self._timeline,
             self._channels,
             self._presence,
-            self._publisher.latency,
+            publisher.latency,
         )
-        self.counters: Counters = self._account.counters
 
     def serve(self, stop: Callable[[], bool], duration_s: float | None = None) -> ServerStatus:
         """Serve until told to stop.
@@ -121,7 +125,7 @@ class Server:
             self._tell(Event("refused", {"reason": str(error)}))
             raise
         finally:
-            self._flush()
+            self._answers.flush()
             self._tell(self._account.disorder())
             self._tell(Event("stopped"))
             self._presence.state = "stopped"
@@ -162,7 +166,7 @@ class Server:
 
     def status(self) -> ServerStatus:
         """What there is to say now."""
-        return self._account.status(self._clock(), self.upsampler.engine)
+        return self._account.status(self._clock(), self.upsampler.engine, self._answers.render_s)
 
     def _report(self, now: float) -> None:
         self._account.schedule(now)
@@ -183,12 +187,16 @@ class Server:
         if self._source.drained:
             self._lateness.observe(now, now - newest)
         if self._timeline.follows(samples, stamps):
-            self._render(samples, stamps, now)
+            event = self._answers.render(samples, stamps, now)
+            if event is not None:
+                self._teller.tell(event)
             return
         if restarted:
             self._check_source(len(stamps))
         for piece in self._timeline.split(samples, stamps):
-            self._handle(piece)
+            self._tell(self._answers.piece(piece))
+            if piece.kind == "jump":  # what is usual on the new clock
+                self._lateness.observe(now, now - newest)
 
     def _welcome(self, now: float, n: int) -> None:
         """The first ``n`` samples, or the first after a silence."""
@@ -207,79 +215,9 @@ class Server:
             raise
         self._tell(event)
         if match is not None:
-            self._flush()
+            self._answers.flush()
             self.upsampler.attach(match.channels, match.units)
             self._timeline.forget_values()
-
-    def _handle(self, piece: Piece) -> None:
-        if piece.kind == "data":
-            self._render(piece.samples, piece.stamps, self._clock())
-        elif piece.kind == "bridge":
-            self._bridge(piece)
-        elif piece.kind == "gap":
-            self._fill(piece)
-        else:
-            self._follow_clock(piece)
-
-    def _render(self, samples: Samples, stamps: Stamps, now: float) -> None:
-        n_late = self._lateness.count(now, stamps)
-        if n_late:
-            samples, stamps = self._late(samples, stamps, n_late, now)
-            now = self._clock()
-        hd, ready = self.upsampler.push(samples, stamps)
-        self._account.render_s = self._clock() - now
-        self.counters.samples_out += len(stamps)
-        self._publisher.publish(hd, ready)
-
-    def _late(
-        self, samples: Samples, stamps: Stamps, n_late: int, now: float
-    ) -> tuple[Samples, Stamps]:
-        """Deal with late samples; returns those that are left to render."""
-        event = self._lateness.event(now, stamps.item(0), n_late)
-        if self._lateness.catches_up:
-            self.counters.overdue += n_late
-            self._tell(event)
-            return samples, stamps
-        hd, late = self.upsampler.push(samples[:n_late], stamps[:n_late], skip=True)
-        self.counters.skipped += n_late
-        self._publisher.publish(self._gaps.replace(hd, self._publisher.held), late, rendered=False)
-        self._tell(event)
-        return samples[n_late:], stamps[n_late:]
-
-    def _bridge(self, piece: Piece) -> None:
-        hd, stamps = self.upsampler.push(piece.samples, piece.stamps)
-        self.counters.bridged += len(piece.stamps)
-        self._publisher.publish(hd, stamps)
-        details = {"stamp": float(piece.stamps[0]), "samples": len(piece.stamps)}
-        self._tell(Event("bridged", details))
-
-    def _fill(self, piece: Piece) -> None:
-        """Answer a long gap."""
-        self._flush()
-        self.upsampler.reset()
-        rows, event = self._gaps.fill(piece, self._publisher.held)
-        self._publisher.publish(rows, piece.stamps[: len(rows)], rendered=False)
-        self.counters.gaps += 1
-        self.counters.filled += len(rows)
-        self.counters.unfilled += len(piece.stamps) - len(rows)
-        self._tell(event)
-
-    def _follow_clock(self, piece: Piece) -> None:
-        """Go on after the source's clock was set."""
-        self._flush()
-        self.upsampler.reset()
-        self._lateness.reset()  # ages on the old clock say nothing about those on the new
-        newest = self._presence.newest_stamp
-        if newest is not None:
-            now = self._clock()
-            self._lateness.observe(now, now - newest)
-        self.counters.jumps += 1
-        text = f"the source's clock jumped by {piece.apart_s:.3f} s: followed"
-        self._tell(Event("clock_jump", {"step_s": round(piece.apart_s, 3)}, text))
-
-    def _flush(self) -> None:
-        """Publish what is owed."""
-        self._publisher.publish(*self.upsampler.flush())
 
     def _tell(self, event: Event | None) -> None:
         if event is not None:
