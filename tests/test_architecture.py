@@ -19,7 +19,7 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 # From the bottom up; a layer may import those below it, and none beside it.
 LAYERS = (
     {"errors", "array_types"},
-    {"files"},
+    {"files", "web"},
     {"core"},
     {"native"},
     {"frontend"},
@@ -149,10 +149,10 @@ def test_imports_go_one_way(path):
         ("emag_rt/daemon/loop.py", "emag_rt.cli.main"),
         ("emag_rt/daemon/loop.py", "emag_rt.Upsampler"),
         ("emag_rt/errors.py", "emag_rt.core.labels"),
-        ("emag_rt/daemon/daemon.py", "calibration.FieldCalibrator"),
+        ("emag_rt/daemon/process.py", "calibration.FieldCalibrator"),
         ("calibration/export.py", "tools.make_golden"),
         ("tools/studies/accuracy_table.py", "tools.xdf_write"),
-        ("emag_rt/daemon/daemon.py", "pylsl"),
+        ("emag_rt/daemon/process.py", "pylsl"),
         ("emag_rt/core/drive.py", "torch.nn"),
         ("emag_rt/engine/upsampler.py", "mne.io"),
     ],
@@ -178,7 +178,7 @@ def test_pylsl_is_imported_in_exactly_one_module():
 SERVING = """
 import sys
 import numpy as np
-import emag_rt.cli.main, emag_rt.cli.serve, emag_rt.daemon.daemon
+import emag_rt.cli.main, emag_rt.cli.serve, emag_rt.daemon.process
 from emag_rt import Upsampler
 for path in sys.argv[1:]:
     for engine in ("auto", "packed"):
@@ -205,7 +205,7 @@ def test_serving_needs_neither_torch_nor_mne_nor_onnx(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
-    assert {"pylsl", "emag_rt.daemon.daemon"} <= loaded
+    assert {"pylsl", "emag_rt.daemon.process"} <= loaded
     heavy = {
         "prometheus_client",
         "http.server",

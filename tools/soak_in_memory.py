@@ -163,7 +163,7 @@ def soak(case: Case, hours: float, start_s: float, point_s: float = _POINT_S) ->
         while (now := clock() - start_s) < 3600.0 * hours:
             until = now + point_s
             while clock() - start_s < until:
-                server.step(0.2)
+                server.turn(0.2)
             gc.collect()
             rss.append(round(process.memory_info().rss / 1e6, 2))
             blocks.append(sys.getallocatedblocks())

@@ -157,7 +157,7 @@ class Recorder:
         self._rate.add(stamps)
         pieces = self._timeline.split(samples, stamps)
         before = self._columns
-        cuts = [i for i, p in enumerate(pieces) if p.kind == "jump" or p.step_s > _CHECKED_GAP_S]
+        cuts = [i for i, p in enumerate(pieces) if p.kind == "jump" or p.apart_s > _CHECKED_GAP_S]
         if away or cuts:
             if away:
                 self.say(f"the source is back after {away:.1f} s")
@@ -266,12 +266,12 @@ class Recorder:
             samples = np.tile(self._last_row.astype(dtype), (len(piece.stamps), 1))
             self.counts.gaps += 1
             self.counts.missing += len(piece.stamps)
-            self.say(f"gap of {piece.step_s:.2f} s: {len(piece.stamps)} samples are missing")
+            self.say(f"gap of {piece.apart_s:.2f} s: {len(piece.stamps)} samples are missing")
         elif piece.kind == "bridge":
             self.counts.bridged += len(piece.stamps)
         elif piece.kind == "jump":
             self.counts.jumps += 1
-            self.say(f"the source's clock jumped by {piece.step_s:.1f} s")
+            self.say(f"the source's clock jumped by {piece.apart_s:.1f} s")
         if len(samples):
             self._last_row = samples[-1]
         return Part(piece.kind, samples, np.array(piece.stamps))

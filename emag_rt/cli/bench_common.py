@@ -6,11 +6,11 @@ import functools
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -20,10 +20,12 @@ from emag_rt.errors import SettingsError
 from emag_rt.files import replacing
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from emag_rt.bench.cases import Case
     from emag_rt.bench.material import Material
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., object])
 SECONDS = FiniteFloat(0.5, 1e6)
 _PICTURES = (".png", ".pdf", ".svg")
 
@@ -90,9 +92,18 @@ def subject(command: Callable[..., None]) -> Callable[..., None]:
     """Options that say whom to serve, as the first argument: a :class:`Subject`."""
 
     @functools.wraps(command)
-    def collected(**options: Any) -> None:
-        own = {field.name: options.pop(field.name) for field in fields(Subject)}
-        command(Subject(**own), **options)
+    def collected(
+        texts: tuple[str, ...],
+        chunks: tuple[int, ...],
+        look_ahead: int,
+        residual: bool,
+        bundle: str | None,
+        recording: str | None,
+        engine: str,
+        **options: object,
+    ) -> None:
+        whom = Subject(texts, chunks, look_ahead, residual, bundle, recording, engine)
+        command(whom, **options)
 
     options = (
         click.option(
@@ -186,14 +197,14 @@ def check_outputs(json_path: str | None, plot: str | None, bundle: str | None) -
             raise SettingsError(f"--plot must end with {', '.join(_PICTURES)}, got {plot}.")
 
 
-def about_here() -> dict[str, Any]:
+def about_here() -> dict[str, object]:
     """What figures are worth little without."""
     from emag_rt.bench.environment import describe
 
     return {"environment": describe()}
 
 
-def write_json(path: str | None, content: dict[str, Any]) -> None:
+def write_json(path: str | None, content: Mapping[str, object]) -> None:
     """Write figures; nowhere when there is no path."""
     if path is None:
         return
@@ -205,7 +216,7 @@ def write_json(path: str | None, content: dict[str, Any]) -> None:
             beside.write_text(text + "\n", encoding="utf-8")
 
 
-def console() -> Any:
+def console() -> Console:
     """Where tables go."""
     from rich.console import Console
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import click
 
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import Whole, lsl_options, one_blas_thread
+from emag_rt.streams.config import Scope
 
 
 @click.command(
@@ -47,7 +47,15 @@ from emag_rt.cli.options import Whole, lsl_options, one_blas_thread
 )
 @lsl_options("How far LSL looks.")
 def dashboard(
-    name: str, dashboard_port: int, dashboard_host: str, listen_fd: int | None, **options: Any
+    name: str,
+    bundle: str | None,
+    source: str,
+    unit: str | None,
+    dashboard_port: int,
+    dashboard_host: str,
+    listen_fd: int | None,
+    scope: Scope | None,
+    session_id: str | None,
 ) -> None:
     """Show the daemon whose HD outlet is NAME: live scalp maps, traces, quality, latency, events.
 
@@ -55,19 +63,29 @@ def dashboard(
     and takes it up again after a restart. SIGINT and SIGTERM end it with exit 0.
     """
     from emag_rt.daemon.stopping import stop_signals
-    from emag_rt.dashboard.launch import listen, require_extra, step_back
+    from emag_rt.dashboard.launch import require_extra, step_back
+    from emag_rt.web import listen
 
     step_back()
     one_blas_thread()
     require_extra()
     with stop_signals() as stop:
         if listen_fd is None:
-            sock, url = listen(dashboard_host, dashboard_port)
-            click.echo(f"dashboard: {url}", err=True)
+            sock, url = listen(dashboard_host, dashboard_port, "dashboard")
+            click.echo(f"dashboard: {url}/", err=True)
         else:
             sock = socket.socket(fileno=listen_fd)
         with sock:
             from emag_rt.dashboard.run import Options, run_dashboard
 
-            launched = listen_fd is not None
-            run_dashboard(Options(name=name, launched=launched, **options), sock, stop)
+            shown = Options(
+                name,
+                bundle,
+                source,
+                unit,
+                scope,
+                session_id,
+                host=dashboard_host,
+                launched=listen_fd is not None,
+            )
+            run_dashboard(shown, sock, stop)

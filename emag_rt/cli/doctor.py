@@ -10,6 +10,10 @@ import click
 
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import lsl_options
+from emag_rt.streams.config import Scope
+
+if TYPE_CHECKING:
+    from emag_rt.cli.checks import Report
 
 if TYPE_CHECKING:
     from emag_rt.cli.checks import Report
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @lsl_options("How far LSL looks in the check.")
-def doctor(as_json: bool, scope: str | None, session_id: str | None) -> None:
+def doctor(as_json: bool, scope: Scope | None, session_id: str | None) -> None:
     """Check this machine: versions, LSL, and the execution providers that really start.
 
     Sends one sample over LSL from this process to itself, and starts each execution provider of
@@ -40,7 +44,7 @@ def doctor(as_json: bool, scope: str | None, session_id: str | None) -> None:
     from emag_rt.cli.checks import run_checks
     from emag_rt.streams.lsl import configure
 
-    configure(scope, session_id)  # type: ignore[arg-type]
+    configure(scope, session_id)
     report = run_checks()
     if as_json:
         click.echo(json.dumps(report, indent=2))

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 
@@ -69,7 +69,7 @@ def _plugins() -> list[EntryPoint]:
     return list(entry_points(group="emag_rt.commands"))
 
 
-def _checked(command: Any) -> click.Command:
+def _checked(command: object) -> click.Command:
     if not isinstance(command, click.Command):
         raise TypeError(f"a subcommand must be a click command, got {command!r}")
     return command

@@ -41,14 +41,15 @@ class Manual(click.Command):
 
     def __init__(
         self,
-        *args: Any,
+        name: str | None = None,
+        *,
         examples: Sequence[tuple[str, str]],
         exits: Iterable[int] | Mapping[int, str] = (0, 1, 2),
         see_also: Sequence[str] = (),
         groups: Mapping[str, Sequence[str]] | None = None,
-        **kwargs: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(name, **options)
         self.examples = tuple(examples)
         said = exits if isinstance(exits, Mapping) else dict.fromkeys(exits, "")
         self.exits = {code: said[code] or EXITS[code] for code in sorted(said)}

@@ -6,14 +6,14 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
 from emag_rt.errors import SettingsError, short
 from emag_rt.streams.config import SCOPES
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., object])
 
 
 class FiniteFloat(click.FloatRange):
@@ -24,7 +24,9 @@ class FiniteFloat(click.FloatRange):
         low = f"more than {min:g} and at most" if min_open else f"from {min:g} to"
         self.allowed = f"{low} {max:g}"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self, value: float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Read the number."""
         try:
             number = super().convert(value, param, ctx)
@@ -42,7 +44,7 @@ class Whole(click.IntRange):
         super().__init__(min, max)
         self.allowed = f"a whole number from {min} to {max}"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: int, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read the number."""
         try:
             return super().convert(value, param, ctx)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -191,7 +191,7 @@ _GROUPS = {
 @click.option("--dashboard-host", help="Show it on this address (127.0.0.1); others get a warning.")
 @lsl_options("How far LSL looks.")
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
-def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
+def serve(bundle: str, config: str | None, quiet: bool, **options: object) -> None:
     """Serve BUNDLE: read a live LD stream, publish HD channels with the same stamps.
 
     Reads an EEG stream with the bundle's LD channels (by label, in any order) at the bundle's
@@ -207,7 +207,7 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
 
     # Before the imports below, which take most of the start.
     with stop_signals() as stop:
-        from emag_rt.daemon.daemon import run_daemon
+        from emag_rt.daemon.process import serve_bundle
         from emag_rt.daemon.settings import load_settings
 
         if options["dashboard_port"] is not None or options["dashboard_host"] is not None:
@@ -215,7 +215,7 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: Any) -> None:
         overrides = {_PATHS[key]: value for key, value in options.items()}
         settings = load_settings(config, overrides)
         with _dashboard(bundle, settings):
-            run_daemon(bundle, settings, quiet=quiet, stop=stop)
+            serve_bundle(bundle, settings, quiet=quiet, stop=stop)
 
 
 @contextlib.contextmanager

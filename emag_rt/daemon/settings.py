@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -14,10 +15,11 @@ from emag_rt.daemon.settings_errors import describe
 from emag_rt.errors import SettingsError, short
 
 
-def _exponent(value: Any) -> Any:
+def _exponent(value: object) -> object:
     """YAML 1.1 takes 1e3 for text, people for a number."""
-    is_number = isinstance(value, str) and _SCIENTIFIC.fullmatch(value)
-    return float(value) if is_number else value
+    if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
+        return float(value)
+    return value
 
 
 def _printable(text: str) -> str:
@@ -151,7 +153,7 @@ _SECTIONS = frozenset(ServeSettings.model_fields) - {"duration_s"}
 
 
 def load_settings(
-    path: str | os.PathLike[str] | None, overrides: dict[str, Any] | None = None
+    path: str | os.PathLike[str] | None, overrides: Mapping[str, object] | None = None
 ) -> ServeSettings:
     """Settings from a YAML file and from the command line.
 
@@ -172,7 +174,7 @@ def load_settings(
     SettingsError
         If the file cannot be read, or a key or value is not allowed; names path and rule.
     """
-    content: dict[str, Any] = {}
+    content: dict[str, object] = {}
     where = "settings"
     if path is not None:
         where = str(path)
@@ -194,7 +196,7 @@ def load_settings(
         raise SettingsError(f"{where}: {describe(error, ServeSettings)}") from error
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[str, object]:
     try:
         text = _read_text(path)
         doubled = _doubled_key(yaml.compose(text, Loader=yaml.SafeLoader))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
+from typing import Annotated, Literal, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -63,7 +63,7 @@ def _allowed(loc: tuple[int | str, ...], root: type[BaseModel]) -> str:
     return _in_words(last.annotation, last.metadata) if last is not None else ""
 
 
-def _in_words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+def _in_words(annotation: object, metadata: Sequence[object] = ()) -> str:
     """Type and bounds of a field."""
     if get_origin(annotation) is Annotated:
         kind, *more = get_args(annotation)
@@ -73,7 +73,12 @@ def _in_words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return " or ".join(_in_words(one, metadata) for one in get_args(annotation))
     if get_origin(annotation) is Literal:
         return ", ".join(get_args(annotation))
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    names: dict[object, str] = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+    }
     if annotation is type(None):
         return "nothing"
     rules = {name: getattr(m, name) for m in metadata for name in _BOUNDS if hasattr(m, name)}
@@ -91,5 +96,5 @@ def _known(section: tuple[int | str, ...], root: type[BaseModel]) -> str:
     return "known are " + ", ".join(model.model_fields)
 
 
-def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
+def _is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from emag_rt.bundle import Bundle
+from emag_rt.daemon.events import Event
 from emag_rt.engine.matching import InputMatch, check_return, match_input
 from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
 from emag_rt.streams.base import Source
@@ -30,8 +30,6 @@ class SourceWatch:
         What it must fit.
     unit : str or None
         Overrides the declared units.
-    mark : callable
-        Publishes an event: name and details.
 
     Attributes
     ----------
@@ -39,21 +37,21 @@ class SourceWatch:
         Whether samples flow from a source that did not answer when asked what it is.
     """
 
-    def __init__(
-        self, source: Source, bundle: Bundle, unit: str | None, mark: Callable[..., None]
-    ) -> None:
-        self._source, self._bundle, self._unit, self._mark = source, bundle, unit, mark
+    def __init__(self, source: Source, bundle: Bundle, unit: str | None) -> None:
+        self._source, self._bundle, self._unit = source, bundle, unit
         self._format = source.format
         self._several_told = False
         self.unverified = False
 
-    def check(self) -> InputMatch | None:
+    def check(self) -> tuple[InputMatch | None, Event | None]:
         """Ask what the source is now that samples flow again.
 
         Returns
         -------
-        InputMatch or None
+        match : InputMatch or None
             How to read it from now on; None: as before.
+        event : Event or None
+            What to tell.
 
         Raises
         ------
@@ -68,25 +66,29 @@ class SourceWatch:
         except (StreamAmbiguous, StreamMismatch):
             raise
         except StreamError as error:
-            # Samples flow, so it is there: a question lost on the network must not end the run.
-            if not self.unverified:
-                log.warning("the source could not be checked after its return: %s", error)
-                self._mark("unverified")
+            # Samples flow, so it is there: a question lost on the network must not end serving.
+            if self.unverified:
+                return None, None
             self.unverified = True
-            return None
+            text = f"the source could not be checked after its return: {error}"
+            return None, Event("unverified", text=text)
         if self.unverified:
             log.warning("the source could be checked now")
         self.unverified = False
         if not check_return(self._format, now):
-            return None
+            return None, None
         self._format = now
         match = match_input(now, self._bundle, self._unit)
-        log.warning("the source came back with its channels in another order: remapped")
-        self._mark("remapped", labels=list(match.channels))
-        return match
+        text = "the source came back with its channels in another order: remapped"
+        return match, Event("remapped", {"labels": list(match.channels)}, text)
 
-    def look(self) -> None:
+    def look(self) -> Event | None:
         """While it is silent: is it there as something that LSL will not take up again?
+
+        Returns
+        -------
+        Event or None
+            What to tell: that several are there.
 
         Raises
         ------
@@ -96,10 +98,10 @@ class SourceWatch:
         try:
             other = self._source.replaced_by()
         except StreamAmbiguous as error:
-            if not self._several_told:
-                log.warning("the source cannot be taken up again: %s", error)
-                self._mark("ambiguous")
+            if self._several_told:
+                return None
             self._several_told = True
-            return
+            return Event("ambiguous", text=f"the source cannot be taken up again: {error}")
         if other is not None:
             check_return(self._format, other)
+        return None

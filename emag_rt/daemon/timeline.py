@@ -20,13 +20,13 @@ class TimelineRules:
     Attributes
     ----------
     gap_factor : float
-        A step between stamps beyond this many sample periods is a gap.
+        Stamps further apart than this many sample periods are a gap.
     bridge_s : float
         Gaps up to this long are bridged by straight lines between the samples around them.
     jump_s : float
-        A gap beyond this is a clock jump: time is anchored anew.
+        A gap beyond this is a clock jump: time starts again from there.
     back_s : float
-        So is a step back beyond this. Shorter ones are samples that are repeated or out of order.
+        So is going back beyond this. Less far back are samples that are repeated or out of order.
     """
 
     gap_factor: float = 1.5
@@ -47,14 +47,14 @@ class Piece:
         Empty for gaps and jumps.
     stamps : ndarray, shape (n_times,)
         Stamps of the samples, or for a gap those of the missing ones, evenly spaced.
-    step_s : float
-        Stamp step of a gap or jump, in s.
+    apart_s : float
+        Time between the stamps around a gap or jump, in s.
     """
 
     kind: Kind
     samples: Samples
     stamps: Stamps
-    step_s: float = 0.0
+    apart_s: float = 0.0
 
 
 class Timeline:
@@ -107,8 +107,8 @@ class Timeline:
             return False
         if len(stamps) > 1:
             with np.errstate(invalid="ignore"):  # a stamp may be no number
-                steps = stamps[1:] - stamps[:-1]
-            if not (steps.min() > 0.0 and steps.max() <= self._longest):
+                apart = stamps[1:] - stamps[:-1]
+            if not (apart.min() > 0.0 and apart.max() <= self._longest):
                 return False
         self._last_stamp = stamps.item(-1)
         self._keep(samples[-1])
@@ -159,7 +159,7 @@ class Timeline:
         rows: list[int] = []
         times: list[float] = []
 
-        def end_run() -> None:
+        def end_stretch() -> None:
             if rows:
                 pieces.append(Piece("data", samples[rows], np.array(times)))
                 rows.clear()
@@ -169,25 +169,25 @@ class Timeline:
         last: float = self._last_stamp
         last_row = self._last_row
         for i, said in enumerate(stamps.tolist()):
-            step = said - last
+            apart = said - last
             stamp = said
             before = self._said if self._restamped_to == last else last
-            if not math.isfinite(said) or said == before or -self._rules.back_s <= step <= 0:
+            if not math.isfinite(said) or said == before or -self._rules.back_s <= apart <= 0:
                 repeats = np.array_equal(samples[i], last_row, equal_nan=True)
                 placed = self._placed(said, before, last, repeats)
                 if placed is None:
                     continue
                 stamp = placed
-            elif not 0 < step <= self._rules.jump_s:
-                end_run()
-                pieces.append(Piece("jump", samples[:0], stamps[:0], step))
-            elif step > self._longest:
-                end_run()
+            elif not 0 < apart <= self._rules.jump_s:
+                end_stretch()
+                pieces.append(Piece("jump", samples[:0], stamps[:0], apart))
+            elif apart > self._longest:
+                end_stretch()
                 pieces.append(self._hole(last, said, last_row, samples[i]))
             rows.append(i)
             times.append(stamp)
             last, last_row = stamp, samples[i]
-        end_run()
+        end_stretch()
         return pieces
 
     def _placed(self, said: float, before: float, last: float, repeats: bool) -> float | None:
@@ -204,7 +204,7 @@ class Timeline:
             self.out_of_order += 1
             return None
         self.restamped += 1
-        # Behind what was given out while the clock stood: steps of half a period catch up, and
+        # Behind what was given out while the clock stood: half a period at a time catches up, and
         # the stamps are the source's own again.
         behind = told and said > before
         self._restamped_to = last + (0.5 if behind else 1.0) * self._period

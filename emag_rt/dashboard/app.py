@@ -29,13 +29,15 @@ _TYPES = {
 _SEND_S = 10.0
 
 
-def make_app(board: Board) -> Starlette:
+def make_app(board: Board, listening: str = "127.0.0.1") -> Starlette:
     """The dashboard as an ASGI application.
 
     Parameters
     ----------
     board : Board
         What it shows.
+    listening : str
+        The host that is listened on, which requests may name.
 
     Returns
     -------
@@ -56,7 +58,8 @@ def make_app(board: Board) -> Starlette:
         await _watch(websocket, hub)
 
     routes = [*_pages(), WebSocketRoute("/ws", watch)]
-    app = Starlette(routes=routes, middleware=[Middleware(Guard)], lifespan=lifespan)
+    guard = [Middleware(Guard, listening=listening)]
+    app = Starlette(routes=routes, middleware=guard, lifespan=lifespan)
     app.state.hub = hub
     return app
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from emag_rt.array_types import FloatArray, Samples
-from emag_rt.daemon.status.reporting import BAD_REASONS
+from emag_rt.daemon.status.outlet import BAD_REASONS
 from emag_rt.dashboard.events import details, read_event
 from emag_rt.dashboard.outlet import HdOutlet, clean
 from emag_rt.dashboard.rows import Latencies, RowBuffer, Rows

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import re
-import socket
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from emag_rt.web import own_host
+
 log = logging.getLogger(__name__)
-_PLAIN = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 
 
 class Guard:
@@ -27,10 +25,12 @@ class Guard:
     ----------
     app : ASGI application
         What is guarded.
+    listening : str
+        The host that is listened on; requests may name it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, listening: str) -> None:
+        self._app, self._listening = app, listening
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may pass."""
@@ -40,8 +40,12 @@ class Guard:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
         refused = ""
-        if not own_host(host):
-            refused = "this Host is not the dashboard's: use its address in numbers, or localhost"
+        own = own_host(host, self._listening)
+        if not own:
+            refused = (
+                "this Host is not the dashboard's: use its address in numbers, localhost, or the "
+                "name that --dashboard-host gives"
+            )
         elif origin is not None and not same_origin(origin, host):
             refused = "another site's page may not read this"
         if scope["type"] == "websocket":
@@ -55,7 +59,7 @@ class Guard:
 
         async def strict(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _harden(MutableHeaders(scope=message), host)
+                _harden(MutableHeaders(scope=message), host if own else "")
             await send(message)
 
         if refused:
@@ -65,23 +69,6 @@ class Guard:
             await answer(scope, receive, strict)
         else:
             await self._app(scope, receive, strict)
-
-
-def own_host(host: str) -> bool:
-    """Whether a Host header can only mean this machine: numbers, localhost, or its own name."""
-    if not _PLAIN.fullmatch(host):  # it is repeated in a header
-        return False
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    if name in ("localhost", socket.gethostname().lower()):
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def same_origin(origin: str, host: str) -> bool:
@@ -95,7 +82,7 @@ def same_origin(origin: str, host: str) -> bool:
 
 def _harden(headers: MutableHeaders, host: str) -> None:
     # Not all browsers count a websocket to the page's own host as 'self'.
-    sockets = f" ws://{host}" if own_host(host) else ""
+    sockets = f" ws://{host}" if host else ""
     headers["Content-Security-Policy"] = (
         f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'{sockets}; "
         "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

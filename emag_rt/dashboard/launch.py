@@ -6,13 +6,13 @@ import contextlib
 import importlib.util
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 
 from emag_rt.errors import OutputError, SettingsError
+from emag_rt.web import listen
 
 log = logging.getLogger(__name__)
 _NEEDED = ("starlette", "uvicorn", "websockets")
@@ -46,48 +46,6 @@ def require_extra() -> None:
         )
 
 
-def listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """A socket that browsers can connect to, and its URL.
-
-    Parameters
-    ----------
-    host : str
-        Name or address to listen on.
-    port : int
-        TCP port; 0 takes any free one.
-
-    Returns
-    -------
-    socket : socket.socket
-        Bound and listening.
-    url : str
-        Where.
-
-    Raises
-    ------
-    OutputError
-        If it cannot listen there.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        sock = socket.create_server(address[:2], family=family, backlog=64)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(
-            f"dashboard: {host} port {port} cannot be listened on: {reason}. Choose another "
-            "--dashboard-port or --dashboard-host, or end what listens there."
-        ) from error
-    bound, number = sock.getsockname()[:2]
-    if not (bound.startswith("127.") or bound == "::1"):
-        log.warning(
-            "the dashboard on %s can be read from other hosts: there is no authentication and no "
-            "encryption",
-            bound,
-        )
-    return sock, f"http://[{bound}]:{number}/" if ":" in bound else f"http://{bound}:{number}/"
-
-
 @contextlib.contextmanager
 def beside(arguments: Sequence[str], host: str, port: int) -> Iterator[str]:
     """Run ``emag-rt dashboard`` as a child for as long as the context lasts.
@@ -114,10 +72,11 @@ def beside(arguments: Sequence[str], host: str, port: int) -> Iterator[str]:
         If the port cannot be listened on, or the process not be started.
     """
     require_extra()
-    sock, url = listen(host, port)
+    sock, url = listen(host, port, "dashboard")
     with sock:
         fd = sock.fileno()
-        command = [sys.executable, "-m", "emag_rt", "dashboard", f"--listen-fd={fd}", *arguments]
+        listening = [f"--listen-fd={fd}", f"--dashboard-host={host}"]
+        command = [sys.executable, "-m", "emag_rt", "dashboard", *listening, *arguments]
         try:
             # In a session of its own, so that Ctrl-C is the daemon's to answer; it ends when its
             # standard input does, whatever happens to us.
@@ -134,7 +93,7 @@ def beside(arguments: Sequence[str], host: str, port: int) -> Iterator[str]:
     watcher = threading.Thread(target=_watch, args=(child, ending), daemon=True, name="dashboard")
     watcher.start()
     try:
-        yield url
+        yield f"{url}/"
     finally:
         ending.set()
         child.terminate()

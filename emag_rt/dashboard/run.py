@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import uvicorn
+from starlette.applications import Starlette
 
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import load_bundle
@@ -42,6 +43,8 @@ class Options:
         Unit of the LD stream, over what it declares.
     scope, session_id : str or None
         LSL's reach.
+    host : str
+        The host that is listened on.
     launched : bool
         Whether a daemon started this process, which then ends with it.
     """
@@ -52,6 +55,7 @@ class Options:
     unit: str | None = None
     scope: Scope | None = None
     session_id: str | None = None
+    host: str = "127.0.0.1"
     launched: bool = False
 
 
@@ -85,7 +89,7 @@ def run_dashboard(options: Options, sock: socket.socket, stop: threading.Event) 
         threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     feed.start()
     try:
-        _serve(board, sock, stop.is_set)
+        _serve(make_app(board, options.host), sock, stop.is_set)
     finally:
         feed.stop()
 
@@ -119,9 +123,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _serve(board: Board, sock: socket.socket, stopped: Callable[[], bool]) -> None:
+def _serve(app: Starlette, sock: socket.socket, stopped: Callable[[], bool]) -> None:
     config = uvicorn.Config(
-        make_app(board),
+        app,
         http="h11",
         loop="asyncio",
         ws="websockets-sansio",

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from emag_rt.daemon.status.counters import Counters, ServerStatus
-from emag_rt.daemon.status.reporting import BAD_REASONS, STATUS_NUMBERS, StatusOutlet
+from emag_rt.daemon.status.outlet import BAD_REASONS, STATUS_NUMBERS, StatusOutlet
 from emag_rt.dashboard.outlet import clean, read_hd_outlet
 from emag_rt.dashboard.rows import Latencies, RowBuffer, n_averaged
 from emag_rt.errors import SettingsError, StreamError

@@ -181,7 +181,7 @@ def test_expected_error_is_local_and_unknown_beyond_the_cap(bundle):
 
 SERVING = """
 import sys
-import emag_rt.cli.serve, emag_rt.daemon.daemon
+import emag_rt.cli.serve, emag_rt.daemon.process
 from emag_rt import Upsampler
 for montage in sys.argv[2:]:
     assert any(Upsampler.load(sys.argv[1], montage=montage).virtual), montage

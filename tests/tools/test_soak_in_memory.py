@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from emag_rt.bench.cases import Case
-from emag_rt.daemon.loop import Server
+from emag_rt.daemon.publisher import Publisher
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
@@ -28,17 +28,17 @@ def test_stamps_memory_and_account(start_s):
 
 def test_a_leak_a_lost_sample_and_a_bent_stamp_would_be_found(monkeypatch):
     kept = []
-    publish = Server._publish
+    publish = Publisher.publish
 
-    def leaky(self, hd, stamps, timed=True):
+    def leaky(self, hd, stamps, rendered=True):
         kept.append([object() for _ in range(20)])
         if len(kept) == 500:
             hd, stamps = hd[:-1], stamps[:-1]
         if len(kept) == 300:
             stamps = np.nextafter(stamps, np.inf)
-        publish(self, hd, stamps, timed)
+        publish(self, hd, stamps, rendered)
 
-    monkeypatch.setattr(Server, "_publish", leaky)
+    monkeypatch.setattr(Publisher, "publish", leaky)
     found = " ".join(soak(CASE, 0.02, 1000.0, point_s=10.0).failures)
     assert "blocks grew" in found
     assert "rows for" in found

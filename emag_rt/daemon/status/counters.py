@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from emag_rt.array_types import FloatArray
+
+State = Literal["waiting", "running", "stale", "stopped"]
+"""Nothing yet; samples flow; the source is silent; told to end."""
 
 
 @dataclass
@@ -108,9 +111,27 @@ class LatencyWindow:
 
 @dataclass
 class ServerStatus:
-    """A snapshot for status lines, outlets and people."""
+    """A snapshot for status lines, outlets and people.
 
-    state: str
+    Attributes
+    ----------
+    state, engine : str
+        Of the loop, and of rendering.
+    bad_channels : tuple of str
+        LD channels that are bad now; ``bad_reasons`` has the reasons.
+    counters : Counters
+        They go on counting.
+    uptime_s, input_age_s : float
+        Since serving began, and since the newest sample's stamp.
+    render_ms : float or None
+        Front end and rendering of the last chunk, without publishing.
+    latency : dict of str to (float or None)
+        Of the newest samples, as :meth:`LatencyWindow.summary_ms` has it.
+    too_many_bad : bool
+        Whether too many LD channels are bad to render.
+    """
+
+    state: State
     engine: str
     bad_channels: tuple[str, ...]
     counters: Counters
@@ -121,15 +142,21 @@ class ServerStatus:
     bad_reasons: dict[str, str] = field(default_factory=dict)
     too_many_bad: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
-        """Flat form for JSON."""
+    def numbers(self) -> dict[str, float | None]:
+        """Everything that is a number; None where it is not known yet."""
         return {
-            "state": self.state,
             "uptime_s": round(self.uptime_s, 3),
             **asdict(self.counters),
             **self.latency,
             "input_age_s": self.input_age_s,
             "render_ms": self.render_ms,
+        }
+
+    def as_dict(self) -> dict[str, object]:
+        """Flat form for JSON."""
+        return {
+            "state": self.state,
+            **self.numbers(),
             "engine": self.engine,
             "bad_channels": list(self.bad_channels),
             "bad_reasons": dict(self.bad_reasons),

@@ -1,25 +1,24 @@
-"""``/metrics``, ``/healthz`` and ``/readyz``: a daemon seen over HTTP, read only."""
+"""A small HTTP server that only reads out: WSGI applications by path, and a bound on clients."""
 
 from __future__ import annotations
 
-import http.server
-import ipaddress
 import logging
 import socket
 import socketserver
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from emag_rt.errors import OutputError
+from emag_rt.web import listen, own_host
 
 log = logging.getLogger(__name__)
-Page = Callable[[], tuple[int, str, bytes]]
-"""Makes a status, a content type and a body."""
+Answer = tuple[str, list[tuple[str, str]], bytes]
+"""Status line, headers, body."""
 
-TEXT = "text/plain; charset=utf-8"
 _MAX_CONNECTIONS = 16
 _DEADLINE_S = 5.0
 _POLL_S = 0.25
@@ -29,9 +28,9 @@ _MAX_DRAIN = 65536
 class PageServer:
     """Serves a few pages, each made anew for every request, from threads of its own.
 
-    Clients can only read: GET and HEAD of known paths, whatever the query says. A request has
-    five seconds from connecting to the answer, and of more than 16 connections the oldest is
-    closed, so clients that dawdle keep nobody out.
+    Clients can only read: GET and HEAD of known paths, under a name that can only mean this
+    machine. A request has five seconds from connecting to the answer, and of more than 16
+    connections the oldest is closed, so clients that dawdle keep nobody out.
 
     Parameters
     ----------
@@ -39,7 +38,7 @@ class PageServer:
         Name or address to listen on.
     port : int
         TCP port; 0 takes any free one.
-    pages : dict of str to callable
+    pages : mapping of str to WSGI application
         By path.
 
     Attributes
@@ -53,23 +52,9 @@ class PageServer:
         If it cannot listen there: the port is taken or not allowed, the host unknown.
     """
 
-    def __init__(self, host: str, port: int, pages: dict[str, Page]) -> None:
-        try:
-            self._server = _Server(host, port, pages)
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise OutputError(
-                f"http: {host} port {port} cannot be listened on: {reason}. Choose another "
-                "--http-port or --http-host, or end what listens there."
-            ) from error
-        address = ipaddress.ip_address(str(self._server.server_address[0]).split("%")[0])
-        name = f"[{address}]" if address.version == 6 else str(address)
-        self.url = f"http://{name}:{self._server.server_address[1]}"
-        if not address.is_loopback:
-            log.warning(
-                "%s can be read from other hosts: there is no authentication and no encryption",
-                self.url,
-            )
+    def __init__(self, host: str, port: int, pages: Mapping[str, WSGIApplication]) -> None:
+        sock, self.url = listen(host, port, "http")
+        self._server = _Server(sock, read_only(pages, host))
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="http", daemon=True
         )
@@ -89,70 +74,116 @@ class PageServer:
         self._server.hang_up(older_than_s=0.0)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: _Server
+def text_page(make: Callable[[], tuple[str, str]]) -> WSGIApplication:
+    """A page of plain text; ``make`` gives a status line and the text."""
+
+    def page(_environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        status, headers, body = _plain(*make())
+        start_response(status, headers)
+        return [body]
+
+    return page
+
+
+def read_only(pages: Mapping[str, WSGIApplication], host: str) -> WSGIApplication:
+    """Pages by path for those who may ask, and nothing else.
+
+    Parameters
+    ----------
+    pages : mapping of str to WSGI application
+        Each is asked with GET, for HEAD as well.
+    host : str
+        What is listened on; requests may name it.
+
+    Returns
+    -------
+    WSGI application
+        Answers 403, 404, 405 or 500 where there is nothing to read.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        try:
+            refused = _refusal(environ, pages, host)
+            status, headers, body = refused or _ask(pages[environ["PATH_INFO"]], environ)
+        except Exception:
+            log.exception("http: an answer failed")
+            status, headers, body = _plain("500 Internal Server Error", "500 this page failed\n")
+        headers += [
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("Server", _Handler.server_version),
+        ]
+        start_response(status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    return answer
+
+
+def _refusal(
+    environ: WSGIEnvironment, pages: Mapping[str, WSGIApplication], host: str
+) -> Answer | None:
+    named = environ.get("HTTP_HOST")
+    if named is not None and not own_host(named, host):  # every browser sends one
+        text = "403 this Host is not ours: use the address in numbers, localhost, or the name "
+        return _plain("403 Forbidden", text + "that --http-host gives\n")
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        # Take in what was sent along: a connection closed on unread data loses the answer.
+        length = environ.get("CONTENT_LENGTH", "")
+        if length.isdecimal():
+            environ["wsgi.input"].read(min(int(length), _MAX_DRAIN))
+        status, headers, body = _plain("405 Method Not Allowed", "405 only GET and HEAD\n")
+        return status, [*headers, ("Allow", "GET, HEAD")], body
+    if environ["PATH_INFO"] not in pages:
+        return _plain("404 Not Found", f"404 there are {', '.join(pages)}\n")
+    return None
+
+
+def _ask(page: WSGIApplication, environ: WSGIEnvironment) -> Answer:
+    told: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start(
+        status: str, headers: list[tuple[str, str]], _error: object = None, /
+    ) -> Callable[[bytes], object]:
+        told.append((status, list(headers)))
+        return lambda _body: None
+
+    body = b"".join(page({**environ, "REQUEST_METHOD": "GET"}, start))
+    return *told[-1], body
+
+
+def _plain(status: str, text: str) -> Answer:
+    return status, [("Content-Type", "text/plain; charset=utf-8")], text.encode()
+
+
+class _Handler(WSGIRequestHandler):
     server_version = "emag-rt"
     sys_version = ""
     timeout = _DEADLINE_S
-    error_content_type = TEXT
+    error_content_type = "text/plain; charset=utf-8"
     error_message_format = "%(code)d %(message)s\n"
 
-    def __getattr__(self, name: str) -> Any:
-        # Every method there is or will be: http.server looks for do_POST and the like.
-        if name.startswith("do_"):
-            return self._answer
-        raise AttributeError(name)
-
-    def _answer(self) -> None:
-        page = self.server.pages.get(self.path.partition("?")[0])
-        if self.command not in ("GET", "HEAD"):
-            self._drain()
-            self._send(405, TEXT, b"405 only GET and HEAD\n")
-        elif page is None:
-            self._send(404, TEXT, f"404 there are {', '.join(self.server.pages)}\n".encode())
-        else:
-            self._send(*page())
-
-    def _send(self, status: int, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        if status == 405:
-            self.send_header("Allow", "GET, HEAD")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def _drain(self) -> None:
-        """Take in what was sent along: a connection closed on unread data loses the answer."""
-        length = self.headers.get("Content-Length", "")
-        if length.isdecimal():
-            self.rfile.read(min(int(length), _MAX_DRAIN))
-
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         log.debug("%s %r", self.client_address[0], format % args)
 
 
-class _Server(http.server.ThreadingHTTPServer):
+class _Server(socketserver.ThreadingMixIn, WSGIServer):
     """One thread a connection, a bounded number of them, none for long."""
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 64
 
-    def __init__(self, host: str, port: int, pages: dict[str, Page]) -> None:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        self.address_family = found[0][0]
-        self.pages = pages
+    def __init__(self, sock: socket.socket, application: WSGIApplication) -> None:
         self._lock = threading.Lock()
-        self._since: dict[Any, float] = {}  # by connection, the oldest first
+        self._since: dict[socket.socket, float] = {}  # the oldest first
         self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
-        super().__init__(found[0][4][:2], _Handler)  # type: ignore[arg-type]
-
-    def server_bind(self) -> None:
-        # http.server's own asks the network for the host's name, which can take seconds.
-        socketserver.TCPServer.server_bind(self)
+        host, port = sock.getsockname()[:2]
+        # Bound already: http.server would ask the network for the host's name, for seconds.
+        super().__init__((host, port), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = sock
+        self.server_name, self.server_port = host, port
+        self.setup_environ()
+        self.set_app(application)
 
     def hang_up(self, *, older_than_s: float, at_most: int = _MAX_CONNECTIONS) -> None:
         """End connections, the oldest first; their threads then read the end and leave."""
@@ -169,7 +200,9 @@ class _Server(http.server.ThreadingHTTPServer):
         # A timeout alone never ends a client that sends a byte now and then.
         self.hang_up(older_than_s=_DEADLINE_S)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(  # type: ignore[override]  # TCP: a request is a connection
+        self, request: socket.socket, client_address: tuple[str, int]
+    ) -> None:
         if not self._slots.acquire(blocking=False):
             self.hang_up(older_than_s=0.0, at_most=1)
             if not self._slots.acquire(timeout=_POLL_S):
@@ -183,18 +216,20 @@ class _Server(http.server.ThreadingHTTPServer):
             self._forget(request)
             raise
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def process_request_thread(  # type: ignore[override]
+        self, request: socket.socket, client_address: tuple[str, int]
+    ) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._forget(request)
 
-    def _forget(self, request: Any) -> None:
+    def _forget(self, connection: socket.socket) -> None:
         with self._lock:
-            self._since.pop(request, None)
+            self._since.pop(connection, None)
         self._slots.release()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: tuple[str, int]) -> None:
         error = sys.exception()
         if isinstance(error, OSError):  # a client that went away
             log.debug("%s: %s", client_address[0], error)

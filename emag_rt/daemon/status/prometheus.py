@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, get_args
+from wsgiref.types import WSGIApplication
 
-from emag_rt.daemon.status.counters import Counters, ServerStatus
-from emag_rt.daemon.status.http import TEXT, Page
+from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    StateSetMetricFamily,
+)
+
+from emag_rt.daemon.status.counters import Counters, ServerStatus, State
+from emag_rt.daemon.status.http import text_page
 from emag_rt.streams.base import Clock
 
-STATES = ("waiting", "running", "stale", "stopped")
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
 # The loop turns five times a second at least; looking a source up after its return blocks it for
 # seconds.
 _STUCK_S = 10.0
+_GAUGES = {
+    "latency_p50": "Median of receipt minus capture stamp at publishing.",
+    "latency_p99": "99th centile of receipt minus capture stamp at publishing.",
+    "latency_max": "Maximum of receipt minus capture stamp at publishing.",
+    "input_age": "Age of the newest sample's stamp.",
+    "render": "Front end and rendering of the last chunk.",
+    "uptime": "Since serving began.",
+}
+"""Times in seconds; a status has them in ``_s`` or ``_ms``."""
 
 
 class Vitals:
@@ -38,13 +58,13 @@ class Vitals:
         self._status: ServerStatus | None = None
         self._waited = clock()
         self._heartbeat: Callable[[], float] = lambda: self._waited
-        self._state: Callable[[], str] = lambda: "waiting"
+        self._state: Callable[[], State] = lambda: "waiting"
 
     def beat(self) -> None:
         """Say that waiting for the source goes on."""
         self._waited = self._clock()
 
-    def follow(self, heartbeat: Callable[[], float], state: Callable[[], str]) -> None:
+    def follow(self, heartbeat: Callable[[], float], state: Callable[[], State]) -> None:
         """Ask a server from now on for the time of its last turn, and for its state."""
         self._heartbeat, self._state = heartbeat, state
 
@@ -56,74 +76,59 @@ class Vitals:
         """Keep the last status."""
         self(status)
 
-    def pages(self) -> dict[str, Page]:
+    def pages(self) -> dict[str, WSGIApplication]:
         """Pages by path, for :class:`~emag_rt.daemon.status.http.PageServer`."""
-        return {"/metrics": self._metrics(), "/healthz": self._health, "/readyz": self._ready}
+        # A registry of our own: nothing else in this process shows up in it.
+        registry = CollectorRegistry(auto_describe=True)
+        registry.register(self)
+        ProcessCollector(registry=registry)
+        return {
+            "/metrics": make_wsgi_app(registry),
+            "/healthz": text_page(self._health),
+            "/readyz": text_page(self._ready),
+        }
 
     def _age_s(self) -> float:
         return max(0.0, self._clock() - self._heartbeat())
 
-    def _health(self) -> tuple[int, str, bytes]:
+    def _health(self) -> tuple[str, str]:
         age_s = self._age_s()
-        text = f"{'ok' if age_s < _STUCK_S else 'stuck'}: the loop turned {age_s:.1f} s ago\n"
-        return 200 if age_s < _STUCK_S else 503, TEXT, text.encode()
+        good = age_s < _STUCK_S
+        text = f"{'ok' if good else 'stuck'}: the loop turned {age_s:.1f} s ago\n"
+        return _http(good), text
 
-    def _ready(self) -> tuple[int, str, bytes]:
+    def _ready(self) -> tuple[str, str]:
         state = self._state()
-        return 200 if state == "running" else 503, TEXT, f"{state}\n".encode()
+        return _http(state == "running"), f"{state}\n"
 
-    def _metrics(self) -> Page:
-        # A registry of our own: nothing else in this process shows up in it.
-        from prometheus_client import CollectorRegistry, ProcessCollector
-        from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        ProcessCollector(registry=registry)
-        return lambda: (200, CONTENT_TYPE_LATEST, generate_latest(registry))
-
-    def describe(self) -> list[Any]:
-        """No names are promised beforehand (prometheus_client asks)."""
-        return []
-
-    def collect(self) -> Iterator[Any]:
-        """Metric families of the newest status; numbers that are not known yet are left out."""
-        from prometheus_client import core
-
-        yield core.InfoMetricFamily("emag_rt_build", "What runs.", value=self._build)
+    def collect(self) -> Iterator[Metric]:
+        """Metric families of the newest status; those not known yet have no number."""
+        yield InfoMetricFamily("emag_rt_build", "What runs.", value=self._build)
         state = self._state()
-        yield core.StateSetMetricFamily(
-            "emag_rt_state", "State of the daemon.", {name: name == state for name in STATES}
+        yield StateSetMetricFamily(
+            "emag_rt_state",
+            "State of the daemon.",
+            {name: name == state for name in get_args(State)},
         )
+        text = "Since the loop last turned."
+        yield GaugeMetricFamily("emag_rt_heartbeat_age_seconds", text, self._age_s())
         status = self._status
         for name, count in asdict(status.counters if status else Counters()).items():
             text = f"Counter {name} of the status, since the start."
-            yield core.CounterMetricFamily(f"emag_rt_{name}", text, value=count)
-        for name, (text, value) in self._numbers(status).items():
-            if value is not None:
-                yield core.GaugeMetricFamily(f"emag_rt_{name}", text, value=value)
-        bad = core.GaugeMetricFamily(
+            yield CounterMetricFamily(f"emag_rt_{name}", text, count)
+        numbers = status.numbers() if status else {}
+        for name, text in _GAUGES.items():
+            value = numbers.get(f"{name}_s")
+            if value is None and (ms := numbers.get(f"{name}_ms")) is not None:
+                value = ms / 1e3
+            yield GaugeMetricFamily(f"emag_rt_{name}_seconds", text, value)
+        bad = GaugeMetricFamily(
             "emag_rt_bad_channel", "1: the LD channel is filled from the others.", labels=["label"]
         )
         for label in self._channels:
             bad.add_metric([label], float(status is not None and label in status.bad_channels))
         yield bad
 
-    def _numbers(self, status: ServerStatus | None) -> dict[str, tuple[str, float | None]]:
-        found: dict[str, tuple[str, float | None]] = {
-            "heartbeat_age_seconds": ("Since the loop last turned.", self._age_s())
-        }
-        if status is None:
-            return found
-        for key, text in (("p50", "Median"), ("p99", "99th centile"), ("max", "Maximum")):
-            value = status.latency.get(f"latency_{key}_ms")
-            title = f"{text} of receipt minus capture stamp at publishing."
-            found[f"latency_{key}_seconds"] = title, _seconds(value)
-        found["input_age_seconds"] = "Age of the newest sample's stamp.", status.input_age_s
-        found["render_seconds"] = "Time to answer the last chunk.", _seconds(status.render_ms)
-        found["uptime_seconds"] = "Since serving began.", status.uptime_s
-        return found
 
-
-def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else milliseconds / 1e3
+def _http(good: bool) -> str:
+    return "200 OK" if good else "503 Service Unavailable"

@@ -9,7 +9,7 @@ import pytest
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
 from emag_rt.streams.memory import Chunk, Silence, scripted_chunks
-from tests.engine.test_server import AMP, LONG, SFREQ, Bench, chunk, offline, stamps_of
+from tests.daemon.test_loop import AMP, LONG, SFREQ, Bench, chunk, offline, stamps_of
 from tests.factories import LD, ld_signal, make_bundle, relative
 
 
@@ -87,7 +87,7 @@ def test_a_daemon_that_was_stopped_itself_does_not_call_its_source_silent():
     """After SIGCONT the first wait may end empty: the clock has moved, nothing was waited for."""
     ld = ld_signal(1000)
     bench = Bench([chunk(ld, range(100)), Silence(), chunk(ld, range(100, 740), 1003.7)])
-    bench.server.step(0.2)
+    bench.server.turn(0.2)
     bench.clock.advance(3.0)
     bench.run()
     assert bench.events("silent") == []
@@ -148,7 +148,7 @@ def test_stamps_that_are_no_numbers_leave_the_status_valid():
     script = [Chunk(ld[i : i + 20], stamps[i : i + 20], 1000.0 + i / SFREQ) for i in (0, 20, 40)]
     bench = Bench(script, status={"interval_s": 0.05})
     for _ in range(2):
-        bench.server.step(0.2)
+        bench.server.turn(0.2)
     status = bench.server.status().as_dict()
     assert status["input_age_s"] is None
     json.dumps(status, allow_nan=False)

@@ -49,7 +49,7 @@ class Bench:
         )
 
     def run(self, **limits):
-        self.status = self.server.run(lambda: self.source.exhausted, **limits)
+        self.status = self.server.serve(lambda: self.source.exhausted, **limits)
         return self
 
     @property
@@ -164,7 +164,7 @@ def test_silence_is_stale_then_recovered_on_the_same_outlet():
     bench = Bench(script)
     states = []
     for _ in range(len(script)):
-        bench.server.step(0.2)
+        bench.server.turn(0.2)
         states.append(bench.server.state)
     assert states[:5] == ["running"] * 5
     assert states[-2:] == ["stale", "running"]
@@ -295,7 +295,7 @@ def test_too_many_bad_channels_are_said_and_counted():
     bench = Bench(scripted_chunks(ld, SFREQ, 20))
     states = []
     while not bench.source.exhausted:
-        bench.server.step(0.2)
+        bench.server.turn(0.2)
         states.append(bench.server.status().too_many_bad)
     bench.run()
     assert states[9:11] == [False, True]
@@ -340,6 +340,24 @@ def test_status_once_an_interval_and_numbers_that_add_up():
     assert last["input_age_s"] == pytest.approx(0.4, abs=1e-3)
 
 
+def test_render_time_is_without_publishing(monkeypatch):
+    bench = Bench(scripted_chunks(ld_signal(20), SFREQ, 20))
+    render, publish = bench.upsampler.push, bench.sink.push
+
+    def slow_render(*chunk, **options):
+        bench.clock.advance(0.004)
+        return render(*chunk, **options)
+
+    def slow_publish(*rows):
+        bench.clock.advance(0.05)
+        publish(*rows)
+
+    monkeypatch.setattr(bench.upsampler, "push", slow_render)
+    monkeypatch.setattr(bench.sink, "push", slow_publish)
+    bench.server.turn(0.2)
+    assert bench.server.status().render_ms == pytest.approx(4.0)
+
+
 def test_status_before_the_first_sample():
     bench = Bench([Silence()] * 10).run()
     status = bench.status.as_dict()
@@ -375,8 +393,8 @@ def test_a_lookup_that_goes_unanswered_does_not_end_the_run(monkeypatch):
     np.testing.assert_allclose(bench.sink.timestamps, stamps_of(700), atol=1e-9)
 
 
-def test_no_step_leaves_anything_behind():
-    """The collector is off while serving: what a step allocates must be gone after it."""
+def test_no_turn_leaves_anything_behind():
+    """The collector is off while serving: what a turn allocates must be gone after it."""
     bench = Bench([])
     ld = ld_signal(1).astype(np.float32)
     stamps = np.zeros(1)
@@ -398,15 +416,15 @@ def test_no_step_leaves_anything_behind():
 
     server = Server(bench.upsampler, Endless(), Nowhere(), bench.clock)
     for _ in range(500):
-        server.step(0.0)
+        server.turn(0.0)
     gc.collect()
     gc.disable()
     try:
         before = sys.getallocatedblocks()
         for _ in range(4000):
-            server.step(0.0)
+            server.turn(0.0)
         grown = sys.getallocatedblocks() - before
     finally:
         gc.enable()
     assert server.counters.samples_out == 4500
-    assert grown < 400, "blocks left by 4000 steps"
+    assert grown < 400, "blocks left by 4000 turns"

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from emag_rt.daemon.status.counters import Counters, ServerStatus
-from emag_rt.daemon.status.reporting import StatusFile
+from emag_rt.daemon.status.file import StatusFile
 from emag_rt.errors import OutputError
 
 

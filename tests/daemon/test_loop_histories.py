@@ -8,8 +8,8 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from emag_rt.streams.memory import Chunk, Silence
-from tests.engine.test_server import AMP, Bench, offline
-from tests.engine.test_server_faults import balanced
+from tests.daemon.test_loop import AMP, Bench, offline
+from tests.daemon.test_loop_faults import balanced
 from tests.factories import LD, ld_signal, make_bundle, prop, relative
 
 SFREQ = 200.0

@@ -1,0 +1,89 @@
+"""The account of a serving loop: its counters, and a status of them once an interval."""
+
+from __future__ import annotations
+
+from emag_rt.daemon.channel_watch import ChannelWatch
+from emag_rt.daemon.events import Event
+from emag_rt.daemon.presence import Presence
+from emag_rt.daemon.status.counters import Counters, LatencyWindow, ServerStatus
+from emag_rt.daemon.timeline import Timeline
+
+
+class Account:
+    """Counts, and says how it goes.
+
+    Parameters
+    ----------
+    now : float
+        Time in s at the start.
+    interval_s : float
+        From one status to the next.
+    counters : Counters
+        What happened to samples.
+    timeline, channels, presence, latency
+        What is counted and known elsewhere.
+
+    Attributes
+    ----------
+    next_status : float
+        When the next status is due.
+    """
+
+    def __init__(
+        self,
+        now: float,
+        interval_s: float,
+        counters: Counters,
+        timeline: Timeline,
+        channels: ChannelWatch,
+        presence: Presence,
+        latency: LatencyWindow,
+    ) -> None:
+        self._counters = counters
+        self._started, self._interval_s = now, interval_s
+        self.next_status = now + interval_s
+        self._timeline, self._channels = timeline, channels
+        self._presence, self._latency = presence, latency
+        self._told = (0, 0, 0)
+
+    def schedule(self, now: float) -> None:
+        """Set the time of the next status; those missed by over a second are left out."""
+        self.next_status = max(self.next_status, now - 1.0) + self._interval_s
+
+    def status(self, now: float, engine: str, render_s: float | None) -> ServerStatus:
+        """What there is to say now, of a loop that renders with ``engine``."""
+        counters, line, channels = self._counters, self._timeline, self._channels
+        counters.duplicates = line.duplicates
+        counters.out_of_order = line.out_of_order
+        counters.restamped = line.restamped
+        channels.count(counters)
+        newest = self._presence.told_stamp()
+        return ServerStatus(
+            state=self._presence.state,
+            engine=engine,
+            bad_channels=channels.bad,
+            counters=counters,
+            uptime_s=now - self._started,
+            input_age_s=None if newest is None else round(now - newest, 4),
+            render_ms=None if render_s is None else round(render_s * 1e3, 4),
+            latency=self._latency.summary_ms(),
+            bad_reasons=channels.reasons,
+            too_many_bad=channels.too_many,
+        )
+
+    def disorder(self) -> Event | None:
+        """One event a status for what may come with every sample."""
+        line = self._timeline
+        now = (line.duplicates, line.out_of_order, line.restamped)
+        if now == self._told:
+            return None
+        repeated, disordered, restamped = (
+            new - told for new, told in zip(now, self._told, strict=True)
+        )
+        self._told = now
+        return Event(
+            "disorder",
+            {"duplicates": repeated, "out_of_order": disordered, "restamped": restamped},
+            f"{repeated} samples repeated, {disordered} out of order, {restamped} without a time "
+            "of their own",
+        )

@@ -1,0 +1,58 @@
+"""What happened, as values: told to the log, and to whoever records markers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from emag_rt.streams.base import Clock, MarkerSink
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to the stream.
+
+    Attributes
+    ----------
+    name : str
+        Of the marker.
+    details : mapping
+        Goes into the marker; values that JSON takes.
+    text : str
+        Line for the log; empty: none beside the marker's own.
+    level : int
+        Of that line, as in :mod:`logging`.
+    """
+
+    name: str
+    details: Mapping[str, object] = field(default_factory=dict)
+    text: str = ""
+    level: int = logging.WARNING
+
+
+class Teller:
+    """Tells events: a line in the log, then a marker.
+
+    Parameters
+    ----------
+    clock : callable
+        Stamps of the markers, in s.
+    markers : MarkerSink, optional
+        Where markers go.
+    """
+
+    def __init__(self, clock: Clock, markers: MarkerSink | None = None) -> None:
+        self._clock, self._markers = clock, markers
+
+    def tell(self, event: Event) -> None:
+        """Tell one."""
+        if event.text:
+            log.log(event.level, "%s", event.text)
+        marker = json.dumps({"event": event.name, **event.details})
+        log.info("event %s", marker)
+        if self._markers is not None:
+            self._markers.push(marker, self._clock())

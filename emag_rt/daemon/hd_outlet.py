@@ -1,0 +1,108 @@
+"""What the HD outlet says of itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+
+import numpy as np
+
+from emag_rt import __version__
+from emag_rt.daemon.settings import ServeSettings
+from emag_rt.engine.upsampler import Upsampler
+from emag_rt.streams.base import StreamFormat
+from emag_rt.streams.metadata import OutletSpec
+
+
+def outlet_spec(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings) -> OutletSpec:
+    """Header and description of the HD outlet.
+
+    Parameters
+    ----------
+    upsampler : Upsampler
+        The signal path.
+    stream : StreamFormat
+        The input.
+    settings : ServeSettings
+        Name, reference, policies.
+
+    Returns
+    -------
+    OutletSpec
+        With a ``source_id`` that is the same at every start with the same output name, bundle,
+        montage and host, and differs otherwise.
+    """
+    bundle, output = upsampler.bundle, settings.output
+    manifest, reference = bundle.manifest, output.reference
+    measured = {row for row, _ in upsampler.plan.measured}
+    low_hz, high_hz = manifest.frontend.band_hz
+    return OutletSpec(
+        name=output.name,
+        source_id=output.source_id or _source_id(upsampler, settings),
+        labels=upsampler.labels,
+        sfreq=stream.sfreq,
+        positions_mm=upsampler.montage.positions_mm,
+        origin_mm=manifest.head.origin_mm,
+        channel_origin=tuple(
+            "measured" if row in measured else "rendered" for row in range(len(upsampler.labels))
+        ),
+        expected_nmse=upsampler.expected_nmse,
+        virtual=upsampler.virtual,
+        reference={
+            "label": (stream.reference or "input") if reference == "input" else reference,
+            "subtracted": "No" if reference == "input" else "Yes",
+            "common_average": "Yes" if reference == "average" else "No",
+        },
+        highpass=low_hz,
+        lowpass=high_hz,
+        compensated_lag_s=stream.compensated_lag_s,
+        model=manifest.name or bundle.sha256[:12],
+        can_drop_samples=settings.gaps.policy == "skip",
+        vendor=_vendor(upsampler, stream, settings),
+    )
+
+
+def _source_id(upsampler: Upsampler, settings: ServeSettings) -> str:
+    output = settings.output
+    identity = "|".join(
+        [
+            output.name,
+            upsampler.bundle.sha256,
+            ",".join(upsampler.labels),
+            output.reference,
+            output.measured,
+            socket.gethostname(),
+        ]
+    )
+    if output.montage is not None:  # the same labels may stand for other places
+        places = np.round(upsampler.montage.positions_mm, 3) + 0.0
+        identity += "|" + hashlib.sha256(places.tobytes()).hexdigest()
+    return f"emag-rt:{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+
+
+def _vendor(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings) -> dict[str, str]:
+    """The block of our own: versions, input, policies."""
+    bundle, manifest = upsampler.bundle, upsampler.bundle.manifest
+    return {
+        "version": __version__,
+        "bundle_sha256": bundle.sha256,
+        "bundle_format": str(manifest.format),
+        "calibration": json.dumps(manifest.provenance.get("inputs", [])),
+        "input_name": stream.name,
+        "input_source_id": stream.source_id,
+        "input_uid": stream.uid,
+        "input_hostname": stream.hostname,
+        "ld_labels": ",".join(e.label for e in manifest.ld),
+        "engine": upsampler.engine,
+        "anchor": manifest.anchor,
+        "look_ahead_s": f"{manifest.look_ahead_samples / manifest.sfreq:g}",
+        "hop": str(upsampler.hop),
+        "measured_channels": settings.output.measured,
+        "montage": upsampler.montage_note,
+        "gap_policy": settings.gaps.policy,
+        "too_many_bad_policy": settings.bads.policy,
+        "latency_policy": settings.latency.policy,
+        "latency_budget_s": f"{settings.latency.budget_s:g}",
+        "status_interval_s": f"{settings.status.interval_s:g}",
+    }

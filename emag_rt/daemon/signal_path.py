@@ -1,0 +1,75 @@
+"""From settings to a source and a signal path that reads it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from emag_rt.bundle import Bundle
+from emag_rt.daemon.settings import ServeSettings
+from emag_rt.engine.matching import match_input
+from emag_rt.engine.upsampler import Upsampler
+from emag_rt.frontend.units import unit_to_uv
+from emag_rt.streams.base import StreamFormat
+from emag_rt.streams.lsl import LslSource, StreamQuery
+
+log = logging.getLogger(__name__)
+
+
+def make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
+    """The signal path up to its input, which is not known yet.
+
+    Whatever is wrong without a stream is said before waiting for one, and the engine is warm
+    before the first sample can queue up.
+    """
+    if settings.source.unit is not None:
+        unit_to_uv(settings.source.unit)
+    upsampler = Upsampler(
+        bundle,
+        engine=settings.engine.name,
+        reference=settings.output.reference,
+        measured=settings.output.measured,
+        montage=settings.output.montage,
+        hop=settings.engine.hop,
+        require_gpu=settings.engine.require_gpu,
+        max_bad_share=settings.bads.max_share,
+        too_many_bad=settings.bads.policy,
+    )
+    if settings.output.montage is not None:
+        log.info("montage: %s", upsampler.montage_note)
+        for warning in upsampler.placement.warnings:
+            log.warning("montage: %s", warning)
+    _warm_up(upsampler)
+    return upsampler
+
+
+def open_source(settings: ServeSettings, stop: Callable[[], bool]) -> LslSource:
+    """Wait for the source that the settings name, until ``stop`` says not to."""
+    wanted = settings.source
+    kind = wanted.type
+    if not (wanted.source_id or wanted.name or wanted.type):
+        kind = "EEG"
+    query = StreamQuery(source_id=wanted.source_id, name=wanted.name, type=kind)
+    timeout_s = math.inf if wanted.wait else wanted.timeout_s
+    log.info("waiting for the source: %s", query)
+    return LslSource.open(query, timeout_s, stop=stop)
+
+
+def attach(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings) -> None:
+    """Read the stream's channels, in its units."""
+    match = match_input(stream, upsampler.bundle, settings.source.unit)
+    for warning in match.warnings:
+        log.warning(warning)
+    upsampler.attach(match.channels, match.units)
+
+
+def _warm_up(upsampler: Upsampler) -> None:
+    """Run the code of serving before the first real sample has to wait for it."""
+    n_inputs = upsampler.n_inputs
+    for n in (1, 1, 2, 8, 1):
+        upsampler.push(np.zeros((n, n_inputs)))
+        upsampler.prepare()
+    upsampler.reset()

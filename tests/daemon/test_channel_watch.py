@@ -1,0 +1,44 @@
+"""Changes of channels as events: each once, and nothing while nothing changes."""
+
+from __future__ import annotations
+
+import logging
+
+from emag_rt.daemon.channel_watch import ChannelWatch
+from emag_rt.daemon.status.counters import Counters
+from emag_rt.engine.upsampler import Upsampler
+from tests.factories import LD, ld_signal, make_bundle
+
+
+def news_of(ld):
+    """Events after each sample of a signal, and the watch."""
+    upsampler = Upsampler(make_bundle(1), engine="packed")
+    watch = ChannelWatch(upsampler)
+    found = []
+    for row in ld:
+        upsampler.push(row[None])
+        found.append(list(watch.news()))
+        assert list(watch.news()) == []
+    return found, watch
+
+
+def test_nothing_changes_nothing_is_told():
+    found, watch = news_of(ld_signal(100))
+    assert not any(found)
+    assert (watch.bad, watch.reasons, watch.too_many) == ((), {}, False)
+
+
+def test_each_change_is_told_once_with_its_line_for_the_log():
+    ld = ld_signal(200)
+    ld[50:, :5] = 1e30
+    found, watch = news_of(ld)
+    assert [i for i, events in enumerate(found) if events] == [50]
+    *bad, too_many = found[50]
+    assert [e.details["channel"] for e in bad] == list(LD[:5])
+    assert bad[0].text == f"channel {LD[0]} is bad (no number, or railed): filled from the others"
+    assert too_many.details == {"channels": list(LD[:5]), "policy": "nan"}
+    assert (too_many.name, too_many.level) == ("too_many_bad", logging.ERROR)
+    assert watch.too_many
+    counters = Counters()
+    watch.count(counters)
+    assert counters.unrenderable == 150
