@@ -52,7 +52,7 @@ def quick(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Which lines and branches the quick tests reach, child processes included."""
-    session.run("pytest", "-m", "not live", "--cov", *session.posargs)
+    session.run("pytest", "--cov", "-m", "not live", *session.posargs)
 
 
 @nox.session
