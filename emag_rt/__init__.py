@@ -6,7 +6,6 @@ object) and the ``emag-rt`` command.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from emag_rt.errors import EmagError
@@ -14,10 +13,7 @@ from emag_rt.errors import EmagError
 if TYPE_CHECKING:
     from emag_rt.engine.upsampler import Upsampler
 
-try:
-    __version__ = version("emag-rt")  # git tags give it to what is built (hatch-vcs)
-except PackageNotFoundError:  # run from the source, never installed
-    __version__ = "0+unknown"
+__version__ = "0.2.0.dev0"
 
 __all__ = ["EmagError", "Upsampler", "__version__"]
 
