@@ -45,11 +45,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if debugging or one_file or os.cpu_count() == 1 else 2
 
 
+# Real processes; whole calibrations, one after another.
+LIVE_FOLDERS = ("live", "calibration/paper", "calibration/report", "tools/studies")
+LIVE = {ROOT / "tests" / folder for folder in LIVE_FOLDERS}
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark as ``live`` what needs real processes over LSL, a browser, or minutes."""
-    needs = "browser" in getattr(item, "fixturenames", ())
+    """Mark as ``live`` what needs LSL, a browser, or minutes; more is marked by hand."""
     marked = any(map(item.get_closest_marker, ("lsl", "soak")))
-    if needs or marked or Path(__file__).with_name("live") in item.path.parents:
+    if marked or "browser" in getattr(item, "fixturenames", ()) or LIVE & {*item.path.parents}:
         item.add_marker("live")
 
 

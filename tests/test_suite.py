@@ -60,6 +60,7 @@ def test_to_a_child(spawn):
 """
 
 
+@pytest.mark.live
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_where_sigint_is_ignored_tests_that_send_it_pass(tmp_path):
     """As under ``nohup``, and in the background of a script."""
@@ -68,6 +69,7 @@ def test_where_sigint_is_ignored_tests_that_send_it_pass(tmp_path):
     assert "2 passed" in said
 
 
+@pytest.mark.live
 @pytest.mark.skipif(os.cpu_count() == 1, reason="one processor")
 def test_plain_pytest_has_two_workers_and_takes_two_files_of_one_name(tmp_path):
     for name in "ab":
