@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,31 @@ _lsl_file.write_text(lsl_config_text("machine", f"test-{uuid.uuid4().hex}", -3))
 os.environ["LSLAPICFG"] = str(_lsl_file)
 for _name in ("EMAG_RT_LSL_SCOPE", "EMAG_RT_SESSION_ID"):
     os.environ.pop(_name, None)
+
+# A script's background and `nohup` ignore SIGINT, and what is ignored stays so in every child.
+# Tests send it, to themselves and to children, and mean what a terminal's Ctrl-C does.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers; one process to debug in (``-s``, ``--trace``, ``--pdb``) or for one file."""
+    debugging = config.option.capture == "no" or config.option.trace
+    files = {argument.split("::")[0] for argument in config.args}
+    one_file = len(files) == 1 and files.pop().endswith(".py")
+    return 0 if debugging or one_file or os.cpu_count() == 1 else 2
+
+
+# Real processes; whole calibrations, one after another.
+LIVE_FOLDERS = ("live", "calibration/paper", "calibration/report", "tools/studies")
+LIVE = {ROOT / "tests" / folder for folder in LIVE_FOLDERS}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark as ``live`` what needs LSL, a browser, or minutes; more is marked by hand."""
+    marked = any(map(item.get_closest_marker, ("lsl", "soak")))
+    if marked or "browser" in getattr(item, "fixturenames", ()) or LIVE & {*item.path.parents}:
+        item.add_marker("live")
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +185,6 @@ class Child:
 
     def interrupt(self, deadline_s: float = 10.0) -> int:
         """Send SIGINT, and return the exit status."""
-        import signal
-
         self.process.send_signal(signal.SIGINT)
         return self.finish(deadline_s)
 

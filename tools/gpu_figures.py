@@ -111,8 +111,11 @@ def plan_of(model: FieldModel, n_out: int) -> RenderPlan:
 
 
 class Naive:
-    """The paper's equation in plain torch: at each place of the window, every Gaussian at every
-    electrode. float32, on the device; the window comes from the host and goes back to it."""
+    """The paper's equation in plain torch.
+
+    At each place of the window, every Gaussian at every electrode. float32, on the device; the
+    window comes from the host and goes back to it.
+    """
 
     def __init__(self, plan: RenderPlan, device: str) -> None:
         model, to = plan.model, {"dtype": torch.float32, "device": device}

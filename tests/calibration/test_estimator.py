@@ -155,6 +155,7 @@ def test_without_torch_it_stops_after_the_closed_form_and_says_so(session_files,
     assert any("emag-rt[calibrate]" in note for note in fitted.notes_)
 
 
+@pytest.mark.live  # trains networks
 def test_refinement_keeps_or_betters_the_start(session_files, tmp_path):
     pytest.importorskip("torch")
     seen = []

@@ -10,7 +10,7 @@ import pytest
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.scores.held_out import evaluate_bundle
 
-pytestmark = [pytest.mark.data, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.data, pytest.mark.live, pytest.mark.timeout(300)]
 
 CASES = {
     "S001": (("S001R03.edf", "S001R04.edf"), ("S001R05.edf", "S001R07.edf"), 16),

@@ -14,6 +14,17 @@ from emag_rt.recordings.write import write_raw
 from emag_rt.synthetic.head import SyntheticHead
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.live
+
+# The command, with small networks.
+COMMAND = """
+from functools import partialmethod
+from calibration.residual.loop import ResidualSettings
+from emag_rt.cli.main import main
+small = {"n_units": 8, "n_blocks": 4, "n_times": 128}
+ResidualSettings.__init__ = partialmethod(ResidualSettings.__init__, **small)
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +39,7 @@ def recording(tmp_path_factory):
 
 
 def start(recording: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "emag_rt", "calibrate", str(recording)]
+    command = [sys.executable, "-c", COMMAND, "calibrate", str(recording)]
     command += ["--ld", "4", "--out", str(out), "--no-report", "--quiet", *more]
     # One thread: the groups of networks must be the same after the kill.
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

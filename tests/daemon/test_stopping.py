@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 
+import pytest
+
 from emag_rt.daemon.stopping import stop_signals
 
 STUCK = """
@@ -56,13 +58,16 @@ def test_other_threads_leave_signals_to_their_host():
     assert found == [(before, False)]
 
 
-def test_nohup_is_respected(spawn):
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_the_starter_ignores_stays_ignored(spawn, number):
+    """``nohup`` ignores SIGHUP; the background of a script SIGINT, meant for what is in front."""
     code = (
         "import signal\nfrom emag_rt.daemon.stopping import stop_signals\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "with stop_signals() as stop:\n    signal.raise_signal(signal.SIGHUP)\n"
+        f"signal.signal({number:d}, signal.SIG_IGN)\n"
+        f"with stop_signals() as stop:\n    signal.raise_signal({number:d})\n"
+        "    print(stop.is_set())\n    signal.raise_signal(signal.SIGTERM)\n"
         "    print(stop.is_set())\n"
     )
     child = spawn("-c", code)
     assert child.finish(20) == 0
-    assert child.output == "False"
+    assert child.output == "False\nTrue"

@@ -15,7 +15,9 @@ State = Literal["waiting", "running", "stale", "stopped"]
 
 @dataclass
 class Counters:
-    """What happened to samples. Two balances hold, the first at every status::
+    """What happened to samples.
+
+    Two balances hold, the first at every status::
 
         samples_in = samples_out + skipped + duplicates + out_of_order + refused
         rows published = samples_out + skipped + bridged + filled

@@ -2,7 +2,6 @@
 
 import json
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from tools.studies.benchmark.results import is_done, read_result, write_result, 
 from tools.studies.benchmark.run import Plan, paths_of, run_subject, subjects_of
 from tools.studies.benchmark.settings import BenchmarkSettings
 
-TOOL = Path(__file__).resolve().parents[3] / "tools" / "paper_benchmark.py"
+TOOL = ("-m", "tools.studies.paper_benchmark")
 QUICK = ("spherical_spline", "ridge", "lagged_ridge")
 ENV = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -41,7 +40,7 @@ def results_in(out):
 
 def arguments(folder, out, *more):
     chosen = [part for name in (*QUICK, "field_closed_form") for part in ("--method", name)]
-    return [TOOL, "eegmmidb", folder, "--out", out, "--window-s", 1, *chosen, "--factor", 4, *more]
+    return [*TOOL, "eegmmidb", folder, "--out", out, "--window-s", 1, *chosen, "--factor", 4, *more]
 
 
 def test_killed_and_resumed_nothing_is_done_twice(folder, tmp_path, spawn, wait_until):
@@ -88,7 +87,7 @@ def test_a_damaged_subject_does_not_stop_the_others(folder, tmp_path, spawn):
     damaged.write_bytes(b"0" * len(whole))
     out = tmp_path / "results"
     few = ["--method", "ridge", "--protocol", "ours", "--factor", 4]
-    child = spawn(TOOL, "eegmmidb", folder, "--out", out, *few, env=ENV)
+    child = spawn(*TOOL, "eegmmidb", folder, "--out", out, *few, env=ENV)
     assert child.finish(60) == 1, child
     assert "failed: S001: S001R03.edf" in child.output
     assert "| ridge | 1 |" in child.output, "the other subject is in the table"
