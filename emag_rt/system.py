@@ -88,7 +88,7 @@ def precise_timers() -> bool:
 
 def utf8_output() -> None:
     """Write UTF-8 into pipes and files on Windows, too, whose own code pages lack letters."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         for stream in (sys.stdout, sys.stderr):
             reconfigure = getattr(stream, "reconfigure", None)  # None: started without a stdout
             if reconfigure is not None:
@@ -97,7 +97,7 @@ def utf8_output() -> None:
 
 def command_line(words: Sequence[str]) -> str:
     """Words as somebody would type them into the shell of this system."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def own_group() -> dict[str, Any]:
@@ -112,7 +112,7 @@ def endable() -> dict[str, Any]:
 
     Windows asks whole groups, so that it must be in one of its own.
     """
-    return own_group() if os.name == "nt" else {}
+    return own_group() if sys.platform == "win32" else {}
 
 
 def ask_to_end(process: subprocess.Popen[Any]) -> None:
@@ -180,7 +180,7 @@ def typed_keys(descriptor: int, terminal: bool) -> Iterator[Callable[[], bytes |
     callable
         Returns the bytes since the last call, None where it has ended.
     """
-    if os.name == "nt":
+    if sys.platform == "win32":
         yield _console_keys if terminal else _read_ahead(descriptor)
         return
 
