@@ -11,6 +11,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #define LANES 16
 #define BLOCK 32 /* samples that are worked on together */
@@ -21,21 +24,24 @@ typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
 #define INLINE static inline __attribute__((always_inline))
 
 /* The widest x86-64 level that this machine has, with all that compilers may use of it: 4
- * (AVX-512), 3 (AVX2) or 1. */
+ * (AVX-512), 3 (AVX2) or 1. The CPU is asked itself: __builtin_cpu_supports is always false where
+ * a library is made by zig. */
 int64_t emag_cpu_level(void) {
 #if defined(__x86_64__)
-    __builtin_cpu_init();
-    const int level_3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-                        __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("f16c") &&
-                        __builtin_cpu_supports("movbe");
-    if (level_3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512cd"))
-        return 4;
-    if (level_3) return 3;
-#endif
+    unsigned a, b, c1, b7, c7, d, ext, low, high;
+    if (!__get_cpuid(1, &a, &b, &c1, &d) || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d) ||
+        !__get_cpuid(0x80000001, &a, &b, &ext, &d))
+        return 1;
+    const unsigned first = bit_FMA | bit_MOVBE | bit_OSXSAVE | bit_AVX | bit_F16C;
+    const unsigned second = bit_AVX2 | bit_BMI | bit_BMI2;
+    if ((c1 & first) != first || (b7 & second) != second || !(ext & bit_LZCNT)) return 1;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0)); /* what the system saves of registers */
+    if ((low & 0x06) != 0x06) return 1;
+    const unsigned third = bit_AVX512F | bit_AVX512VL | bit_AVX512BW | bit_AVX512DQ | bit_AVX512CD;
+    return (b7 & third) == third && (low & 0xe0) == 0xe0 ? 4 : 3;
+#else
     return 1;
+#endif
 }
 
 INLINE vec load(const float *p) {

@@ -6,6 +6,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ LANES = 16
 BLOCK = 32
 """Samples that the library works on together."""
 _FOLDER = Path(__file__).parent
+SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 _SOURCE, _HOOK = _FOLDER / "kernel.c", _FOLDER / "build_hook.py"
 _I, _P = ctypes.c_int64, ctypes.c_void_p
 
@@ -84,7 +86,7 @@ def library_path(level: int) -> Path:
     The name tells what it was compiled from, so a library left from other source is not found.
     """
     digest = hashlib.sha256(_SOURCE.read_bytes() + _HOOK.read_bytes()).hexdigest()[:12]
-    return _FOLDER / f"_kernel-{digest}-{level}.so"
+    return _FOLDER / f"_kernel-{digest}-{level}{SUFFIX}"
 
 
 @functools.cache
