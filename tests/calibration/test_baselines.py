@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from calibration.baselines.ridge import fit_ridge
 from calibration.regression.blocks import Segment, guarded_start, make_blocks
 from calibration.regression.gram_matrices import (
     LAMBDAS,
@@ -8,7 +9,6 @@ from calibration.regression.gram_matrices import (
     RidgePath,
     accumulate,
     cross_validate,
-    fit_ridge,
     lagged,
 )
 from emag_rt.errors import CalibrationError
