@@ -64,7 +64,7 @@ def test_cross_validated_scores_foretell_held_out_ones(closed, bundle, session_f
     said = closed.result_.scores.methods
     found = evaluate_bundle(bundle, session_files[2]).methods
     for name in METHODS:
-        assert said[name]["nmse_unseen"] == pytest.approx(found[name]["unseen"]["nmse"], rel=0.35)
+        assert said[name].nmse_unseen == pytest.approx(found[name]["unseen"]["nmse"], rel=0.35)
     manifest = bundle.manifest
     expected = {e.label: e.expected_nmse for e in manifest.hd}
     assert all(expected[e.label] is None for e in manifest.ld)

@@ -235,13 +235,13 @@ def trained(plan: Plan, say: Say) -> Iterator[Row]:
     x = known_test.x / session.scale_uv
     for name, options in variants.items():
         say(f"ablation by gradient: {name}")
-        baseline = fit_paper_like(segments, places[known], subject.sfreq, options)
+        trained = fit_paper_like(segments, places[known], subject.sfreq, options)
         yield {
             "name": name,
-            "epochs": baseline.fit.epochs,
-            "known": known_test.nmse(baseline.predict(x)) / floors[0],
+            "epochs": trained.fit.epochs,
+            "known": known_test.nmse(trained.predict(x)) / floors[0],
             "virtual": (
-                virtual_test.nmse(PaperBaseline(baseline.fit, places[virtual]).predict(x))
+                virtual_test.nmse(PaperBaseline(trained.fit, places[virtual]).predict(x))
                 / floors[1]
                 if options.forward == "splat"
                 else float("nan")
