@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 
@@ -88,6 +89,18 @@ def test_same_seed_gives_the_same_field(session_files, closed):
     np.testing.assert_array_equal(first, second)
 
 
+def test_the_result_is_one_frozen_whole(closed):
+    result = closed.result_
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.notes = ()
+    manifest = result.bundle.manifest
+    assert manifest.scores == result.scores.as_dict()
+    assert manifest.calibration["notes"] == list(result.notes)
+    assert set(manifest.calibration["seconds"]) < set(result.timings)
+    assert result.stream is result.field
+    assert result.model is result.bundle.model
+
+
 def test_look_ahead_helps_and_is_honoured(session_files, tmp_path):
     waiting = fit(session_files[:2], refine=False, look_ahead_s=0.05)
     waiting.save(tmp_path / "w.emag")
@@ -105,6 +118,8 @@ def test_look_ahead_helps_and_is_honoured(session_files, tmp_path):
 
 def test_window_anchor_end_to_end(session_files, tmp_path):
     window = fit(session_files[:2], refine=False, anchor="window", window_s=0.5)
+    with pytest.raises(CalibrationError, match="anchor must be stream, got a window field"):
+        _ = window.result_.stream
     window.save(tmp_path / "w.emag")
     bundle = load_bundle(tmp_path / "w.emag")
     assert bundle.manifest.anchor == "window"
@@ -117,8 +132,6 @@ def test_window_anchor_end_to_end(session_files, tmp_path):
 def test_bad_channels_are_rendered_from_the_field(session_files):
     recordings = [read_recording(path) for path in session_files[:2]]
     truth = recordings[0].labels.index("P3")
-    import dataclasses
-
     marked = [dataclasses.replace(r, bads=("P3",)) for r in recordings]
     fitted = FieldCalibrator(8, CalibrationSettings(refine=False)).fit(marked).result_
     manifest = fitted.bundle.manifest
