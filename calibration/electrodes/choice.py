@@ -235,12 +235,12 @@ def _search(
 ) -> Choice:
     """Search among the good channels, which is how the Grams count them."""
     place = {row: i for i, row in enumerate(good)}
-    steps = 0
+    changes = 0
 
-    def step(_rows: Sequence[int]) -> None:
-        nonlocal steps
-        steps += 1
-        tell(f"{len(start)} electrodes: step {steps}")
+    def changed(_rows: Sequence[int]) -> None:
+        nonlocal changes
+        changes += 1
+        tell(f"{len(start)} electrodes: change {changes}")
 
     return choose_set(
         grams,
@@ -249,7 +249,7 @@ def _search(
         must=[place[i] for i in offer.must],
         n_starts=request.n_starts,
         seed=request.seed,
-        tell=step,
+        tell=changed,
     )
 
 
