@@ -223,7 +223,7 @@ def test_markers_outside_are_counted(tmp_path):
 def stepped(session, n):
     """Of the recorder, what it keeps after so many more chunks."""
     for _ in range(n):
-        session.recorder.step(0.1)
+        session.recorder.take(0.1)
     parts = session.recorder.recorded.parts
     return np.concatenate([part.samples for part in parts]) if parts else np.zeros((0, 8))
 
