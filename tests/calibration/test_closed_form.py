@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from calibration.baselines.ridge import fit_ridge
 from calibration.regression.blocks import Segment
 from calibration.regression.closed_form import fit_linear
-from calibration.regression.gram_matrices import fit_ridge
 from calibration.regression.profiles import apply_taps, candidate_banks, taps
 from emag_rt.errors import CalibrationError
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.paper.options import PaperOptions
+from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.core.drive import HiddenBranch
 from emag_rt.core.field import GaussianField
