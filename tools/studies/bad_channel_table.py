@@ -34,7 +34,7 @@ from emag_rt.engine.offline import render_recording
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.frontend import CausalFilter, FrontEnd
 from emag_rt.recordings.read import Recording
-from tools.studies.benchmark.cases import CASES, Case, data_folder, read_case
+from tools.studies.cases import CASES, Case, data_folder, read_case
 
 LOST = (1, 2, 4)
 SETTLE_S = 1.0
