@@ -25,7 +25,8 @@ LAYERS = (
     {"frontend"},
     {"bundle"},
     {"render", "streams", "recordings", "headsets"},
-    {"montages", "synthetic"},
+    {"montages"},
+    {"synthetic"},
     {"engine"},
     {"daemon"},
     {"bench", "dashboard"},
@@ -139,7 +140,7 @@ def test_imports_go_one_way(path):
     ("path", "dotted"),
     [
         ("emag_rt/daemon/loop.py", "emag_rt.bench.accounting"),
-        ("emag_rt/bench/subject.py", "calibration.regression.profiles"),
+        ("emag_rt/synthetic/standin.py", "calibration.regression.profiles"),
         ("emag_rt/bench/soak.py", "emag_rt.cli.options"),
         ("emag_rt/core/field.py", "emag_rt.frontend.filters"),
         ("emag_rt/frontend/units.py", "emag_rt.bundle.Bundle"),

@@ -4,7 +4,7 @@ On one machine, one process a core (drop --jobs for one process):
 
     python -m tools.studies.paper_benchmark seed SEED_FOLDER --out results --jobs -1
 
-Over many machines: start `dask scheduler` on one, and on each, in a clone of the repository and with
+Over many machines: start `dask scheduler` on one, and on each, in a clone of the repository with
 the folders of data and results at the same paths,
 `PYTHONPATH=. dask worker tcp://node0:8786 --nthreads 1`; then
 

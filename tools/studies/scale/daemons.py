@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from emag_rt.bench.accounting import Losses, account, percentiles
+from emag_rt.bench.case_files import CaseFiles
 from emag_rt.bench.cases import Case
 from emag_rt.bench.consumer import GRACE_S
-from emag_rt.bench.material import Material
 from emag_rt.bench.measure import START_S, amplifier, daemon, load_arrays, receiver
 from emag_rt.bench.processes import new_session
 
@@ -40,13 +40,13 @@ class ScaleSettings:
 
 
 def run_scale(
-    material: Material, settings: ScaleSettings, folder: Path, tell: Tell = lambda _line: None
+    files: CaseFiles, settings: ScaleSettings, folder: Path, tell: Tell = lambda _line: None
 ) -> dict[str, Any]:
     """Run daemons side by side.
 
     Parameters
     ----------
-    material : Material
+    files : CaseFiles
         Bundle and signal, the same for all.
     settings : ScaleSettings
         How many, how long.
@@ -60,7 +60,7 @@ def run_scale(
     dict
         ``daemons`` (latency, CPU, memory, losses of each) and ``together``.
     """
-    case, session = material.case, new_session()
+    case, session = files.case, new_session()
     count = settings.n_daemons
     play_s = settings.seconds + 3 * START_S
     outs = [folder / f"{session}-{i}.npz" for i in range(count)]
@@ -68,13 +68,13 @@ def run_scale(
         ids = [f"bench-amplifier-{i}" for i in range(count)]
         tell(f"{count} amplifiers, {case.title}")
         for source_id in ids:
-            played = amplifier(material, session, source_id, play_s, None)
+            played = amplifier(files, session, source_id, play_s, None)
             stack.callback(played.end)
             played.wait_for("playing", START_S)
         daemons = []
         for i, source_id in enumerate(ids):
             tell(f"daemon {i + 1} of {count}")
-            child = daemon(material, session, source_id, f"bench-hd-{i}", settings.engine)
+            child = daemon(files, session, source_id, f"bench-hd-{i}", settings.engine)
             stack.callback(child.end)
             child.wait_for("ready", START_S)
             daemons.append(child)

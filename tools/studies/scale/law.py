@@ -11,11 +11,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from emag_rt.bench.cases import Case
-from emag_rt.bench.material import eeg_like
 from emag_rt.bench.rendering import time_hops
-from emag_rt.bench.subject import standin_bundle
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.render import make_renderer
+from emag_rt.synthetic.standin import eeg_like
 
 Tell = Callable[[str], None]
 AXES: dict[str, tuple[float, ...]] = {
@@ -104,7 +103,7 @@ def run_law(
 
 
 def _law_point(axis: str, value: float, case: Case, engine: str, budget_s: float) -> LawPoint:
-    bundle = standin_bundle(case)
+    bundle = case.standin()
     ld = eeg_like(bundle.covariance, case.sfreq, seconds=4.0).astype(np.float64)
     with threadpool_limits(1):
         upsampler = Upsampler(bundle, engine=engine)

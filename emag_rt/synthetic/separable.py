@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from emag_rt.array_types import FloatArray
-from emag_rt.bench.layout import Layout
 from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import RANK_TOLERANCE, PackedHidden, PackedOperator, context_of
 from emag_rt.core.model import FieldModel
+from emag_rt.synthetic.layout import Layout
 
 
 def fold_separable(

@@ -8,14 +8,13 @@ from calibration.regression.profiles import n_lags_of
 from calibration.residual.bag import encoder_taps
 from calibration.residual.loop import ResidualSettings
 from emag_rt.bench.cases import Case, parse_case
-from emag_rt.bench.layout import N_BLOCKS, N_NETWORKS, N_UNITS, layout_of
-from emag_rt.bench.material import eeg_like
-from emag_rt.bench.subject import cap_of, spread, standin_bundle
 from emag_rt.bundle import load_bundle, save_bundle
 from emag_rt.core.direct import render_direct
 from emag_rt.core.folding import fold
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import SettingsError
+from emag_rt.synthetic.layout import N_BLOCKS, N_NETWORKS, N_UNITS, layout_of
+from emag_rt.synthetic.standin import cap_of, eeg_like, spread
 from tests.factories import relative
 
 SMALL = Case(6, 20, 200.0, look_ahead=2)
@@ -41,7 +40,7 @@ def test_networks_are_calibrations():
 
 
 def test_folds_as_the_core_does():
-    bundle = standin_bundle(SMALL)
+    bundle = SMALL.standin()
     montage = bundle.manifest.hd_montage.positions_mm
     own, core = bundle.operator, fold(bundle.model, montage)
     assert own.n_context == core.n_context
@@ -57,7 +56,7 @@ def test_folds_as_the_core_does():
 
 
 def test_rendering_is_the_equation_and_tame(tmp_path):
-    bundle = standin_bundle(SMALL)
+    bundle = SMALL.standin()
     save_bundle(bundle, tmp_path / "s.emag")
     bundle = load_bundle(tmp_path / "s.emag")
     ld = eeg_like(bundle.covariance, SMALL.sfreq).astype(np.float64)
@@ -80,14 +79,14 @@ def test_rendering_is_the_equation_and_tame(tmp_path):
 
 
 def test_without_residual():
-    bundle = standin_bundle(Case(6, 20, 200.0, residual=False))
+    bundle = Case(6, 20, 200.0, residual=False).standin()
     assert bundle.model.drive.hidden is None
     assert bundle.operator.n_context == bundle.operator.taps.shape[1] - 1
 
 
 def test_a_long_lag_axis_stays_small():
     case = parse_case("16:64@8000/8")
-    bundle = standin_bundle(case)
+    bundle = case.standin()
     assert bundle.operator.taps.shape[1] > 6500
     assert bundle.operator.weights.nbytes < 2e6
     assert bundle.model.n_lags > 6500
@@ -109,7 +108,7 @@ def test_no_such_cap():
 
 
 def test_the_noise_has_the_subjects_covariance_and_no_seam():
-    bundle = standin_bundle(SMALL)
+    bundle = SMALL.standin()
     noise = eeg_like(bundle.covariance, 200.0, seconds=200.0).astype(np.float64)
     centred = noise - noise.mean(axis=1, keepdims=True)
     assert relative(np.cov(centred.T), bundle.covariance) < 0.3

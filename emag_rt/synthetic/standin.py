@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emag_rt.array_types import FloatArray
-from emag_rt.bench.cases import Case
-from emag_rt.bench.layout import N_NETWORKS, N_UNITS, Layout, layout_of
-from emag_rt.bench.separable import fold_separable
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.bundle import (
     Bundle,
     Electrode,
@@ -30,18 +27,37 @@ from emag_rt.core.montage import Montage, fit_sphere
 from emag_rt.errors import SettingsError
 from emag_rt.frontend import design_band
 from emag_rt.montages.standard import standard_positions
+from emag_rt.synthetic.layout import N_NETWORKS, N_UNITS, Layout, layout_of
+from emag_rt.synthetic.separable import fold_separable
 
 _SCALE_UV = 15.0
+_LOOP_S = 8.0
+_MIN_UV = 1e-3
 _LAYOUTS = {n: f"biosemi{n}" for n in (16, 32, 64, 128, 160, 256)}
 
 
-def standin_bundle(case: Case, *, resolution: int | None = None, seed: int = 0) -> Bundle:
-    """Make a subject of a case's size, without calibration.
+def standin_bundle(
+    n_ld: int,
+    n_hd: int,
+    sfreq: float,
+    look_ahead: int = 0,
+    residual: bool = True,
+    *,
+    resolution: int | None = None,
+    seed: int = 0,
+) -> Bundle:
+    """Make a subject of any size, without calibration.
 
     Parameters
     ----------
-    case : Case
-        Channels, rate, look-ahead, residual.
+    n_ld, n_hd : int
+        Channels in and out.
+    sfreq : float
+        Rate in Hz.
+    look_ahead : int
+        Samples waited for.
+    residual : bool
+        Whether it has the non-linear residual, as calibration with torch makes it.
     resolution : int, optional
         Of the grid of Gaussians; by default as calibration chooses it.
     seed : int
@@ -57,25 +73,25 @@ def standin_bundle(case: Case, *, resolution: int | None = None, seed: int = 0) 
     from emag_rt.bundle.graph import build_graph
 
     rng = np.random.default_rng(seed)
-    montage = cap_of(case.n_hd)
-    ld = spread(montage.positions_mm, case.n_ld)
-    layout = layout_of(case.sfreq, case.look_ahead)
+    montage = cap_of(n_hd)
+    ld = spread(montage.positions_mm, n_ld)
+    layout = layout_of(sfreq, look_ahead)
     field, solver = _field(montage, layout, resolution)
     at_electrodes = _linear(rng, montage, ld, layout)
-    hidden = _hidden(rng, layout, case.n_ld, solver, case.n_hd, ld) if case.residual else None
+    hidden = _hidden(rng, layout, n_ld, solver, n_hd, ld) if residual else None
     readout = np.einsum("ne,gce->ngc", solver, at_electrodes, optimize=True)
     model = FieldModel(
         field=field,
         drive=Drive(np.ones((1, 1)), readout, hidden),
-        scale_uv=np.full(case.n_ld, _SCALE_UV),
-        sfreq=case.sfreq,
+        scale_uv=np.full(n_ld, _SCALE_UV),
+        sfreq=sfreq,
         anchor="stream",
         n_lags=layout.n_lags,
-        look_ahead=case.look_ahead,
+        look_ahead=look_ahead,
     )
     operator = fold_separable(model, layout, at_electrodes, montage.positions_mm)
     return Bundle(
-        manifest=_manifest(case, model, operator, montage, ld),
+        manifest=_manifest(model, operator, montage, ld),
         model=model,
         operator=operator,
         covariance=_covariance(montage.positions_mm[ld]),
@@ -212,18 +228,19 @@ def _covariance(places: FloatArray) -> FloatArray:
 
 
 def _manifest(
-    case: Case, model: FieldModel, operator: PackedOperator, montage: Montage, ld: list[int]
+    model: FieldModel, operator: PackedOperator, montage: Montage, ld: list[int]
 ) -> Manifest:
+    sfreq, size = model.sfreq, f"{len(ld)}:{len(montage)}@{model.sfreq:g}"
     points = [(float(x), float(y), float(z)) for x, y, z in montage.positions_mm]
-    band_hz = (0.5, min(45.0, 0.4 * case.sfreq))
-    sos = design_band(*band_hz, case.sfreq)
+    band_hz = (0.5, min(45.0, 0.4 * sfreq))
+    sos = design_band(*band_hz, sfreq)
     return Manifest(
-        name=f"stand-in {case.n_ld}:{case.n_hd}@{case.sfreq:g}",
-        sfreq=case.sfreq,
+        name=f"stand-in {size}",
+        sfreq=sfreq,
         anchor="stream",
         n_lags=model.n_lags,
-        look_ahead_samples=case.look_ahead,
-        look_ahead_s=case.look_ahead / case.sfreq,
+        look_ahead_samples=model.look_ahead,
+        look_ahead_s=model.look_ahead / sfreq,
         ld=[Electrode(label=montage.labels[i], position_mm=points[i]) for i in ld],
         hd=[
             RenderedElectrode(
@@ -234,5 +251,41 @@ def _manifest(
         head=HeadSphere(radius_mm=float(np.median(np.linalg.norm(montage.positions_mm, axis=1)))),
         frontend=FrontEndManifest(band_hz=band_hz, sos=[[float(v) for v in row] for row in sos]),
         render={"n_context": operator.n_context, "activation": "gelu"},
-        provenance={"stand_in": str(case)},
+        provenance={"stand_in": size},
     )
+
+
+def eeg_like(
+    covariance: FloatArray, sfreq: float, seed: int = 1, seconds: float = _LOOP_S
+) -> Float32Array:
+    """Noise with a subject's covariance and a spectrum that falls as EEG's, without a seam.
+
+    Parameters
+    ----------
+    covariance : ndarray, shape (n_ld, n_ld)
+        In µV², relative to the LD mean.
+    sfreq : float
+        Rate in Hz.
+    seed : int
+        Of the random numbers.
+    seconds : float
+        Length; the end joins the beginning.
+
+    Returns
+    -------
+    ndarray, shape (n_times, n_ld), float32
+        µV, in the reference of an amplifier: the LD mean is not zero.
+    """
+    rng = np.random.default_rng(seed)
+    n_times, n_ld = max(64, round(seconds * sfreq)), len(covariance)
+    hz = np.fft.rfftfreq(n_times, 1.0 / sfreq)
+    amplitude = np.where(hz > 0.3, 1.0 / np.maximum(hz, 1.0), 0.0) * (hz < 0.45 * sfreq)
+    shape = (len(hz), n_ld + 1)
+    spectrum = amplitude[:, None] * (rng.normal(size=shape) + 1j * rng.normal(size=shape))
+    sources = np.fft.irfft(spectrum, n_times, axis=0)
+    sources /= sources.std(axis=0)
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    scale = max(float(np.sqrt(np.trace(covariance) / n_ld)), _MIN_UV)
+    common = 0.5 * scale * sources[:, n_ld:]
+    return np.asarray(sources[:, :n_ld] @ root.T + common, dtype=np.float32)
