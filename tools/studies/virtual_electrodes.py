@@ -22,7 +22,7 @@ import numpy as np
 
 from calibration.estimator import FieldCalibrator
 from calibration.session.segments import Session, make_session
-from calibration.settings import CalibrationSettings
+from calibration.settings import SETTLE_S, CalibrationSettings
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.drive import reference_free
@@ -36,7 +36,6 @@ from emag_rt.frontend import CausalFilter
 from emag_rt.recordings.read import Recording
 from tools.studies.cases import CASES, USUAL, data_folder, read_case
 
-SETTLE_S = 1.0
 METHODS = ("field", "spline_from_ld", "spline_from_rendered", "spline_from_true")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import emag_rt
+from calibration.settings import SETTLE_S
 from emag_rt.errors import SettingsError
 
 Protocol = Literal["paper", "ours"]
@@ -52,7 +53,7 @@ class BenchmarkSettings:
     window_s: float | None = None
     normalization: Normalization = "zscore"
     band_hz: tuple[float, float] = (0.5, 45.0)
-    settle_s: float = 1.0
+    settle_s: float = SETTLE_S
     look_ahead_s: float = 0.0
     paper_like_window_s: float = 0.5
     paper_like_epochs: int = 200
