@@ -8,7 +8,6 @@ import re
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
 
 import mne
 import numpy as np
@@ -92,7 +91,7 @@ def clean_labels(labels: Sequence[str]) -> list[str]:
     return cleaned if len(set(cleaned)) == len(set(labels)) else list(labels)
 
 
-def known_positions(info: Any) -> FloatArray:
+def known_positions(info: mne.Info) -> FloatArray:
     """Positions that MNE's info carries.
 
     Parameters
