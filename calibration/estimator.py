@@ -32,8 +32,8 @@ from calibration.regression.priors import session_prior
 from calibration.regression.profiles import candidate_banks, n_lags_of
 from calibration.regression.window_closed_form import WindowFit, fit_window
 from calibration.residual.bag import LEAST_S, ResidualNet, fit_residual
-from calibration.residual.loop import ResidualSettings
-from calibration.residual.resuming import Partial, fingerprint
+from calibration.residual.task import ResidualSettings
+from calibration.residual.unfinished import UnfinishedTraining, fingerprint
 from calibration.scores.cross_validated import cross_validated_scores
 from calibration.session.segments import Session, make_session, open_session
 from calibration.settings import CalibrationSettings
@@ -141,7 +141,7 @@ class FieldCalibrator:
         self.window_: WindowFit | None = None
         self.residual_: ResidualNet | None = None
         self.refinement_: Refinement | None = None
-        self.partial_: Partial | None = None
+        self.partial_: UnfinishedTraining | None = None
         self.paper_: PaperFit | None = None
         self.notes_: list[str] = list(self.session_.warnings)
         if self.settings.method == "paper":
@@ -239,7 +239,7 @@ class FieldCalibrator:
         rows = known_rows(session)
         result = refine_field(
             self.model_,
-            linear_readout(session, linear, self.start_, linear.fold_weights[0]),
+            linear_readout(session, linear, self.start_, linear.split_weights[0]),
             linear.blocks,
             [(x, y[:, rows]) for x, y in session.segments],
             session.montage.positions_mm[rows],
@@ -266,16 +266,16 @@ class FieldCalibrator:
             seed=self.settings.seed,
             device=self._device(),
             progress=lambda share, what: self._progress(0.3 + 0.5 * share, what),
-            partial=self.partial_,
+            unfinished=self.partial_,
         )
 
-    def _partial(self) -> Partial | None:
+    def _partial(self) -> UnfinishedTraining | None:
         if self._partial_path is None:
             return None
         session = self.session_
         inputs = [recording.sha256 for recording in session.recordings]
         parts = (__version__, inputs, session.ld, asdict(self.settings), asdict(ResidualSettings()))
-        return Partial(self._partial_path, fingerprint(*parts, self._device()))
+        return UnfinishedTraining(self._partial_path, fingerprint(*parts, self._device()))
 
     def _fit_window(self) -> None:
         session = self.session_

@@ -147,7 +147,7 @@ def _calibration(fitted: Fitted) -> dict[str, Any]:
     if fitted.linear_ is not None:
         stage["closed_form"] = {"bank": fitted.linear_.bank, "gamma": list(fitted.linear_.gamma)}
     residual = fitted.residual_
-    stage["residual"] = None if residual is None else {"fold_ratios": list(residual.fold_ratios)}
+    stage["residual"] = None if residual is None else {"fold_ratios": list(residual.split_ratios)}
     if fitted.paper_ is not None:
         stage["paper"] = fitted.paper_.report
     refinement = fitted.refinement_

@@ -13,7 +13,7 @@ from emag_rt.array_types import FloatArray
 
 
 def cross_validated_scores(fitted: Fitted) -> dict[str, Any]:
-    """Out-of-fold NMSE of every method, pooled and per channel.
+    """Held-out NMSE of every method, pooled and per channel.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def _protocol(fitted: Fitted) -> str:
     if fitted.paper_ is None:
         return "cross-validated on blocks of time within the session"
     return (
-        "blocks of time within the session: the field on one fold, which also chose its epochs, "
+        "blocks of time within the session: the field on one split, which also chose its epochs, "
         "the others cross-validated"
     )
 
@@ -75,7 +75,7 @@ def _field_error(fitted: Fitted) -> FloatArray:
         return fitted.window_.cv_nmse
     error = fitted.linear_.cv_nmse
     if fitted.residual_ is not None:
-        error = error * float(np.mean(fitted.residual_.fold_ratios))
+        error = error * float(np.mean(fitted.residual_.split_ratios))
     if fitted.refinement_ is not None:
         error = error * fitted.refinement_.validation_ratio
     return error

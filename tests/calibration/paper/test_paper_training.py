@@ -9,8 +9,8 @@ pytest.importorskip("torch")
 
 from calibration.paper.baseline import fit_paper_like
 from calibration.paper.export import field_model
-from calibration.paper.model import PaperModel
 from calibration.paper.options import PaperOptions
+from calibration.paper.paper_model import PaperModel
 from calibration.paper.training import choose_points, fit_paper
 from calibration.regression.blocks import make_blocks
 from emag_rt.core.direct import render_direct

@@ -33,7 +33,7 @@ def test_cross_validated_scores_are_those_that_calibration_printed(subject, mate
     scores = score(material)
     for name, value in scores.methods.items():
         assert value == subject.calibrator.scores_["methods"][name]["nmse_unseen"]
-    # The traces behind bands and pictures are out of fold, and of the same field.
+    # The traces behind bands and pictures are of blocks held out, and of the same field.
     traces = material.methods["field"], material.truth
     error = ((traces[0] - traces[1]) ** 2).sum() / (traces[1] ** 2).sum()
     assert error == pytest.approx(scores.methods["field"], rel=0.02)
