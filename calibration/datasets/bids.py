@@ -5,22 +5,28 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.datasets.assemble import make_subject, usable_parts
-from calibration.datasets.base import Stretch, SubjectData, find_subject
+from calibration.datasets.make_subject import make_subject, usable_parts
+from calibration.datasets.subject_data import Stretch, SubjectData, find_subject
 from emag_rt.array_types import FloatArray
 from emag_rt.errors import RecordingError, SettingsError
 from emag_rt.recordings.positions import clean_labels, fill_from_template, known_positions
 from emag_rt.recordings.usable import breaks
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from mne.io import BaseRaw
+    from mne_bids import BIDSPath
+
 WINDOW_S = 4.0
 _EXTENSIONS = [".edf", ".bdf", ".vhdr", ".set"]  # what BIDS allows for EEG
 
 
-def _mne_bids() -> Any:
+def _mne_bids() -> ModuleType:
     try:
         import mne_bids
     except ImportError as error:
@@ -50,7 +56,7 @@ class BidsFolder:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self._paths: dict[str, list[Any]] = {}
+        self._paths: dict[str, list[BIDSPath]] = {}
         bids = _mne_bids()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that are none of ours
@@ -82,7 +88,7 @@ class BidsFolder:
         return sorted(path for path in (self.root / subject).rglob("*") if path.is_file())
 
     def load(self, subject: str) -> SubjectData:
-        """Read all runs of a subject; see :class:`calibration.datasets.base.Dataset`."""
+        """Read all runs of a subject; see :class:`calibration.datasets.subject_data.Dataset`."""
         notes: list[str] = []
         stretches: list[Stretch] = []
         bads: set[str] = set()
@@ -116,7 +122,7 @@ class BidsFolder:
         )
 
 
-def _order(path: Any) -> list[tuple[bool, int, str]]:
+def _order(path: BIDSPath) -> list[tuple[bool, int, str]]:
     """Runs in order: run 2 comes before run 10."""
     return [
         (not text.isdigit(), int(text) if text.isdigit() else 0, text)
@@ -124,7 +130,7 @@ def _order(path: Any) -> list[tuple[bool, int, str]]:
     ]
 
 
-def _read(path: Any, notes: list[str]) -> Any:
+def _read(path: BIDSPath, notes: list[str]) -> BaseRaw:
     """EEG channels of one file, loaded."""
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -144,7 +150,9 @@ def _read(path: Any, notes: list[str]) -> Any:
     return raw
 
 
-def _stretches(raw: Any, path: Any, labels: tuple[str, ...], notes: list[str]) -> list[Stretch]:
+def _stretches(
+    raw: BaseRaw, path: BIDSPath, labels: tuple[str, ...], notes: list[str]
+) -> list[Stretch]:
     sfreq = float(raw.info["sfreq"])
     marks = raw.annotations
     onsets = [float(onset - raw.first_time) for onset in marks.onset]

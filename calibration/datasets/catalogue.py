@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from calibration.datasets.base import Dataset
 from calibration.datasets.bids import BidsFolder
 from calibration.datasets.eegmmidb import EegMmiDb, cached_folder
 from calibration.datasets.localize_mi import LocalizeMI
 from calibration.datasets.seed import Seed, SeedIV
+from calibration.datasets.subject_data import Dataset
 from emag_rt.errors import RecordingError, SettingsError
 
 _OPENERS: dict[str, Callable[[Path], Dataset]] = {

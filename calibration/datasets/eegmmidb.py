@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.datasets.assemble import make_subject
-from calibration.datasets.base import Stretch, SubjectData, find_subject
+from calibration.datasets.make_subject import make_subject
+from calibration.datasets.subject_data import Stretch, SubjectData, find_subject
 from emag_rt.errors import RecordingError
 from emag_rt.recordings.read import read_recording
 
@@ -90,7 +90,7 @@ class EegMmiDb:
         return [runs[run] for run in sorted(runs)]
 
     def load(self, subject: str) -> SubjectData:
-        """Read all runs of a subject; see :class:`calibration.datasets.base.Dataset`."""
+        """Read all runs of a subject; see :class:`calibration.datasets.subject_data.Dataset`."""
         recordings = [read_recording(path) for path in self.files(subject)]
         first = recordings[0]
         for other in recordings[1:]:

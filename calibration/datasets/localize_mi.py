@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.datasets.assemble import make_subject
-from calibration.datasets.base import Stretch, SubjectData, find_subject
-from calibration.datasets.tables import entities, read_json, read_tsv, side_file
+from calibration.datasets.bids_side_files import entities, read_json, read_tsv, side_file
+from calibration.datasets.make_subject import make_subject
+from calibration.datasets.subject_data import Stretch, SubjectData, find_subject
 from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import canonical
 from emag_rt.errors import RecordingError, SettingsError
@@ -66,7 +66,7 @@ class LocalizeMI:
         return sorted(set(found))
 
     def load(self, subject: str) -> SubjectData:
-        """Read all runs of a subject; see :class:`calibration.datasets.base.Dataset`."""
+        """Read all runs of a subject; see :class:`calibration.datasets.subject_data.Dataset`."""
         stretches: list[Stretch] = []
         notes: list[str] = []
         bads: set[str] = set()

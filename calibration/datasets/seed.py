@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from calibration.datasets.assemble import make_subject, usable_parts
-from calibration.datasets.base import Stretch, SubjectData, find_subject
+from calibration.datasets.make_subject import make_subject, usable_parts
+from calibration.datasets.subject_data import Stretch, SubjectData, find_subject
 from emag_rt.array_types import FloatArray
 from emag_rt.errors import RecordingError
 from emag_rt.recordings.positions import clean_labels, fill_from_template
@@ -117,7 +119,7 @@ class Seed:
         return [sessions[session] for session in sorted(sessions)]
 
     def load(self, subject: str) -> SubjectData:
-        """Read all trials of a subject; see :class:`calibration.datasets.base.Dataset`."""
+        """Read all trials of a subject; see :class:`calibration.datasets.subject_data.Dataset`."""
         find_subject(subject, self.subjects(), self.name)
         stretches: list[Stretch] = []
         notes: list[str] = []
@@ -151,12 +153,11 @@ class SeedIV(Seed):
     n_trials = 24
 
 
-def _mat(function: str, path: Path, **options: Any) -> Any:
-    """Call a reader of scipy.io, its errors translated."""
-    import scipy.io
-
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Errors of scipy.io's readers, translated."""
     try:
-        return getattr(scipy.io, function)(str(path), **options)
+        yield
     except NotImplementedError as error:
         raise RecordingError(
             f"{path.name}: must be a MATLAB file of version 7 or below, got version 7.3 (HDF5). "
@@ -172,8 +173,12 @@ def _mat(function: str, path: Path, **options: Any) -> Any:
 
 def _trials(path: Path) -> list[str]:
     """Names of the variables of the trials, in order."""
+    import scipy.io
+
+    with _reading(path):
+        variables = scipy.io.whosmat(str(path))
     found: dict[int, str] = {}
-    for name, _, _ in _mat("whosmat", path):
+    for name, _, _ in variables:
         if match := _TRIAL.search(name):
             number = int(match[1])
             if number in found:
@@ -191,12 +196,16 @@ def _trials(path: Path) -> list[str]:
     return [found[number] for number in sorted(found)]
 
 
-def _read(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    content: dict[str, Any] = _mat("loadmat", path, variable_names=list(names))
+def _read(path: Path, names: tuple[str, ...]) -> Mapping[str, ArrayLike]:
+    import scipy.io
+
+    content: Mapping[str, ArrayLike]
+    with _reading(path):
+        content = scipy.io.loadmat(str(path), variable_names=list(names))
     return content
 
 
-def _signal(values: Any, name: str, path: Path) -> FloatArray:
+def _signal(values: ArrayLike, name: str, path: Path) -> FloatArray:
     array = np.asarray(values)
     if array.ndim != 2 or array.shape[0] != len(CHANNELS) or array.dtype.kind not in "fiu":
         raise RecordingError(

@@ -13,12 +13,11 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from calibration.export import provenance
 from calibration.paper.checkpoint import Checkpoint
+from calibration.provenance import provenance
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import (
     Bundle,
@@ -428,6 +427,6 @@ def _head(positions_mm: FloatArray, notes: list[str]) -> HeadSphere:
     return HeadSphere(radius_mm=fitted)
 
 
-def _point(values: Any) -> tuple[float, float, float]:
+def _point(values: FloatArray) -> tuple[float, float, float]:
     x, y, z = (float(v) for v in values)
     return x, y, z

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from calibration.paper.options import PaperOptions
+from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.core.drive import HiddenBranch
 from emag_rt.core.field import GaussianField

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from calibration.paper.options import PaperOptions
 from calibration.regression.blocks import (
     Block,
     Segment,
@@ -25,6 +24,7 @@ from calibration.regression.blocks import (
     make_blocks,
     training_rows,
 )
+from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.core.drive import HiddenBranch
 from emag_rt.core.field import GaussianField
@@ -125,7 +125,7 @@ def fit_paper(
     segments : sequence of (x, y)
         Features (n_times, n_ld), scaled by calibration statistics, and targets (n_times, n_out)
         in µV relative to the LD mean, as for
-        :func:`calibration.regression.gram_matrices.fit_ridge`. Targets are divided by one
+        :func:`calibration.baselines.ridge.fit_ridge`. Targets are divided by one
         number, their root mean square, so that the loss is the pooled NMSE.
     positions_mm : ndarray, shape (n_out, 3)
         Electrodes of the targets.

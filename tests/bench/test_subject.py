@@ -6,7 +6,7 @@ import pytest
 from calibration.regression.closed_form import _plan, _union
 from calibration.regression.profiles import n_lags_of
 from calibration.residual.bag import encoder_taps
-from calibration.residual.loop import ResidualSettings
+from calibration.residual.task import ResidualSettings
 from emag_rt.bench.cases import Case, parse_case
 from emag_rt.bench.layout import N_BLOCKS, N_NETWORKS, N_UNITS, layout_of
 from emag_rt.bench.material import eeg_like

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from calibration.baselines.ridge import fit_ridge
 from calibration.regression.blocks import Segment
 from calibration.regression.closed_form import fit_linear
-from calibration.regression.gram_matrices import fit_ridge
 from calibration.regression.profiles import apply_taps, candidate_banks, taps
 from emag_rt.errors import CalibrationError
 
@@ -47,7 +47,7 @@ def test_never_clearly_worse_than_lagged_ridge_and_better_on_long_memory() -> No
     assert fit.cv_nmse.mean() <= 1.01 * ridge.cv_nmse.mean()
 
 
-def test_reported_error_is_that_of_the_out_of_fold_predictions() -> None:
+def test_reported_error_is_that_of_the_held_out_predictions() -> None:
     segments = session(4, 3000, 1.0)
     fit = fit_linear(segments, SFREQ)
     predicted = np.concatenate(fit.predict_held_out(segments))

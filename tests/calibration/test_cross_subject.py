@@ -70,7 +70,8 @@ def test_only_shared_good_unseen_channels_count(matrix):
 
 
 def test_the_diagonal_is_what_evaluate_says_on_these_channels(matrix, subjects):
-    bundle = FieldCalibrator(matrix.ld, QUICK).fit([p.path for p in subjects[0].train]).bundle_
+    calibrator = FieldCalibrator(matrix.ld, QUICK).fit([p.path for p in subjects[0].train])
+    bundle = calibrator.result_.bundle
     alone = evaluate_bundle(bundle, subjects[0].test[0].path)
     assert set(alone.unseen) > set(matrix.channels[0])
     truth_weighted = [alone.per_channel[label] for label in matrix.channels[0]]

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from calibration.baselines.ridge import fit_ridge
 from calibration.regression.blocks import Segment, make_blocks
 from calibration.regression.closed_form import LinearFit, fit_linear
-from calibration.regression.gram_matrices import accumulate, fit_ridge, lagged
+from calibration.regression.gram_matrices import accumulate, lagged
 from calibration.regression.priors import (
     PriorGrams,
     SpatialPrior,

@@ -36,7 +36,8 @@ def run_case(folder: Path, case: Case, settings: CalibrationSettings) -> dict[st
         calibrator.save(path)
         bundle = load_bundle(path)
         runs = [evaluate_recording(bundle, recording) for recording in test]
-    return {"nmse_unseen": pooled_nmse(runs), "seconds": took, "timings": calibrator.timings_}
+    timings = dict(calibrator.result_.timings)
+    return {"nmse_unseen": pooled_nmse(runs), "seconds": took, "timings": timings}
 
 
 def summary(results: dict[str, dict[str, Any]]) -> list[str]:

@@ -25,7 +25,7 @@ import click
 import numpy as np
 
 from calibration import CalibrationSettings, FieldCalibrator
-from calibration.regression.gram_matrices import fit_ridge
+from calibration.baselines.ridge import fit_ridge
 from calibration.session.segments import Session, make_session
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, load_bundle

@@ -28,7 +28,7 @@ import click
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from calibration import CalibrationSettings, FieldCalibrator
+from calibration import Calibration, CalibrationSettings, FieldCalibrator
 from calibration.electrodes.choice import choose_montage
 from calibration.electrodes.offer import MontageRequest
 from calibration.regression.closed_form import fit_linear
@@ -123,11 +123,11 @@ class Bench:
             score.add(error[test.rows], test.signal[test.rows], session.unseen)
         return score
 
-    def served(self, calibrator: FieldCalibrator) -> Score:
+    def served(self, calibration: Calibration) -> Score:
         """Score a bundle through the engine that serves, on the raw recordings."""
-        score, unseen = Score(), calibrator.session_.unseen
+        score, unseen = Score(), calibration.session.unseen
         for test in self.tests:
-            upsampler = Upsampler(calibrator.bundle_, channels=test.recording.labels)
+            upsampler = Upsampler(calibration.bundle, channels=test.recording.labels)
             rendered = render_recording(upsampler, np.nan_to_num(test.recording.data_uv))
             error = (rendered - test.signal)[test.rows]
             score.add(error, test.signal[test.rows], unseen)
@@ -152,13 +152,13 @@ class Bench:
         )
         yield "| electrodes, method | all, average ref. | unseen, average ref. | all, file's ref. |"
         yield "| --- | --- | --- | --- |"
-        calibrator = FieldCalibrator(list(labels), self.with_refine(False)).fit(self.train)
-        session = calibrator.session_
+        closed = FieldCalibrator(list(labels), self.with_refine(False)).fit(self.train).result_
+        session = closed.session
         if refine:
-            refined = FieldCalibrator(list(labels), self.with_refine(True)).fit(self.train)
+            refined = FieldCalibrator(list(labels), self.with_refine(True)).fit(self.train).result_
             yield f"| chosen, field (refined, as served) | {self.served(refined).row()} |"
-        yield f"| chosen, field (closed form, as served) | {self.served(calibrator).row()} |"
-        ridge = calibrator.baselines_["lagged_ridge"]
+        yield f"| chosen, field (closed form, as served) | {self.served(closed).row()} |"
+        ridge = closed.baselines["lagged_ridge"]
         yield f"| chosen, lagged ridge | {self.score(session, ridge.predict).row()} |"
         places = self.montage.positions_mm
         spline = spherical_spline(places[list(session.ld)], places[list(session.targets)])

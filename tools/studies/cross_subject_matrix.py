@@ -12,7 +12,7 @@ import numpy as np
 
 from calibration.estimator import FieldCalibrator
 from calibration.scores.held_out import Evaluation, evaluate_recording
-from calibration.settings import CalibrationSettings
+from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
@@ -271,7 +271,7 @@ def cross_subject(
     bundles: dict[str, Bundle] = {}
     for name, (train, _) in read.items():
         say(f"fitting {name}")
-        bundles[name] = FieldCalibrator(ld, settings).fit(train).bundle_
+        bundles[name] = FieldCalibrator(ld, settings).fit(train).result_.bundle
         ld = bundles[name].manifest.ld_montage.labels
     columns = [_column(name, bundles, tests, engine, say) for name, (_, tests) in read.items()]
     own = [column[name] for name, column in zip(read, columns, strict=True)]

@@ -15,7 +15,7 @@ import numpy as np
 
 from calibration.estimator import FieldCalibrator
 from calibration.session.segments import Session, make_session
-from calibration.settings import CalibrationSettings
+from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.drive import reference_free
@@ -151,9 +151,10 @@ def score_virtual(
     for group in groups:
         rows = [good[i] for i in group]
         labels = [whole.montage.labels[i] for i in rows]
-        fitted = FieldCalibrator(names, settings).fit([without(r, labels) for r in train])
+        part = [without(r, labels) for r in train]
+        fitted = FieldCalibrator(names, settings).fit(part).result_
         scores.append(
-            score_left_out(fitted.bundle_, fitted.session_, whole.montage.select(rows), test)
+            score_left_out(fitted.bundle, fitted.session, whole.montage.select(rows), test)
         )
     return scores
 

@@ -62,9 +62,10 @@ def test_recordings_serve_the_calibrator(folder):
     from calibration import CalibrationSettings, FieldCalibrator
 
     data = open_dataset("bids", folder[0]).load("sub-01")
-    fitted = FieldCalibrator(6, CalibrationSettings(refine=False)).fit(data.recordings())
-    assert "F7" not in {fitted.session_.montage.labels[i] for i in fitted.session_.targets}
-    assert fitted.scores_["methods"]["field"]["nmse_unseen"] < 0.9
+    calibrator = FieldCalibrator(6, CalibrationSettings(refine=False))
+    fitted = calibrator.fit(data.recordings()).result_
+    assert "F7" not in {fitted.session.montage.labels[i] for i in fitted.session.targets}
+    assert fitted.scores.methods["field"].nmse_unseen < 0.9
 
 
 def test_malformed_folders(folder, tmp_path):

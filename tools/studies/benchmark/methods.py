@@ -8,9 +8,9 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from calibration.baselines.ridge import fit_ridge
 from calibration.baselines.spatial import spatial_matrices
 from calibration.regression.closed_form import LinearFit, fit_linear
-from calibration.regression.gram_matrices import fit_ridge
 from calibration.regression.priors import spatial_prior
 from emag_rt.array_types import FloatArray
 from emag_rt.errors import SettingsError
@@ -86,7 +86,7 @@ def _calibrated(problem: Problem, settings: BenchmarkSettings) -> Predict:
         look_ahead_s=settings.look_ahead_s,
         seed=settings.seed,
     )
-    bundle = FieldCalibrator(problem.ld_labels, chosen).fit(problem.recordings).bundle_
+    bundle = FieldCalibrator(problem.ld_labels, chosen).fit(problem.recordings).result_.bundle
     rows = bundle.manifest.hd_montage.index([problem.montage.labels[i] for i in problem.targets])
     plan = RenderPlan(bundle.model, bundle.operator, bundle.manifest.hd_montage.positions_mm)
     ahead = problem.n_look_ahead
@@ -101,7 +101,7 @@ def _calibrated(problem: Problem, settings: BenchmarkSettings) -> Predict:
 
 def _paper_like(problem: Problem, settings: BenchmarkSettings) -> Predict:
     from calibration.paper.baseline import fit_paper_like
-    from calibration.paper.options import PaperOptions
+    from calibration.settings.paper_options import PaperOptions
 
     window_s = settings.paper_like_window_s
     longest = max(len(x) for x, _ in problem.train) / problem.sfreq

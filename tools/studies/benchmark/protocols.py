@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from calibration.datasets.base import Stretch, SubjectData
+from calibration.datasets.subject_data import Stretch, SubjectData
 from calibration.regression.blocks import Segment
 from calibration.session.channel_quality import bridged_channels, suspicious_channels
 from calibration.session.ld_choice import choose_ld

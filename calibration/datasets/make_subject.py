@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.datasets.base import Stretch, SubjectData
+from calibration.datasets.subject_data import Stretch, SubjectData
 from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.core.montage import Montage, fit_sphere
 from emag_rt.errors import MontageError, RecordingError

@@ -8,9 +8,9 @@ import numpy as np
 
 from calibration.field.model import known_rows
 from calibration.paper.lead_field import read_lead_field
-from calibration.paper.options import PaperOptions
 from calibration.paper.training import PaperFit, fit_paper
 from calibration.session.segments import Session
+from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray
 from emag_rt.core.drive import Drive
 from emag_rt.core.forward import ForwardMatrix

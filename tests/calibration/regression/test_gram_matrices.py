@@ -1,32 +1,19 @@
 import numpy as np
-import pytest
 
-from calibration.regression.blocks import Segment, guarded_start, make_blocks
+from calibration.regression.blocks import guarded_start, make_blocks
 from calibration.regression.gram_matrices import (
     LAMBDAS,
     Gram,
     RidgePath,
     accumulate,
     cross_validate,
-    fit_ridge,
     lagged,
 )
-from emag_rt.errors import CalibrationError
-
-
-def make_session(seed: int = 0, n: int = 1500, noise: float = 0.5) -> list[Segment]:
-    rng = np.random.default_rng(seed)
-    mix = rng.standard_normal((3, 4, 2))
-    segments = []
-    for _ in range(2):
-        x = rng.standard_normal((n, 4)).cumsum(axis=0) * 0.1 + rng.standard_normal((n, 4))
-        y = sum(np.roll(x, lag, axis=0) @ mix[lag] for lag in range(3)) + 3.0
-        segments.append((x, y + noise * rng.standard_normal((n, 2))))
-    return segments
+from tests.factories import filtered_noise
 
 
 def test_cv_from_grams_equals_cv_from_data() -> None:
-    segments = make_session(n=700)
+    segments = filtered_noise(n=700)
     blocks = make_blocks([len(x) for x, _ in segments])
     penalty, guard = np.linspace(1.0, 3.0, 12), 5
 
@@ -56,7 +43,7 @@ def test_cv_from_grams_equals_cv_from_data() -> None:
 
 
 def test_grams_add_up_to_the_whole_session() -> None:
-    segments = make_session(n=500)
+    segments = filtered_noise(n=500)
     blocks = make_blocks([500, 500])
     grams = accumulate(segments, blocks, lambda x, a, b: x[a:b], guard=7)
     x, y = (np.concatenate(a) for a in zip(*segments, strict=True))
@@ -72,34 +59,3 @@ def test_bias_is_not_penalised() -> None:
     path = RidgePath(Gram.of(x, np.full((500, 1), 7.0)), np.ones(2))
     weights = path.weights(np.array([1.0]))
     np.testing.assert_allclose(path.bias(weights), 7.0)
-
-
-def test_lagged_ridge_finds_the_filter_and_beats_one_lag() -> None:
-    segments, (test_x, test_y) = make_session(), make_session(noise=0.0)[0]
-    deep, flat = fit_ridge(segments, 16), fit_ridge(segments, 1)
-    errors = [np.mean((m.predict(test_x) - test_y)[16:] ** 2) for m in (deep, flat)]
-    assert errors[0] < 0.01
-    assert errors[1] > 10 * errors[0]
-    assert deep.weights.shape == (16, 4, 2)
-    assert (deep.cv_nmse < flat.cv_nmse).all()
-
-
-def test_look_ahead_reaches_the_future() -> None:
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal((2000, 2))
-    segments = [(x, np.roll(x, -2, axis=0))]
-    assert (fit_ridge(segments, 4, 2).cv_nmse < 0.01).all()
-    assert (fit_ridge(segments, 4, 1).cv_nmse > 0.9).all()
-
-
-def test_rank_deficient_and_constant_inputs_are_harmless() -> None:
-    (x, y), *_ = make_session()
-    twins = np.column_stack([x, x[:, :2], np.zeros(len(x))])
-    fit = fit_ridge([(twins, y)], 3)
-    assert np.isfinite(fit.weights).all()
-    assert np.abs(fit.weights).max() < 100
-
-
-def test_bad_lags_are_refused() -> None:
-    with pytest.raises(CalibrationError, match="n_lags"):
-        fit_ridge(make_session(n=500), 0)

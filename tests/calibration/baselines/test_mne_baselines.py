@@ -140,7 +140,7 @@ def test_bad_arguments_are_named(call, kind, names, big_head):
 
 def test_evaluate_prints_them_and_calibration_scores_them(session_files, tmp_path):
     fitted = FieldCalibrator(8, CalibrationSettings(refine=False)).fit(session_files[:2])
-    assert set(SPATIAL_METHODS) < set(fitted.scores_["methods"])
+    assert set(SPATIAL_METHODS) < set(fitted.result_.scores.methods)
     fitted.save(tmp_path / "s.emag")
     done = CliRunner().invoke(cli, ["evaluate", str(tmp_path / "s.emag"), str(session_files[2])])
     assert done.exit_code == 0, done.output
@@ -152,7 +152,7 @@ def test_evaluate_prints_them_and_calibration_scores_them(session_files, tmp_pat
         assert 0.0 < scores["methods"][name]["unseen"]["nmse"] < 1.0, "better than zeros"
         assert scores["ratios_unseen"][name] < 1.0
     # One code path: calibration applies the very matrices that evaluation does.
-    session = fitted.session_
+    session = fitted.result_.session
     rows = list(session.ld)
     matrices = spatial_matrices(
         session.montage.positions_mm[rows], session.montage.positions_mm, session.covariance
@@ -161,4 +161,4 @@ def test_evaluate_prints_them_and_calibration_scores_them(session_files, tmp_pat
     unseen = list(session.unseen)
     for name, matrix in matrices.items():
         error = ((y - y[:, rows] @ matrix.T)[:, unseen] ** 2).sum() / (y[:, unseen] ** 2).sum()
-        assert fitted.scores_["methods"][name]["nmse_unseen"] == pytest.approx(error, rel=1e-6)
+        assert fitted.result_.scores.methods[name].nmse_unseen == pytest.approx(error, rel=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from calibration.paper.options import PaperOptions
+from calibration.settings.paper_options import PaperOptions
 from emag_rt.core.grid import GridSupport
 from emag_rt.core.model import Anchor
 from emag_rt.errors import SettingsError
@@ -95,6 +95,14 @@ class CalibrationSettings:
     def paper_options(self) -> PaperOptions:
         """What ``paper`` learns."""
         return PaperOptions() if self.paper is None else self.paper
+
+    def n_look_ahead(self, sfreq: float) -> int:
+        """Samples waited for at a rate in Hz."""
+        return round(self.look_ahead_s * sfreq)
+
+    def n_window(self, sfreq: float) -> int:
+        """Samples in a window at a rate in Hz."""
+        return max(2, round(self.window_s * sfreq))
 
     def _check_paper(self, own: PaperOptions) -> None:
         if self.look_ahead_s > 0:

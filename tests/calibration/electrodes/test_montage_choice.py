@@ -8,8 +8,9 @@ import pytest
 
 from calibration import CalibrationSettings
 from calibration.electrodes.choice import choose_montage, score_set
+from calibration.electrodes.head_view import flat_positions
 from calibration.electrodes.offer import MontageRequest
-from calibration.electrodes.picture import flat_positions, save_montage_picture
+from calibration.electrodes.picture import save_montage_picture
 from calibration.electrodes.search import SetSearch, choose_set
 from calibration.regression.blocks import guarded_start, make_blocks
 from calibration.regression.lag_grams import errors_with, lag_samples, search_grams, set_error

@@ -15,6 +15,7 @@ from calibration.session.channel_quality import (
 from calibration.session.ld_choice import read_ld_choice
 from calibration.session.segments import open_session
 from emag_rt.errors import CalibrationError, EmagError, SettingsError
+from emag_rt.recordings.read import read_recording
 
 SETTINGS = CalibrationSettings(refine=False)
 
@@ -39,6 +40,16 @@ def test_targets_ld_and_scale(session_files):
     np.testing.assert_allclose(y[:, ld].mean(axis=1), 0.0, atol=1e-9)
     np.testing.assert_allclose(y[:, ld], x * session.scale_uv, atol=1e-9)
     assert session.duration_s == pytest.approx(48.0, abs=0.1), "one second settles in each run"
+
+
+def test_files_and_recordings_may_come_together(session_files):
+    mixed = open_session([session_files[0], read_recording(session_files[1])], 8, SETTINGS)
+    files = open_session(session_files[:2], 8, SETTINGS)
+    for (x, y), (wanted_x, wanted_y) in zip(mixed.segments, files.segments, strict=True):
+        np.testing.assert_array_equal(x, wanted_x)
+        np.testing.assert_array_equal(y, wanted_y)
+    with pytest.raises(CalibrationError, match="at least one file"):
+        open_session([], 8, SETTINGS)
 
 
 def test_names_in_any_case_and_old_spelling(session_files):

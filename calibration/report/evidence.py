@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from calibration.fitted import Fitted
+from calibration.field_fits import StreamField
 from calibration.regression.blocks import Block, Segment, make_blocks
 from calibration.regression.closed_form import LinearFit, fit_linear
 from calibration.regression.priors import session_prior
 from calibration.regression.profiles import DELAY_WIDTH, Bank, candidate_banks
+from calibration.result import Calibration
 from calibration.scores.held_out import Estimates, estimate_recording
 from calibration.session.segments import Session, make_session
-from calibration.settings import CalibrationSettings
+from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import Float32Array
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
@@ -29,7 +30,7 @@ SHOWN = ("field", "lagged_ridge", "ridge", "spherical_spline")
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class Evidence:
     """What a report is made from.
 
     Attributes
@@ -80,28 +81,28 @@ class Material:
         return left
 
 
-def from_calibration(fitted: Fitted, bundle: Bundle, sha256: str) -> Material:
-    """Material from a calibration that has just been made.
+def from_calibration(calibration: Calibration, sha256: str) -> Evidence:
+    """Evidence from a calibration that has just been made.
 
     Parameters
     ----------
-    fitted : Fitted
-        The calibrator after ``fit``.
-    bundle : Bundle
-        What it made.
+    calibration : Calibration
+        What it gave.
     sha256 : str
         Of the bundle's file.
 
     Returns
     -------
-    Material
+    Evidence
         Every sample by a closed form that has not seen its split.
     """
-    return _cross_validated(fitted.session_, fitted.linear_, bundle, sha256)
+    field = calibration.field
+    linear = field.linear if isinstance(field, StreamField) else None
+    return _cross_validated(calibration.session, linear, calibration.bundle, sha256)
 
 
-def from_recordings(bundle: Bundle, paths: Sequence[str | Path]) -> Material:
-    """Material from a bundle and recordings: unseen ones, if any, else the calibration's own.
+def from_recordings(bundle: Bundle, paths: Sequence[str | Path]) -> Evidence:
+    """Evidence from a bundle and recordings: unseen ones, if any, else the calibration's own.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def from_recordings(bundle: Bundle, paths: Sequence[str | Path]) -> Material:
 
     Returns
     -------
-    Material
+    Evidence
         Recordings that calibration has not seen are rendered by the bundle's own engine; where
         there is none, the closed form is fitted again for cross-validation.
 
@@ -133,18 +134,13 @@ def from_recordings(bundle: Bundle, paths: Sequence[str | Path]) -> Material:
     linear = None
     if manifest.anchor == "stream":
         linear = fit_linear(
-            _targets(session), session.sfreq, _ahead(bundle), prior=session_prior(session)
+            session.target_segments, session.sfreq, _ahead(bundle), prior=session_prior(session)
         )
     return _cross_validated(session, linear, bundle, bundle.sha256)
 
 
 def _ahead(bundle: Bundle) -> int:
     return bundle.manifest.look_ahead_samples
-
-
-def _targets(session: Session) -> list[Segment]:
-    rows = list(session.targets)
-    return [(x, y[:, rows]) for x, y in session.segments]
 
 
 def ridge_fit(
@@ -159,8 +155,8 @@ def ridge_fit(
 
 def _cross_validated(
     session: Session, linear: LinearFit | None, bundle: Bundle, sha256: str
-) -> Material:
-    segments = _targets(session)
+) -> Evidence:
+    segments = session.target_segments
     blocks = linear.blocks if linear is not None else make_blocks([len(x) for x, _ in segments])
     fits: dict[str, LinearFit] = {} if linear is None else {"field": linear}
     for name, n_lags in (("lagged_ridge", 16), ("ridge", 1)):
@@ -171,7 +167,7 @@ def _cross_validated(
     spline = spherical_spline(positions[list(session.ld)], positions[list(session.targets)])
     ld_uv = [x * session.scale_uv for x, _ in segments]
     methods["spherical_spline"] = _joined([x @ spline.T for x in ld_uv])
-    return Material(
+    return Evidence(
         bundle=bundle,
         sha256=sha256,
         session=session,
@@ -183,12 +179,12 @@ def _cross_validated(
     )
 
 
-def _joined(parts: Sequence[Any]) -> Float32Array:
+def _joined(parts: Sequence[ArrayLike]) -> Float32Array:
     # Single precision: a long session of a dense cap holds five such arrays.
     return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
 
 
-def _held_out(session: Session, bundle: Bundle, recordings: Sequence[Recording]) -> Material:
+def _held_out(session: Session, bundle: Bundle, recordings: Sequence[Recording]) -> Evidence:
     good = [session.montage.labels[i] for i in session.targets]
     found = [estimate_recording(bundle, r, only=good) for r in recordings]
     keys = [[canonical(label) for label in each.labels] for each in found]
@@ -206,7 +202,7 @@ def _held_out(session: Session, bundle: Bundle, recordings: Sequence[Recording])
         )
     columns = [[of.index(k) for k in shared] for of in keys]
     names = [name for name in SHOWN if all(name in each.methods for each in found)]
-    return Material(
+    return Evidence(
         bundle=bundle,
         sha256=bundle.sha256,
         session=session,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from emag_rt.array_types import FloatArray
 from emag_rt.core.montage import Montage
 from emag_rt.errors import RecordingError
 from emag_rt.recordings.read import Recording
+
+if TYPE_CHECKING:
+    from mne import Info
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,7 @@ class SubjectData:
         info = self._info()
         return [self._recording(run, info) for run in self.runs]
 
-    def _info(self) -> Any:
+    def _info(self) -> Info:
         import mne
 
         info = mne.create_info(list(self.labels), self.sfreq, "eeg", verbose="ERROR")
@@ -126,7 +129,7 @@ class SubjectData:
         info.set_montage(montage, verbose="ERROR")
         return info
 
-    def _recording(self, run: tuple[str, str], info: Any) -> Recording:
+    def _recording(self, run: tuple[str, str], info: Info) -> Recording:
         parts = [stretch for stretch in self.stretches if stretch.of_run == run]
         data = np.concatenate([part.data_uv for part in parts])
         edges = np.cumsum([0, *[len(part.data_uv) for part in parts]]).tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from emag_rt.array_types import FloatArray
 from emag_rt.core.grid import GridSupport
@@ -153,7 +153,7 @@ class PaperOptions:
             return "none"
         return self.off_diagonals or _ALLOWED_OFF_DIAGONALS[self.covariance][0]
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, object]:
         """For the manifest: no arrays, no paths."""
         kept = {
             name: getattr(self, name)

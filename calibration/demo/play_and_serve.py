@@ -93,11 +93,11 @@ def run_demo(out: Path, seconds: float, seed: int, tell: Tell) -> DemoResult:
     except OSError as error:
         raise OutputError(f"--out {out}: cannot be made: {error.strerror}.") from error
     tell("simulating a subject: 2 minutes to calibrate on, then what will be played")
-    _write_sessions(out, seconds, seed)
-    # A session of our own: streams of the lab are not seen, and do not see us.
-    session = f"emag-rt-demo-{uuid.uuid4().hex[:8]}"
-    configure("machine", session)
-    environment = {**os.environ, "EMAG_RT_LSL_SCOPE": "machine", "EMAG_RT_SESSION_ID": session}
+    _write_recordings(out, seconds, seed)
+    # An LSL session of our own: streams of the lab are not seen, and do not see us.
+    session_id = f"emag-rt-demo-{uuid.uuid4().hex[:8]}"
+    configure("machine", session_id)
+    environment = {**os.environ, "EMAG_RT_LSL_SCOPE": "machine", "EMAG_RT_SESSION_ID": session_id}
     tell(f"calibrating: {N_LD} of 64 channels")
     calibrate = ["calibrate", "calibration_raw.fif", "--ld", str(N_LD), "--out", "demo.emag"]
     calibrate += ["--no-report"]  # the demonstration measures, and shows its own picture
@@ -108,7 +108,7 @@ def run_demo(out: Path, seconds: float, seed: int, tell: Tell) -> DemoResult:
         "calibrate.log",
     )
     bundle = load_bundle(out / "demo.emag")
-    source_id = f"demo-{session}"
+    source_id = f"demo-{session_id}"
     play = ["simulate", "--recording", "play_raw.fif", "--channels", "ld:demo.emag"]
     serve = ["serve", "demo.emag", "--source-id", source_id, "--name", "emag_rt demo", "--quiet"]
     tell("playing the LD channels in one process, serving in another, reading back in this one")
@@ -125,7 +125,7 @@ def run_demo(out: Path, seconds: float, seed: int, tell: Tell) -> DemoResult:
     return _compare(out, bundle, hd, latency, ready_s)
 
 
-def _write_sessions(out: Path, seconds: float, seed: int) -> None:
+def _write_recordings(out: Path, seconds: float, seed: int) -> None:
     head = SyntheticHead(64, SFREQ, seed)
     for name, duration_s in (("calibration", 120.0), ("play", seconds + 40.0)):
         write_raw(

@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from emag_rt.errors import RecordingError
 
@@ -55,7 +54,7 @@ def read_tsv(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     return [dict(zip(header, (value.strip() for value in line), strict=True)) for line in lines[1:]]
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, object]:
     """Content of a JSON side file.
 
     Raises
