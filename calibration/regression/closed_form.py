@@ -138,7 +138,7 @@ class LinearFit:
         return rendered
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Choice:
     """One bank at its best gamma and penalty; weights stand on the union of the banks."""
 
@@ -258,6 +258,28 @@ def _average(choices: Sequence[_Choice]) -> tuple[FloatArray, ...]:
     return tuple(np.mean([getattr(choice, name) for choice in choices], axis=0) for name in names)
 
 
+def _groups(
+    choices: list[_Choice], believers: list[_Choice], present: _Choice | None
+) -> list[list[_Choice]]:
+    """What may be averaged: the first bank alone, all of them, and those with beliefs."""
+    groups = [choices[:1], choices]
+    if believers:
+        groups.append([choices[0], *believers])
+    if present is not None:
+        # Ten seconds may be too short for many lags: averages with the present alone are on offer.
+        groups += [[present, *group] for group in groups]
+    return groups
+
+
+def _best_group(
+    grams: SplitGrams, groups: Sequence[list[_Choice]]
+) -> tuple[list[_Choice], FloatArray]:
+    """The group whose average errs least on the blocks held out, and its error (n_out,)."""
+    errors = [_held_out_error(grams, *_average(group)[2:]) for group in groups]
+    best = int(np.argmin([error.sum() for error in errors]))
+    return groups[best], errors[best]
+
+
 def _plan(
     sfreq: float, n_look_ahead: int, banks: Sequence[Bank] | None, gammas: Sequence[float]
 ) -> tuple[list[Bank], list[Sequence[float]]]:
@@ -330,7 +352,6 @@ def fit_linear(
         _fit_bank(bank.name, grams, _plain(grams, scales.columns(place)), place, scales, tried)
         for bank, place, tried in zip(used, places, growths, strict=True)
     ]
-    groups = [choices[:1], choices]
     now = int(np.argmin(np.abs(union.centers_s)))
     strength = Strength()
     believers: list[_Choice] = []
@@ -346,16 +367,13 @@ def fit_linear(
                 _fit_bank(bank.name, grams, believed.blended(at, strength), at, scales, tried)
                 for bank, at, tried in plan
             ]
-            groups.append([choices[0], *believers])
+    present: _Choice | None = None
     if banks is None:
-        # Ten seconds may be too short for many lags: averages with the present alone are on offer.
         at = np.array([now], dtype=np.intp)
         plain = _plain(grams, scales.columns(at))
         present = _fit_bank("present", grams, plain, at, scales, (0.0,))
-        groups += [[present, *group] for group in groups]
-    errors = [_held_out_error(grams, *_average(group)[2:]) for group in groups]
-    best = int(np.argmin([error.sum() for error in errors]))
-    weights, bias, split_weights, split_bias = _average(groups[best])
+    group, error = _best_group(grams, _groups(choices, believers, present))
+    weights, bias, split_weights, split_bias = _average(group)
     power = np.maximum(np.sum([gram.yy for gram in grams.splits], axis=0), np.finfo(float).tiny)
     shape = (len(union.centers_s), n_ld, n_out)
     driven = np.flatnonzero(np.abs(weights.reshape(shape)).sum(axis=(1, 2)) > 0)
@@ -369,14 +387,12 @@ def fit_linear(
         sfreq=float(sfreq),
         n_look_ahead=n_look_ahead,
         n_lags=n_lags_of(bank, sfreq, n_look_ahead),
-        bank="+".join(choice.bank for choice in groups[best]),
-        gamma=tuple(choice.gamma for choice in groups[best]),
-        lam=tuple(choice.lam for choice in groups[best]),
-        cv_nmse=errors[best] / power,
+        bank="+".join(choice.bank for choice in group),
+        gamma=tuple(choice.gamma for choice in group),
+        lam=tuple(choice.lam for choice in group),
+        cv_nmse=error / power,
         blocks=blocks,
         split_weights=split_weights.reshape(-1, *shape)[:, kept],
         split_bias=split_bias,
-        prior=strength
-        if {id(c) for c in believers} & {id(c) for c in groups[best]}
-        else Strength(),
+        prior=strength if any(choice in group for choice in believers) else Strength(),
     )
