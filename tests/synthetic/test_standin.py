@@ -6,7 +6,7 @@ import pytest
 from calibration.regression.closed_form import _plan, _union
 from calibration.regression.profiles import n_lags_of
 from calibration.residual.bag import encoder_taps
-from calibration.residual.loop import ResidualSettings
+from calibration.residual.task import ResidualSettings
 from emag_rt.bench.cases import Case, parse_case
 from emag_rt.bundle import load_bundle, save_bundle
 from emag_rt.core.direct import render_direct

@@ -9,8 +9,9 @@ import pytest
 from calibration.regression.blocks import Segment
 from calibration.regression.closed_form import LinearFit, fit_linear
 from calibration.regression.profiles import candidate_banks
-from calibration.residual.bag import LEAST_S, ResidualSettings, fit_residual
-from calibration.residual.resuming import Partial
+from calibration.residual.bag import LEAST_S, fit_residual
+from calibration.residual.task import ResidualSettings
+from calibration.residual.unfinished import UnfinishedTraining
 from emag_rt.core.dilated import run_blocks
 from emag_rt.errors import CalibrationError
 
@@ -58,7 +59,7 @@ def test_planted_non_linearity_is_found(torch: Any) -> None:
     assert after[0] < 0.6 * before[0]
     assert after[1] < 1.02 * before[1]
     assert net.gains[0] > 0.8
-    assert min(net.fold_ratios) < 0.8
+    assert min(net.split_ratios) < 0.8
     assert heard[-1] == 1.0
     assert heard == sorted(heard)
 
@@ -124,7 +125,7 @@ def test_interrupted_training_goes_on_to_the_same_numbers(torch: Any, tmp_path: 
     segments = session(1.5, n=1700)
     linear = linear_fit(segments)
     whole = fit_residual(segments, linear, settings=QUICK)
-    partial, steps = Partial(tmp_path / "work", "a"), []
+    unfinished, steps = UnfinishedTraining(tmp_path / "work", "a"), []
 
     def interrupt(_share: float, message: str) -> None:
         steps.append(message)
@@ -132,11 +133,15 @@ def test_interrupted_training_goes_on_to_the_same_numbers(torch: Any, tmp_path: 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_residual(segments, linear, settings=QUICK, progress=interrupt, partial=partial)
-    assert partial.path.exists()
+        fit_residual(segments, linear, settings=QUICK, progress=interrupt, unfinished=unfinished)
+    assert unfinished.path.exists()
     steps.clear()
     resumed = fit_residual(
-        segments, linear, settings=QUICK, progress=lambda _, m: steps.append(m), partial=partial
+        segments,
+        linear,
+        settings=QUICK,
+        progress=lambda _, m: steps.append(m),
+        unfinished=unfinished,
     )
     assert "step 101" in steps[0]  # the hundred before it were not done again
     assert whole is not None
@@ -158,10 +163,12 @@ def test_two_threads_are_interrupted_and_go_on_alike(torch: Any, tmp_path: Path)
     torch.set_num_threads(2)
     try:
         whole = fit_residual(segments, linear, settings=settings)
-        partial = Partial(tmp_path / "work", "a")
+        unfinished = UnfinishedTraining(tmp_path / "work", "a")
         with pytest.raises(KeyboardInterrupt):
-            fit_residual(segments, linear, settings=settings, progress=interrupt, partial=partial)
-        resumed = fit_residual(segments, linear, settings=settings, partial=partial)
+            fit_residual(
+                segments, linear, settings=settings, progress=interrupt, unfinished=unfinished
+            )
+        resumed = fit_residual(segments, linear, settings=settings, unfinished=unfinished)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -174,35 +181,35 @@ def test_two_threads_are_interrupted_and_go_on_alike(torch: Any, tmp_path: Path)
 def test_work_of_other_threads_is_not_taken_up(
     torch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    partial = Partial(tmp_path / "work", "a")
-    partial.write({"done": 3, "loops": [1, 2]})
-    assert partial.read("cpu", 1) is None
+    unfinished = UnfinishedTraining(tmp_path / "work", "a")
+    unfinished.save({"steps": 3, "groups": [1, 2]})
+    assert unfinished.load("cpu", 1) is None
     assert "2 threads, now there are 1" in caplog.text
 
 
 def test_a_file_that_cannot_be_written_stops_nothing(
     torch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    partial = Partial(tmp_path / "missing" / "work", "a")
-    partial.write({"done": 3, "loops": []})
-    partial.write({"done": 4, "loops": []})
+    unfinished = UnfinishedTraining(tmp_path / "missing" / "work", "a")
+    unfinished.save({"steps": 3, "groups": []})
+    unfinished.save({"steps": 4, "groups": []})
     assert caplog.text.count("going on without") == 1
-    assert not partial.used
+    assert not unfinished.used
 
 
 def test_work_of_another_calibration_is_not_taken_up(
     torch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "work"
-    Partial(path, "a").write({"done": 3, "loops": [0]})
-    assert Partial(path, "a").read("cpu", 1) == {"done": 3, "loops": [0]}
-    other = Partial(path, "b")
-    assert other.read("cpu", 1) is None
+    UnfinishedTraining(path, "a").save({"steps": 3, "groups": [0]})
+    assert UnfinishedTraining(path, "a").load("cpu", 1) == {"steps": 3, "groups": [0]}
+    other = UnfinishedTraining(path, "b")
+    assert other.load("cpu", 1) is None
     assert "another calibration" in caplog.text
     other.remove()
     assert path.exists()  # not its own
     path.write_bytes(b"torn")
-    assert Partial(path, "a").read("cpu", 1) is None
+    assert UnfinishedTraining(path, "a").load("cpu", 1) is None
     assert "cannot be read" in caplog.text
 
 

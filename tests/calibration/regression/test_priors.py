@@ -123,7 +123,7 @@ def test_believed_fold_fits_do_not_see_their_fold(short) -> None:
     spoiled[block.start : block.stop] *= 1.001
     other = fit_linear([(x, spoiled)], SFREQ, gammas=(2.0,), prior=prior_of(scale))
     assert (fit.lam, fit.prior) == (other.lam, other.prior)
-    np.testing.assert_allclose(fit.fold_weights[2], other.fold_weights[2], atol=1e-9)
+    np.testing.assert_allclose(fit.split_weights[2], other.split_weights[2], atol=1e-9)
     assert not np.allclose(fit.weights, other.weights, atol=1e-9)
 
 

@@ -47,10 +47,10 @@ def test_never_clearly_worse_than_lagged_ridge_and_better_on_long_memory() -> No
     assert fit.cv_nmse.mean() <= 1.01 * ridge.cv_nmse.mean()
 
 
-def test_reported_error_is_that_of_the_out_of_fold_predictions() -> None:
+def test_reported_error_is_that_of_the_held_out_predictions() -> None:
     segments = session(4, 3000, 1.0)
     fit = fit_linear(segments, SFREQ)
-    predicted = np.concatenate(fit.out_of_fold(segments))
+    predicted = np.concatenate(fit.predict_held_out(segments))
     y = np.concatenate([target for _, target in segments])
     seen = ((y - predicted) ** 2).sum(axis=0) / (y**2).sum(axis=0)
     np.testing.assert_allclose(seen, fit.cv_nmse, rtol=0.1)
@@ -65,7 +65,7 @@ def test_fold_fits_do_not_see_their_fold() -> None:
     spoiled[block.start : block.stop] *= 1.01
     other = fit_linear([(x, spoiled), *segments[1:]], SFREQ, gammas=(2.0,))
     assert fit.lam == other.lam
-    np.testing.assert_allclose(fit.fold_weights[2], other.fold_weights[2], atol=1e-9)
+    np.testing.assert_allclose(fit.split_weights[2], other.split_weights[2], atol=1e-9)
     assert not np.allclose(fit.weights, other.weights, atol=1e-9)
 
 
