@@ -45,7 +45,7 @@ def test_calibrate_to_bundle_to_evaluate(session_files, tmp_path):
         *("--device", "cpu", "--quiet"),
     )
     assert done.exit_code == 0, done.output
-    assert "on one fold, which also chose its epochs" in done.output
+    assert "on one split, which also chose its epochs" in done.output
     assert "had not converged after 60 epochs" in done.output
     bundle = load_bundle(out)
     field = bundle.model.field

@@ -136,7 +136,7 @@ def test_score_is_the_metrics_and_passes_worn_channels_through(data):
 @pytest.mark.parametrize("look_ahead_s", [0.0, 0.05])
 def test_the_calibrators_own_field_gives_the_closed_forms_numbers(data, monkeypatch, look_ahead_s):
     """The refined method runs the shipped calibrator: without torch it is the closed form."""
-    monkeypatch.setattr("calibration.estimator.find_spec", lambda name: None)
+    monkeypatch.setattr("calibration.stages.find_spec", lambda name: None)
     settings = BenchmarkSettings(look_ahead_s=look_ahead_s)
     problem = make_problem(data, "ours", 4, settings)
     x, y = problem.test[0]
