@@ -12,7 +12,7 @@ from calibration.bundling import make_bundle
 from calibration.field.model import left_out_scores
 from calibration.field_fits import CalibratedField, StreamField
 from calibration.paper.training import require_torch
-from calibration.residual.resuming import Partial
+from calibration.residual.unfinished import UnfinishedTraining
 from calibration.result import Calibration
 from calibration.scores.cross_validated import cross_validated_scores
 from calibration.session.segments import Session, open_session
@@ -74,7 +74,7 @@ class FieldCalibrator:
         self.settings = settings or CalibrationSettings()
         self._progress = progress or (lambda _share, _what: None)
         self._partial_path = None if partial is None else Path(partial)
-        self._partial: Partial | None = None
+        self._partial: UnfinishedTraining | None = None
 
     def fit(self, recordings: Sequence[str | Path | Recording]) -> Self:
         """Calibrate on HD recordings of one subject.

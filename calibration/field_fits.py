@@ -54,7 +54,7 @@ class StreamField:
         """Error of each target over its power: closed form, times what the networks left of it."""
         error = self.linear.cv_nmse
         if self.residual is not None:
-            error = error * float(np.mean(self.residual.fold_ratios))
+            error = error * float(np.mean(self.residual.split_ratios))
         if self.refinement is not None:
             error = error * self.refinement.validation_ratio
         return error
@@ -70,7 +70,7 @@ class StreamField:
         return {
             "width_mm": self.width_mm,
             "closed_form": {"bank": self.linear.bank, "gamma": list(self.linear.gamma)},
-            "residual": None if residual is None else {"fold_ratios": list(residual.fold_ratios)},
+            "residual": None if residual is None else {"fold_ratios": list(residual.split_ratios)},
             "refinement": None if refinement is None else refinement.report,
         }
 
@@ -127,7 +127,7 @@ class PaperField:
     paper: PaperFit
 
     protocol: ClassVar[str] = (
-        "blocks of time within the session: the field on one fold, which also chose its epochs, "
+        "blocks of time within the session: the field on one split, which also chose its epochs, "
         "the others cross-validated"
     )
 

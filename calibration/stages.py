@@ -30,8 +30,8 @@ from calibration.regression.priors import session_prior
 from calibration.regression.profiles import candidate_banks, n_lags_of
 from calibration.regression.window_closed_form import fit_window
 from calibration.residual.bag import LEAST_S, fit_residual
-from calibration.residual.loop import ResidualSettings
-from calibration.residual.resuming import Partial, fingerprint
+from calibration.residual.task import ResidualSettings
+from calibration.residual.unfinished import UnfinishedTraining, fingerprint
 from calibration.session.segments import Session
 from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt import __version__
@@ -115,7 +115,7 @@ def refine(
     session: Session,
     settings: CalibrationSettings,
     watch: Stopwatch,
-    partial: Partial | None,
+    unfinished: UnfinishedTraining | None,
 ) -> StreamField:
     """Train the non-linear residual, then all of the field together, from the closed form.
 
@@ -129,7 +129,7 @@ def refine(
         Seed and device.
     watch : Stopwatch
         Times both stages.
-    partial : Partial or None
+    unfinished : UnfinishedTraining or None
         Where unfinished training is kept.
 
     Returns
@@ -145,13 +145,13 @@ def refine(
             seed=settings.seed,
             device=device,
             progress=watch.part(0.3, 0.5),
-            partial=partial,
+            unfinished=unfinished,
         )
     rows = known_rows(session)
     with watch.stage("field", 0.8, "precisions", torch=True):
         refinement = refine_field(
             stream_model(session, linear, residual, start),
-            linear_readout(session, linear, start, linear.fold_weights[0]),
+            linear_readout(session, linear, start, linear.split_weights[0]),
             linear.blocks,
             [(x, y[:, rows]) for x, y in session.segments],
             session.montage.positions_mm[rows],
@@ -200,8 +200,10 @@ def device_of(settings: CalibrationSettings) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def unfinished_training(path: Path, session: Session, settings: CalibrationSettings) -> Partial:
+def unfinished_training(
+    path: Path, session: Session, settings: CalibrationSettings
+) -> UnfinishedTraining:
     """The file of this very calibration's unfinished training, whether it is there or not."""
     inputs = [recording.sha256 for recording in session.recordings]
     parts = (__version__, inputs, session.ld, asdict(settings), asdict(ResidualSettings()))
-    return Partial(path, fingerprint(*parts, device_of(settings)))
+    return UnfinishedTraining(path, fingerprint(*parts, device_of(settings)))

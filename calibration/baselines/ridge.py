@@ -34,7 +34,7 @@ class RidgeBaseline:
     lam : float
         Penalty chosen, as a fraction of the mean eigenvalue of the covariance.
     cv_nmse : ndarray, shape (n_out,), float64
-        Out-of-fold error of each output over its power.
+        Held-out error of each output over its power.
     """
 
     weights: FloatArray
@@ -71,7 +71,7 @@ def fit_ridge(
     blocks : sequence of Block, optional
         The same blocks as for the model it is compared with.
     guard : int, optional
-        Samples at the start of a block that its fold leaves out; by default the lags. With the
+        Samples at the start of a block that its split leaves out; by default the lags. With the
         guard of the model, cross-validated errors of both are over the same samples.
 
     Returns
@@ -104,7 +104,7 @@ def fit_ridge(
     best = int(errors.sum(axis=1).argmin())
     path = RidgePath(grams.total, penalty)
     weights = path.weights(LAMBDAS[best : best + 1])
-    power = np.sum([gram.yy for gram in grams.folds], axis=0)
+    power = np.sum([gram.yy for gram in grams.splits], axis=0)
     return RidgeBaseline(
         weights=weights.reshape(n_lags + n_look_ahead, n_ld, n_out),
         bias=path.bias(weights),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar
 import click
 from click.core import ParameterSource
 
+from emag_rt.cli.completion import complete_headset
 from emag_rt.cli.options import FiniteFloat, lsl_options
 from emag_rt.errors import SettingsError
 
@@ -41,7 +42,11 @@ _OPTIONS = (
         help="Record from this live HD stream (LSL source id or name), instead of RECORDINGS. The "
         "recording is kept beside OUT. This and what follows: for live streams.",
     ),
-    click.option("--headset", help="Its channels, where it does not name them (emag-rt headsets)."),
+    click.option(
+        "--headset",
+        shell_complete=complete_headset,
+        help="Its channels, where it does not name them (emag-rt headsets).",
+    ),
     click.option("--unit", help="Unit of the stream, over what it declares: V, mV, µV, nV."),
     click.option(
         "--duration",

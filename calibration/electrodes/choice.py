@@ -178,7 +178,7 @@ def score_set(
     Returns
     -------
     SetScore
-        Out-of-fold errors, guards at the starts of blocks left out.
+        Held-out errors, guards at the starts of blocks left out.
     """
     session = make_session(recordings, list(labels), settings)
     targets, segments = list(session.targets), session.target_segments
@@ -188,7 +188,7 @@ def score_set(
         fit = fit_linear(segments, session.sfreq, n_ahead, prior=prior)
     good = np.array([i for i in range(len(session.montage)) if i not in session.bad])
     sums: dict[str, list[FloatArray]] = {"average": [], "ld-mean": []}
-    predicted = fit.out_of_fold(segments)
+    predicted = fit.predict_held_out(segments)
     for block in fit.blocks:
         rows = slice(guarded_start(block, fit.n_lags), block.stop)
         truth = session.segments[block.segment][1][rows]

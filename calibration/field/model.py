@@ -80,7 +80,7 @@ def choose_start(
     centers_mm : ndarray, shape (n_grid, 3)
         Grid.
     linear : LinearFit, optional
-        Fit whose out-of-fold renderings stand for the targets, as in serving; without it the
+        Fit whose held-out renderings stand for the targets, as in serving; without it the
         measured signals do.
 
     Returns
@@ -92,7 +92,7 @@ def choose_start(
     truth = np.concatenate([y[:, rows] for _, y in session.segments])
     rendered = truth
     if linear is not None:
-        blind = linear.out_of_fold(session.target_segments)
+        blind = linear.predict_held_out(session.target_segments)
         rendered = truth.copy()
         rendered[:, : len(session.targets)] = np.concatenate(blind)
     guide = Guide.of(truth, rendered, len(session.targets))
@@ -117,7 +117,7 @@ def left_out_scores(session: Session, start: SpatialStart) -> LeftOutScores:
     labels = [session.montage.labels[i] for i in session.targets]
     errors = start.kriging.left_out_nmse
     return LeftOutScores(
-        protocol="each target rendered from all other electrodes, blocks of time out of fold",
+        protocol="each target rendered from all other electrodes, blocks of time held out",
         nmse=round(start.kriging.left_out_pooled, 6),
         spacing_mm=round(spacing_mm(session.montage.positions_mm[known_rows(session)]), 3),
         per_channel={a: round(float(e), 6) for a, e in zip(labels, errors, strict=True)},
@@ -185,7 +185,7 @@ def linear_readout(
     start : SpatialStart
         Gaussians and solver.
     weights : ndarray, shape (n_gaussians, n_ld, n_targets)
-        Of the fit, or of one that did not see a fold.
+        Of the fit, or of one that did not see a split.
 
     Returns
     -------

@@ -18,6 +18,7 @@ import numpy as np
 
 from calibration.paper.checkpoint import Checkpoint
 from calibration.provenance import provenance
+from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import (
     Bundle,
@@ -40,7 +41,6 @@ from emag_rt.recordings.positions import template
 from emag_rt.recordings.read import read_recording
 
 DEFAULT_LD_SCALE_UV = 10.0
-_SETTLE_S = 1.0
 _MIN_S = 8.0
 _MAX_ANGLE_DEG = 15.0
 _MAX_OFF_CENTRE_MM = 15.0
@@ -387,7 +387,7 @@ def _measured_scales(
             f"--statistics {recording.path.name}: LD channels must be good, {', '.join(lost)} are "
             "marked bad. Take another recording."
         )
-    settle = round(_SETTLE_S * sfreq)
+    settle = round(SETTLE_S * sfreq)
     parts = [
         CausalFilter(sos, len(recording.labels)).process(recording.data_uv[a:b])[settle:]
         for a, b in recording.segments

@@ -9,9 +9,10 @@ places, however many windows it takes.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray, IndexArray
@@ -66,10 +67,7 @@ class PaperModel:
         rng: np.random.Generator,
         device: str,
     ) -> None:
-        import torch
-
-        self._torch = torch
-        self._to = {"dtype": torch.float32, "device": device}
+        self._device = device
         self.options, self._sfreq = options, sfreq
         self._centers = centers_mm
         self._offset = self.tensor(positions_mm[:, None] - centers_mm)
@@ -80,9 +78,10 @@ class PaperModel:
             for name, value in self._initial(len(positions_mm), n_ld, rng).items()
         }
 
-    def tensor(self, values: FloatArray) -> Any:
+    def tensor(self, values: FloatArray) -> Tensor:
         """Copy to the device, float32."""
-        return self._torch.tensor(np.ascontiguousarray(values), **self._to)
+        own = np.ascontiguousarray(values)
+        return torch.tensor(own, dtype=torch.float32, device=self._device)
 
     def _initial(self, n_out: int, n_ld: int, rng: np.random.Generator) -> dict[str, FloatArray]:
         """Initial values of the paper's code, for the parameters that are learned."""
@@ -116,20 +115,20 @@ class PaperModel:
                 values[f"bias{i}"] = rng.uniform(-bound, bound, n_units)
         return values
 
-    def penalty(self) -> Any:
+    def penalty(self) -> Tensor:
         """Mean square of the precision terms."""
         names = ("log_space", "log_time", "off_diagonal")
         terms = [(self.parameters[n] ** 2).mean() for n in names if n in self.parameters]
-        return sum(terms) if terms else self._torch.zeros((), **self._to)
+        return torch.stack(terms).sum() if terms else torch.zeros((), device=self._device)
 
-    def hidden(self, x: Any) -> Any:
+    def hidden(self, x: Tensor) -> Tensor:
         """Last hidden units (..., n_hidden) for features (..., n_ld)."""
         for i in range(len(HIDDEN)):
             weight, bias = self.parameters[f"weight{i}"], self.parameters[f"bias{i}"]
-            x = self._torch.relu(x @ weight.T + bias)
+            x = torch.relu(x @ weight.T + bias)
         return x
 
-    def forward_matrix(self) -> Any:
+    def forward_matrix(self) -> Tensor | None:
         """The matrix in the place of the spatial kernel, or None."""
         if self.options.forward == "lead_field":
             return self._given
@@ -139,7 +138,7 @@ class PaperModel:
             return self.parameters["forward_left"] @ self.parameters["forward_right"]
         return None
 
-    def folded(self, places: IndexArray) -> tuple[Any, Any]:
+    def folded(self, places: IndexArray) -> tuple[Tensor | None, Tensor]:
         """What is left of the mixture at some places in the window.
 
         Parameters
@@ -167,33 +166,33 @@ class PaperModel:
             matrix = None if readout is None else forward @ (shared[..., None] * readout)
             return matrix, base
         kernel = self._kernel(tau)
-        base = self._torch.einsum("gepn,ng->pe", kernel, amplitude)
+        base = torch.einsum("gepn,ng->pe", kernel, amplitude)
         if readout is None:
             return None, base
         # The Gaussians of a point share Delta.
         return (kernel.sum(dim=0) @ readout).swapaxes(0, 1), base
 
-    def _readout(self) -> Any:
+    def _readout(self) -> Tensor | None:
         if self.options.conditioning == "none":
             return None
         weight = self.parameters[f"weight{len(HIDDEN)}"]
         return weight.expand(len(self._centers), -1)
 
-    def _readout_bias(self) -> Any:
+    def _readout_bias(self) -> Tensor:
         return self.parameters[f"bias{len(HIDDEN)}"].expand(len(self._centers))
 
-    def _profiles(self, tau: Any) -> Any:
+    def _profiles(self, tau: Tensor) -> Tensor:
         """Temporal part alone, shape (n_places, n_points, n_gaussians)."""
         shape = (len(tau), *self.parameters["amplitude"].shape)
         if "log_time" not in self.parameters:
-            return self._torch.ones(shape, **self._to)
-        rate = self._torch.exp(self.parameters["log_time"])
+            return torch.ones(shape, device=self._device)
+        rate = torch.exp(self.parameters["log_time"])
         step = tau[:, None, None] - self.parameters["mu_s"]
-        return self._torch.exp(-0.5 * (rate * step) ** 2)
+        return torch.exp(-0.5 * (rate * step) ** 2)
 
-    def _kernel(self, tau: Any) -> Any:
+    def _kernel(self, tau: Tensor) -> Tensor:
         """The kernel, shape (n_gaussians, n_out, n_places, n_points)."""
-        torch, p = self._torch, self.parameters
+        p = self.parameters
         offset = self._offset
         if "center" in p:
             offset = offset - INITIAL_WIDTH_MM * p["center"]

@@ -1,7 +1,7 @@
 """Sums over blocks of time, and ridge regression for every penalty from them.
 
-Cross-validation never touches the data twice: the Gram matrices of the folds are summed once,
-and a fold's training set is the total less the fold. One eigendecomposition a fold then gives
+Cross-validation never touches the data twice: the Gram matrices of the splits are summed once,
+and a split's training set is the total less the split. One eigendecomposition a split then gives
 the error of every penalty.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.regression.blocks import Block, Segment, guarded_start, n_folds_of
+from calibration.regression.blocks import Block, Segment, guarded_start, n_splits_of
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.errors import CalibrationError
 
@@ -80,37 +80,37 @@ class Gram:
 
 
 @dataclass(frozen=True)
-class FoldGrams:
-    """The session's statistics: one Gram a fold, and that of every sample.
+class SplitGrams:
+    """The session's statistics: one Gram a split, and that of every sample.
 
     Attributes
     ----------
-    folds : tuple of Gram
-        Samples of each fold, less the guards.
+    splits : tuple of Gram
+        Samples of each split, less the guards.
     total : Gram
-        All samples: the guards only matter while folds are compared.
+        All samples: the guards only matter while splits are compared.
     """
 
-    folds: tuple[Gram, ...]
+    splits: tuple[Gram, ...]
     total: Gram
 
-    def training(self, fold: int) -> Gram:
-        """Sum the other folds."""
-        others = [gram for index, gram in enumerate(self.folds) if index != fold]
+    def training(self, split: int) -> Gram:
+        """Sum the other splits."""
+        others = [gram for index, gram in enumerate(self.splits) if index != split]
         result = others[0]
         for gram in others[1:]:
             result = result.plus(gram)
         return result
 
-    def part(self, columns: IndexArray) -> FoldGrams:
+    def part(self, columns: IndexArray) -> SplitGrams:
         """Keep some of the features."""
-        folds = tuple(gram.part(columns) for gram in self.folds)
-        return FoldGrams(folds, self.total.part(columns))
+        splits = tuple(gram.part(columns) for gram in self.splits)
+        return SplitGrams(splits, self.total.part(columns))
 
 
 def accumulate(
     segments: Sequence[Segment], blocks: Sequence[Block], features: Features, guard: int
-) -> FoldGrams:
+) -> SplitGrams:
     """Sum the block statistics, in one pass over the data.
 
     Parameters
@@ -122,30 +122,30 @@ def accumulate(
     features : callable
         Features of a stretch of a segment.
     guard : int
-        Samples at the start of a block that no fold counts.
+        Samples at the start of a block that no split counts.
 
     Returns
     -------
-    FoldGrams
-        Statistics a fold, and of all samples.
+    SplitGrams
+        Statistics a split, and of all samples.
     """
-    folds: list[Gram | None] = [None] * n_folds_of(blocks)
+    splits: list[Gram | None] = [None] * n_splits_of(blocks)
     margin: Gram | None = None
     for block in blocks:
         x, y = segments[block.segment]
         z, target = features(x, block.start, block.stop), y[block.start : block.stop]
         cut = guarded_start(block, guard) - block.start
         inner, edge, kept = Gram.of(z[cut:], target[cut:]), Gram.of(z[:cut], target[:cut]), None
-        kept = folds[block.fold]
-        folds[block.fold] = inner if kept is None else kept.plus(inner)
+        kept = splits[block.split]
+        splits[block.split] = inner if kept is None else kept.plus(inner)
         margin = edge if margin is None else margin.plus(edge)
-    full = [gram for gram in folds if gram is not None]
-    if len(full) != len(folds) or margin is None:
-        raise CalibrationError("blocks must give every fold samples. Use make_blocks().")
+    full = [gram for gram in splits if gram is not None]
+    if len(full) != len(splits) or margin is None:
+        raise CalibrationError("blocks must give every split samples. Use make_blocks().")
     total = margin
     for gram in full:
         total = total.plus(gram)
-    return FoldGrams(tuple(full), total)
+    return SplitGrams(tuple(full), total)
 
 
 class RidgePath:
@@ -191,13 +191,13 @@ class RidgePath:
 
 
 def cross_validate(
-    grams: FoldGrams, penalty: FloatArray, lambdas: FloatArray = LAMBDAS
+    grams: SplitGrams, penalty: FloatArray, lambdas: FloatArray = LAMBDAS
 ) -> FloatArray:
-    """Sum the held-out errors of every penalty over the folds.
+    """Sum the held-out errors of every penalty over the splits.
 
     Parameters
     ----------
-    grams : FoldGrams
+    grams : SplitGrams
         Statistics of the session.
     penalty : ndarray, shape (n_features,), float64
         Relative penalty of each feature.
@@ -210,8 +210,8 @@ def cross_validate(
         Squared error in µV², summed over held-out samples.
     """
     errors = np.zeros((len(lambdas), len(grams.total.yy)))
-    for fold, held_out in enumerate(grams.folds):
-        errors += RidgePath(grams.training(fold), penalty).errors(held_out, lambdas)
+    for split, held_out in enumerate(grams.splits):
+        errors += RidgePath(grams.training(split), penalty).errors(held_out, lambdas)
     return errors
 
 

@@ -94,7 +94,7 @@ def from_calibration(calibration: Calibration, sha256: str) -> Evidence:
     Returns
     -------
     Evidence
-        Every sample by a closed form that has not seen its fold.
+        Every sample by a closed form that has not seen its split.
     """
     field = calibration.field
     linear = field.linear if isinstance(field, StreamField) else None
@@ -146,7 +146,7 @@ def _ahead(bundle: Bundle) -> int:
 def ridge_fit(
     segments: Sequence[Segment], sfreq: float, ahead: int, blocks: Sequence[Block], n_lags: int = 16
 ) -> LinearFit:
-    """Ridge on the present sample, or on 16 lags and the look-ahead, with its folds' fits."""
+    """Ridge on the present sample, or on 16 lags and the look-ahead, with its splits' fits."""
     bank = candidate_banks(sfreq, ahead)[0]
     if n_lags == 1:
         bank = Bank("present", np.zeros(1), np.array([DELAY_WIDTH / sfreq]))
@@ -162,7 +162,7 @@ def _cross_validated(
     for name, n_lags in (("lagged_ridge", 16), ("ridge", 1)):
         ahead = 0 if n_lags == 1 else _ahead(bundle)
         fits[name] = ridge_fit(segments, session.sfreq, ahead, blocks, n_lags)
-    methods = {name: _joined(fit.out_of_fold(segments)) for name, fit in fits.items()}
+    methods = {name: _joined(fit.predict_held_out(segments)) for name, fit in fits.items()}
     positions = session.montage.positions_mm
     spline = spherical_spline(positions[list(session.ld)], positions[list(session.targets)])
     ld_uv = [x * session.scale_uv for x, _ in segments]

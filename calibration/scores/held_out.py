@@ -10,6 +10,7 @@ import numpy as np
 
 from calibration.baselines.spatial import SPATIAL_METHODS, spatial_matrices
 from calibration.session.channel_quality import bridged_channels, suspicious_channels
+from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.bundle import Baseline, Bundle
 from emag_rt.core.drive import causal_fir, reference_free
@@ -21,7 +22,6 @@ from emag_rt.errors import RecordingError
 from emag_rt.frontend import CausalFilter
 from emag_rt.recordings.read import Recording
 
-SETTLE_S = 1.0
 METHODS = ("field", "lagged_ridge", "ridge", *SPATIAL_METHODS)
 """All methods; a bundle without ridges (an imported one) is scored beside the spatial ones."""
 

@@ -10,6 +10,9 @@ from emag_rt.core.grid import GridSupport
 from emag_rt.core.model import Anchor
 from emag_rt.errors import SettingsError
 
+SETTLE_S = 1.0
+"""Seconds at the start of a stretch in which the causal filter settles."""
+
 
 @dataclass(frozen=True)
 class CalibrationSettings:
@@ -56,7 +59,7 @@ class CalibrationSettings:
     grid_support: GridSupport = "sphere"
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    settle_s: float = 1.0
+    settle_s: float = SETTLE_S
     method: Literal["ridge_start", "paper"] = "ridge_start"
     paper: PaperOptions | None = None
 

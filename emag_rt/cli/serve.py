@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.completion import BUNDLE, complete_montage
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options, one_blas_thread
 
@@ -148,6 +148,7 @@ _GROUPS = {
 )
 @click.option(
     "--montage",
+    shell_complete=complete_montage,
     help="Render these electrodes instead of the cap's: a standard montage (standard_1005, "
     "biosemi256), a file of positions (.tsv .csv .sfp .json), or a list (cap,PO5,POz,NEW=x/y/z, "
     "in mm).",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -216,3 +217,9 @@ def test_gradient_steps_on_the_field_lower_the_error():
         (render_direct(start, positions, padded) - y) ** 2
     ).sum()
     assert "torch" in sys.modules
+
+
+def test_the_estimator_is_imported_without_torch():
+    """Modules that only torch code needs wait until something is trained."""
+    code = "import sys; sys.modules['torch'] = None; import calibration.estimator"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

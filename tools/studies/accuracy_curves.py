@@ -25,7 +25,7 @@ from calibration.scores.held_out import Evaluation, evaluate_recording
 from emag_rt.core.metrics import BANDS_HZ
 from emag_rt.errors import CalibrationError
 from emag_rt.recordings.read import Recording
-from tools.studies.benchmark.cases import (
+from tools.studies.cases import (
     CASES,
     USUAL,
     Case,

@@ -20,7 +20,7 @@ import numpy as np
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.scores.held_out import evaluate_recording
 from emag_rt.bundle import load_bundle
-from tools.studies.benchmark.cases import CASES, Case, data_folder, pooled_nmse, read_case
+from tools.studies.cases import CASES, Case, data_folder, pooled_nmse, read_case
 
 SHOWN = ("field", "lagged_ridge", "ridge", "spherical_spline", "minimum_norm")
 

@@ -34,6 +34,7 @@ from calibration.electrodes.offer import MontageRequest
 from calibration.regression.closed_form import fit_linear
 from calibration.regression.priors import session_prior
 from calibration.session.segments import Session, make_session
+from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.core.montage import spread_choice
 from emag_rt.core.spline import spherical_spline
@@ -46,7 +47,6 @@ Predict = Callable[[FloatArray], FloatArray]
 TRAIN = ("S001R03.edf", "S001R04.edf")
 TEST = ("S001R05.edf", "S001R07.edf")
 PUBLISHED = {32: 0.0385, 16: 0.0797, 8: 0.110}
-SETTLE_S = 1.0
 
 
 @dataclass(frozen=True, eq=False)

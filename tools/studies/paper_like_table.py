@@ -25,7 +25,7 @@ from calibration.settings.calibration_settings import CalibrationSettings
 from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray
 from emag_rt.core.metrics import nmse
-from tools.studies.benchmark.cases import CASES, USUAL, Case, data_folder, read_case
+from tools.studies.cases import CASES, USUAL, Case, data_folder, read_case
 
 Predict = Callable[[FloatArray], FloatArray]
 TARGET = 0.85

@@ -37,24 +37,24 @@ def grams(signals):
 
 
 def refitted_error(signals, rows, lam, reference, n_look_ahead=0):
-    """Ridge with weights that keep the reference out, solved as such, fold by fold, on samples."""
+    """Ridge with weights that keep the reference out, solved as such on samples."""
     lags = lag_samples(SFREQ, n_look_ahead)
     n_lags, n = len(lags), signals[0].shape[1]
     centred = [x - x.mean(axis=1, keepdims=True) for x in signals]
     blocks = make_blocks([len(x) for x in signals])
-    folds = [[] for _ in range(5)]
+    splits = [[] for _ in range(5)]
     for block in blocks:
         x = centred[block.segment]
         padded = np.concatenate([np.zeros((50, n)), x, np.zeros((50, n))])
         times = np.arange(guarded_start(block, max(lags)), block.stop) + 50
         lagged = np.stack([padded[times - lag] for lag in lags], axis=2)
-        folds[block.fold].append(lagged)
+        splits[block.split].append(lagged)
     error = power = 0.0
     # Weights of all lags but the present sum to nothing, those of the present to one.
     demand = np.kron(np.ones(len(rows)), np.eye(n_lags))
-    for fold in range(5):
-        train = np.concatenate([z for f in range(5) if f != fold for z in folds[f]])
-        held = np.concatenate(folds[fold])
+    for split in range(5):
+        train = np.concatenate([z for f in range(5) if f != split for z in splits[f]])
+        held = np.concatenate(splits[split])
         mean = train.mean(axis=0)
         train, held = train - mean, held - mean
         z, y = train[:, rows].reshape(len(train), -1), train[:, :, 0]

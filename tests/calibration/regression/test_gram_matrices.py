@@ -25,11 +25,11 @@ def test_cv_from_grams_equals_cv_from_data() -> None:
 
     slow = np.zeros_like(fast)
     stacked = [features(x, 0, len(x)) for x, _ in segments]
-    for fold in range(5):
+    for split in range(5):
         parts: dict[bool, list[tuple[np.ndarray, np.ndarray]]] = {True: [], False: []}
         for b in blocks:
             rows = slice(guarded_start(b, guard), b.stop)
-            parts[b.fold == fold].append((stacked[b.segment][rows], segments[b.segment][1][rows]))
+            parts[b.split == split].append((stacked[b.segment][rows], segments[b.segment][1][rows]))
         z, y = (np.concatenate(a) for a in zip(*parts[False], strict=True))
         z_held, y_held = (np.concatenate(a) for a in zip(*parts[True], strict=True))
         zc, yc = z - z.mean(axis=0), y - y.mean(axis=0)
@@ -50,7 +50,7 @@ def test_grams_add_up_to_the_whole_session() -> None:
     whole = Gram.of(x, y)
     np.testing.assert_allclose(grams.total.zz, whole.zz)
     assert grams.total.n == 1000
-    assert sum(gram.n for gram in grams.folds) < 1000
+    assert sum(gram.n for gram in grams.splits) < 1000
 
 
 def test_bias_is_not_penalised() -> None:

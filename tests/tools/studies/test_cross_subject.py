@@ -15,7 +15,7 @@ from emag_rt.errors import CalibrationError, RecordingError
 from emag_rt.recordings.read import read_recording
 from emag_rt.recordings.write import write_raw
 from emag_rt.synthetic.head import SyntheticHead
-from tools.studies.cross_subject_matrix import (
+from tools.studies.cross_subject.matrix import (
     Part,
     Subject,
     cross_subject,

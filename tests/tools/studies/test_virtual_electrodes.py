@@ -7,7 +7,7 @@ from calibration import CalibrationSettings
 from emag_rt.errors import CalibrationError, RecordingError
 from emag_rt.recordings.read import read_recording
 from tests.factories import on_sphere
-from tools.studies.left_out_electrodes import (
+from tools.studies.virtual_electrodes import (
     METHODS,
     left_out_groups,
     score_left_out,
