@@ -25,7 +25,9 @@ _SCALE_BLOCKS = 3
 _WRONG_SCALE = 5.0
 _DEAD, _ALIVE = 0.02, 0.1
 _DEAD_BLOCKS = 2
-_RATE_S = 5.0
+_RATE_S = 4.0  # said within five
+_APART_S = 1.0
+_MIN_CHUNKS = 10
 _WRONG_RATE = 0.02
 _UNITS = {6: "V", 3: "mV", -3: "nV"}
 
@@ -69,17 +71,30 @@ class InputWatch:
         self._n_dead = 0
         self._ends: list[tuple[float, int]] = []
         self._n_counted = 0
+        self._last_stamp, self._last_row = np.nan, np.zeros(len(labels))
         self._rate_judged = False
         self.dead = False
         self.settled = False
 
     def take(self, samples: Samples, stamps: Stamps) -> None:
         """Keep a chunk until it is judged."""
-        self._kept.append(samples[:, self._columns].astype(np.float64))
+        rows = samples[:, self._columns].astype(np.float64)
+        self._kept.append(rows)
         self._n_kept += len(stamps)
         if not self._rate_judged:
-            self._n_counted += len(stamps)
-            self._ends.append((stamps.item(-1), self._n_counted))
+            self._count(stamps, rows)
+
+    def _count(self, stamps: Stamps, rows: FloatArray) -> None:
+        end = stamps.item(-1)
+        before = self._ends[-1][0] if self._ends else end
+        if not 0 <= end - before < _APART_S:  # a gap, a clock that was set, no number
+            self._ends, self._n_counted = [], 0
+        again = np.diff(stamps, prepend=self._last_stamp) == 0
+        if again.any():  # a sample sent twice counts once
+            again &= (np.diff(rows, axis=0, prepend=self._last_row[None]) == 0).all(axis=1)
+        self._last_stamp, self._last_row = end, rows[-1]
+        self._n_counted += len(stamps) - int(again.sum())
+        self._ends.append((end, self._n_counted))
 
     def judge(self) -> list[Event]:
         """What there is to tell; nothing but once a second.
@@ -99,11 +114,13 @@ class InputWatch:
         return events
 
     def _judge_life(self, raw: FloatArray) -> list[Event]:
-        filtered = reference_free(self._filter.process(raw))
+        filtered = reference_free(self._filter.process(raw))[0]
         # The median absolute value bears blinks and loose electrodes.
         amplitude = 1.4826 * np.median(np.abs(np.nan_to_num(filtered)), axis=0)
         ratio = float(np.median(amplitude / self._expected_uv))
-        still = bool((np.ptp(raw, axis=0) == 0).mean() > 0.5)
+        with np.errstate(invalid="ignore"):
+            moves = np.nan_to_num(np.diff(raw, axis=0))
+        still = bool((~moves.any(axis=0)).mean() > 0.5)
         if not self.settled:
             if still or not ratio > 0:
                 return self._count_dead(True)
@@ -153,14 +170,12 @@ class InputWatch:
         )
 
     def _judge_rate(self) -> list[Event]:
-        """By the stamps at the ends of chunks, which are right also where samples come in bursts."""
+        """By the stamps at the ends of chunks, right also where samples come in bursts."""
         times, counts = np.array(self._ends).T
-        finite = np.isfinite(times)
-        times, counts = times[finite], counts[finite]
-        if len(times) < 4 or times[-1] - times[0] < _RATE_S:
+        if len(times) < _MIN_CHUNKS or not times[-1] - times[0] >= _RATE_S:
             return []
         self._rate_judged, self._ends = True, []
-        apart = len(times) // 2
+        apart = len(times) // 4  # what happens once is in a quarter of the spans
         spans = times[apart:] - times[:-apart]
         rates = (counts[apart:] - counts[:-apart])[spans > 0] / spans[spans > 0]
         if not len(rates):

@@ -40,7 +40,8 @@ def unit_to_uv(unit: str) -> float:
     factor = _FACTORS.get(name.strip().lower(), 0.0) * scale
     if not 0 < factor < 1e30:
         raise SettingsError(
-            f"unit must be one of V, mV, µV, nV (or their names), a number before it or not, got {unit!r}. "
+            f"unit must be one of V, mV, µV, nV (or their names), with a number before it or not, "
+            f"got {unit!r}. "
             "Say what the stream carries with --unit."
         )
     return factor
