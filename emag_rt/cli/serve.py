@@ -22,6 +22,8 @@ _PATHS = {
     "wait": "source.wait",
     "timeout": "source.timeout_s",
     "unit": "source.unit",
+    "scale": "source.scale",
+    "mismatch": "source.mismatch",
     "name": "output.name",
     "engine": "engine.name",
     "require_gpu": "engine.require_gpu",
@@ -54,6 +56,8 @@ _GROUPS = {
         "wait",
         "timeout",
         "unit",
+        "scale",
+        "mismatch",
         "scope",
         "session_id",
     ),
@@ -116,6 +120,18 @@ _GROUPS = {
     help="Give up looking for the source after S seconds (10).",
 )
 @click.option("--unit", help="Unit of the input, over what the stream declares: V, mV or µV.")
+@click.option(
+    "--scale",
+    type=FiniteFloat(1e-12, 1e12),
+    metavar="UV",
+    help="Microvolts of one step of the values, as for ADC counts; over any unit.",
+)
+@click.option(
+    "--mismatch",
+    type=click.Choice(["refuse", "warn"]),
+    help="When amplitudes or rate are not those calibrated and declared: end, or only say so "
+    "(refuse).",
+)
 @click.option("--name", help="Name of the HD outlet (emag_rt).")
 @click.option(
     "--config",
