@@ -9,7 +9,7 @@ import numpy as np
 
 from calibration.field.placement import SpatialStart
 from calibration.field.refinement import Refinement
-from calibration.paper.training import PaperFit
+from calibration.paper.paper_fit import PaperFit
 from calibration.regression.closed_form import LinearFit
 from calibration.regression.window_closed_form import WindowFit
 from calibration.residual.bag import ResidualNet

@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from calibration.paper.training import PaperFit, fit_paper
+from calibration.paper.paper_fit import PaperFit
+from calibration.paper.training import fit_paper
 from calibration.regression.blocks import Block, Segment
 from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray

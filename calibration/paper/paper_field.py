@@ -8,7 +8,8 @@ import numpy as np
 
 from calibration.field.model import known_rows
 from calibration.paper.lead_field import read_lead_field
-from calibration.paper.training import PaperFit, fit_paper
+from calibration.paper.paper_fit import PaperFit
+from calibration.paper.training import fit_paper
 from calibration.session.segments import Session
 from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray

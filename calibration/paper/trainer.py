@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from calibration.paper.paper_fit import PaperFit, choose_points
 from calibration.paper.paper_model import PaperModel
-from calibration.paper.training import PaperFit, choose_points
 from calibration.regression.blocks import Segment
 from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import BoolArray, FloatArray, IndexArray
