@@ -35,7 +35,7 @@ class ChannelWatch:
         return self._upsampler.bad_reasons
 
     @property
-    def too_many(self) -> bool:
+    def lacking(self) -> bool:
         """Whether too many are bad to render."""
         return self._upsampler.lacking
 
@@ -47,11 +47,10 @@ class ChannelWatch:
     def news(self) -> tuple[Event, ...] | list[Event]:
         """Events since the last call; most chunks bring none."""
         upsampler = self._upsampler
-        jumps, bad = upsampler.steps, upsampler.bad
+        bad, jumps = upsampler.bad, upsampler.take_steps()
         if not jumps and bad == self._bad:
             return ()
         events = [_jumped(jump) for jump in jumps]
-        jumps.clear()
         if bad != self._bad:
             events += self._changes(bad)
         return events

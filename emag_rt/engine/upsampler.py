@@ -23,7 +23,7 @@ from emag_rt.engine.planning import (
 )
 from emag_rt.engine.quick import QuickStep
 from emag_rt.errors import SettingsError
-from emag_rt.frontend import FrontEnd, Step
+from emag_rt.frontend import FrontEnd, Lack, Step
 from emag_rt.render import Renderer, make_renderer
 from emag_rt.render.native import NativeRenderer
 
@@ -189,10 +189,9 @@ class Upsampler:
         """Whether too many LD channels are bad now."""
         return self._frontend.lacking
 
-    @property
-    def steps(self) -> list[Step]:
-        """Jumps of channels and of the reference, since this list was emptied."""
-        return self._frontend.steps
+    def take_steps(self) -> Sequence[Step]:
+        """Jumps of channels and of the reference, since the last call."""
+        return self._frontend.take_steps()
 
     @property
     def n_steps(self) -> int:
@@ -226,6 +225,7 @@ class Upsampler:
         self._pending: list[tuple[FloatArray, Stamps]] = []
         self._n_pending = 0
         self._owed = np.empty(0)
+        self._lacks: list[Lack] = []
         self._count = 0
 
     def push(
@@ -258,7 +258,7 @@ class Upsampler:
         """
         chunk = np.asarray(ld_chunk)
         stamps = self._stamps(len(chunk), timestamps)
-        if self._quick is not None and not skip:
+        if self._quick is not None and not skip and not self._lacks:
             hd = self._quick.push(chunk)
             if hd is not None:
                 hd = self._finish(hd)
@@ -271,8 +271,7 @@ class Upsampler:
         if self.hop:
             ld, stamps = self._whole_hops(ld, stamps)
         hd, stamps = self._render(ld, stamps, skip)
-        if self._frontend.too_many:
-            self._withhold(hd)
+        self._withhold(hd)
         return hd, stamps
 
     def prepare(self) -> None:
@@ -301,18 +300,21 @@ class Upsampler:
             hd = np.concatenate([hd, rest[-len(self._owed) :]])
             out_stamps = np.concatenate([out_stamps, self._owed])
             self._owed = np.empty(0)
-        if self._frontend.too_many:
-            self._withhold(hd)
+        self._withhold(hd)
         return hd, out_stamps
 
     def _withhold(self, hd: Float32Array) -> None:
         """Take back rows, the newest that are out, of samples with too many bad channels."""
-        spans = self._frontend.too_many
+        spans = self._lacks
+        spans += self._frontend.take_lacks()
+        if not spans:
+            return
         end = self._count - self._n_pending - len(self._owed)
         first = end - len(hd)
-        for i, (start, bad) in enumerate(spans):
-            stop = min(spans[i + 1][0] if i + 1 < len(spans) else end, end) - first
-            rows = hd[max(0, start - first) : max(0, stop)]
+        for i, lack in enumerate(spans):
+            bad = lack.bad
+            stop = min(spans[i + 1].time if i + 1 < len(spans) else end, end) - first
+            rows = hd[max(0, lack.time - first) : max(0, stop)]
             if bad is None or not len(rows):
                 continue
             self.unrenderable += len(rows)
@@ -325,9 +327,9 @@ class Upsampler:
                 measured = rows[:, kept]
                 rows[...] = np.nan
                 rows[:, kept] = measured
-        while len(spans) > 1 and spans[1][0] <= end:
+        while len(spans) > 1 and spans[1].time <= end:
             del spans[0]
-        if spans[0][1] is None and spans[0][0] <= end:
+        if spans[0].bad is None and spans[0].time <= end:
             del spans[0]
 
     def _stamps(self, n: int, timestamps: ArrayLike | None) -> Stamps:

@@ -77,7 +77,7 @@ class BadChannelMonitor:
         return self._n_judged * self.n_block + self.filled
 
     @property
-    def too_many(self) -> bool:
+    def lacking(self) -> bool:
         """Whether too few channels are left to say anything from."""
         n_bad = int(self.bad.sum())
         return n_bad == len(self.bad) or n_bad > self._rules.max_share * len(self.bad)

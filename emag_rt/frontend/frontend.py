@@ -52,6 +52,22 @@ class FrontEndSettings:
     bad_rules: BadChannelRules = field(default_factory=BadChannelRules)
 
 
+@dataclass(frozen=True, eq=False)
+class Lack:
+    """From a sample on, too many channels are bad, others than before, or no longer.
+
+    Attributes
+    ----------
+    time : int
+        The sample, counted from the start.
+    bad : ndarray of bool, shape (n_ld,), or None
+        The bad channels; None where they are not too many any longer.
+    """
+
+    time: int
+    bad: BoolArray | None
+
+
 class FrontEnd:
     """From raw input chunks to filtered, filled LD channels in µV.
 
@@ -74,13 +90,10 @@ class FrontEnd:
 
     Attributes
     ----------
-    steps : list of Step
-        Jumps of channels that were good, and of the reference, since somebody emptied the list.
     n_steps : int
         Jumps so far, also those of channels that were bad already.
-    too_many : list of (int, ndarray of bool or None)
-        From which sample since the start on there were too many bad channels, and which; None
-        where there were no longer. Empty, as a rule; whoever has dealt with an entry removes it.
+    lacking : bool
+        Whether too many channels are bad now.
     """
 
     def __init__(
@@ -104,7 +117,7 @@ class FrontEnd:
         self._gains = None if (gains == 1.0).all() else gains
         self._filter = CausalFilter(settings.sos, len(columns))
         self._anchor = StepAnchor(self._filter.offset, settings.bad_rules.step_uv)
-        self.steps: list[Step] = []
+        self._steps: list[Step] = []
         self.n_steps = 0
         self._monitor = None
         self._native: NativeFilter | None = None
@@ -126,8 +139,8 @@ class FrontEnd:
         if self._monitor is not None:
             self._monitor.reset()
         self._fill: FloatArray | None = None
-        self.too_many: list[tuple[int, BoolArray | None]] = []
-        self._lacking = False
+        self._lacks: list[Lack] = []
+        self.lacking = False
 
     @property
     def bad(self) -> tuple[str, ...]:
@@ -145,10 +158,15 @@ class FrontEnd:
         pairs = zip(self.settings.labels, self._monitor.reasons, strict=True)
         return {label: reason for label, reason in pairs if reason}
 
-    @property
-    def lacking(self) -> bool:
-        """Whether too many channels are bad now."""
-        return self._lacking
+    def take_steps(self) -> Sequence[Step]:
+        """Jumps of channels that were good, and of the reference, since the last call."""
+        taken, self._steps = self._steps, []
+        return taken
+
+    def take_lacks(self) -> Sequence[Lack]:
+        """Changes of which channels are too many bad ones, since the last call."""
+        taken, self._lacks = self._lacks, []
+        return taken
 
     def settle(self) -> None:
         """Judge the channels if it is time to, instead of when the next sample comes."""
@@ -159,14 +177,14 @@ class FrontEnd:
         """The compiled filter, if that is all that so many samples need if they are good.
 
         For engines that filter and render in one call. With all channels bad nothing is filled
-        either, but rows are taken back.
+        either, but they are lacking.
         """
         monitor = self._monitor
         if monitor is None or not self._filter.all_started:
             return None
         if not monitor.room:
             self.settle()
-        as_it_is = self._fill is None and not self.too_many
+        as_it_is = self._fill is None and not self.lacking
         return self._native if as_it_is and n_times <= monitor.room else None
 
     @property
@@ -261,7 +279,7 @@ class FrontEnd:
             if told:
                 labels = tuple(self.settings.labels[i] for i in np.flatnonzero(moved))
                 size_uv = float(np.abs(now - last)[moved].max())
-                self.steps.append(Step(labels, size_uv, moved is common))
+                self._steps.append(Step(labels, size_uv, moved is common))
         if monitor.break_now(own, "jumped"):
             self._refill(monitor)
 
@@ -287,6 +305,6 @@ class FrontEnd:
             fill = np.zeros((len(matrices), len(bad), int(bad.sum())))
             fill[:, ~bad] = np.swapaxes(matrices[::-1], 1, 2)
             self._fill = fill.reshape(-1, fill.shape[2])
-        if monitor.too_many or self._lacking:
-            self._lacking = monitor.too_many
-            self.too_many.append((monitor.time, bad.copy() if self._lacking else None))
+        if monitor.lacking or self.lacking:
+            self.lacking = monitor.lacking
+            self._lacks.append(Lack(monitor.time, bad.copy() if self.lacking else None))
