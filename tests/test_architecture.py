@@ -34,6 +34,12 @@ LAYERS = (
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # Who may import what from outside: path prefixes for each top-level package.
 HOMES = {
+    "ctypes": (
+        "emag_rt/native/",
+        "emag_rt/streams/lsl/library.py",
+        "emag_rt/bench/child.py",
+        "emag_rt/cli/checks.py",
+    ),
     "pylsl": ("emag_rt/streams/lsl/library.py",),
     "torch": ("emag_rt/render/torch_engine.py", "calibration/", "tools/"),
     "onnx": ("tools/",),
@@ -164,6 +170,19 @@ def test_the_rule_sees_what_is_forbidden(path, dotted):
 @pytest.mark.parametrize("path", sorted((ROOT / "emag_rt/core").rglob("*.py")), ids=relative)
 def test_core_is_pure_maths(path):
     assert {dotted.split(".")[0] for dotted, _ in imports(tree_of(path))} <= CORE_MAY_IMPORT
+
+
+def test_addresses_of_arrays_stay_with_those_who_call_c():
+    takers = {
+        relative(path)
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute) and node.attr in ("ctypes", "addressof")
+    }
+    assert takers
+    assert [
+        p for p in takers if not p.startswith(("emag_rt/native/", "emag_rt/streams/lsl/"))
+    ] == []
 
 
 def test_pylsl_is_imported_in_exactly_one_module():

@@ -21,11 +21,10 @@ from emag_rt.engine.planning import (
     make_plan,
     require_finite,
 )
-from emag_rt.engine.quick import QuickStep
 from emag_rt.errors import SettingsError
 from emag_rt.frontend import FrontEnd, Lack, Step
+from emag_rt.native import FusedCall, NativeField
 from emag_rt.render import Renderer, make_renderer
-from emag_rt.render.native import NativeRenderer
 
 
 class Upsampler:
@@ -146,9 +145,10 @@ class Upsampler:
         settings = self.bundle.frontend_settings
         rules = replace(settings.bad_rules, max_share=self._max_bad_share)
         self._frontend = FrontEnd(replace(settings, bad_rules=rules), channels, units)
-        self._quick = None
-        if isinstance(self._renderer, NativeRenderer) and not self.hop:
-            self._quick = QuickStep(self._frontend, self._renderer.field)
+        self._fused = None
+        filtering = self._frontend.native
+        if filtering is not None and isinstance(self._renderer, NativeField) and not self.hop:
+            self._fused = FusedCall(filtering, self._renderer)
         self.reset()
 
     @classmethod
@@ -258,9 +258,11 @@ class Upsampler:
         """
         chunk = np.asarray(ld_chunk)
         stamps = self._stamps(len(chunk), timestamps)
-        if self._quick is not None and not skip and not self._lacks:
-            hd = self._quick.push(chunk)
+        if self._fused is not None and not skip and not self._lacks:
+            at = self._frontend.plain_at()
+            hd = self._fused.push(chunk, at) if at is not None else None
             if hd is not None:
+                self._frontend.took(len(hd))
                 hd = self._finish(hd)
                 if not self.look_ahead:
                     return hd, stamps

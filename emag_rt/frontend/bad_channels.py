@@ -106,11 +106,6 @@ class BadChannelMonitor:
         return self._rules.rail_uv
 
     @property
-    def step_uv(self) -> float:
-        """Neighbouring samples further apart than this are not EEG."""
-        return self._rules.step_uv
-
-    @property
     def room(self) -> int:
         """Samples until the present block ends."""
         return self.n_block - self.filled

@@ -14,12 +14,12 @@ from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.core.labels import match_labels
 from emag_rt.errors import SettingsError
 from emag_rt.frontend.bad_channels import BadChannelMonitor
-from emag_rt.frontend.compiled import NativeFilter, make_native
 from emag_rt.frontend.fill import lagged_fill
 from emag_rt.frontend.filters import CausalFilter
 from emag_rt.frontend.rules import BadChannelRules
 from emag_rt.frontend.steps import Step, StepAnchor
 from emag_rt.frontend.units import unit_to_uv
+from emag_rt.native import NativeFrontEnd, why_not
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,8 @@ class FrontEnd:
         Jumps so far, also those of channels that were bad already.
     lacking : bool
         Whether too many channels are bad now.
+    native : NativeFrontEnd or None
+        Filters plain samples in compiled code, on this object's state; None where there is none.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class FrontEnd:
         self._steps: list[Step] = []
         self.n_steps = 0
         self._monitor = None
-        self._native: NativeFilter | None = None
+        self.native: NativeFrontEnd | None = None
         if settings.covariance is not None:
             lagged = settings.lagged_covariance
             self._covariances = settings.covariance[None] if lagged is None else lagged
@@ -129,7 +131,20 @@ class FrontEnd:
             )
             # No filter would work with more than a block of the past.
             self._covariances = self._covariances[: self._monitor.n_before + 1]
-            self._native = make_native(self._filter, self._monitor, self.n_inputs, columns, gains)
+            if not why_not():
+                self.native = NativeFrontEnd(
+                    self.n_inputs,
+                    columns,
+                    gains,
+                    sos=self._filter.sos,
+                    state=self._filter.state,
+                    offset=self._filter.offset,
+                    last=self._filter.last,
+                    raw=self._monitor.raw,
+                    filtered=self._monitor.filtered,
+                    rail_uv=settings.bad_rules.rail_uv,
+                    jump_uv=settings.bad_rules.step_uv,
+                )
         self.reset()
 
     def reset(self) -> None:
@@ -173,19 +188,27 @@ class FrontEnd:
         if self._monitor is not None and self._monitor.judge():
             self._refill(self._monitor)
 
-    def plain(self, n_times: int) -> NativeFilter | None:
-        """The compiled filter, if that is all that so many samples need if they are good.
+    def plain_at(self) -> int | None:
+        """Where in the block the next samples go, if filtering is all that good ones need.
 
-        For engines that filter and render in one call. With all channels bad nothing is filled
-        either, but they are lacking.
+        For who filters and renders in one call, and then says :meth:`took`. With all channels
+        bad nothing is filled either, but they are lacking.
+
+        Returns
+        -------
+        int or None
+            A row; None if :meth:`process` must have the samples.
         """
         monitor = self._monitor
         if monitor is None or not self._filter.all_started:
             return None
-        if not monitor.room:
-            self.settle()
-        as_it_is = self._fill is None and not self.lacking
-        return self._native if as_it_is and n_times <= monitor.room else None
+        self.settle()
+        return monitor.filled if self._fill is None and not self.lacking else None
+
+    def took(self, n_times: int) -> None:
+        """So many samples went through :attr:`native`."""
+        assert self._monitor is not None
+        self._monitor.took(n_times)
 
     @property
     def newest(self) -> FloatArray:
@@ -239,9 +262,10 @@ class FrontEnd:
         return raw if self._gains is None else raw * self._gains
 
     def _piece(self, chunk: NDArray[Any], monitor: BadChannelMonitor) -> FloatArray:
-        if self._native is not None and self._filter.all_started:
-            filtered = self._native.process(chunk)
+        if self.native is not None and self._filter.all_started:
+            filtered = self.native.process(chunk, monitor.filled)
             if filtered is not None:
+                monitor.took(len(filtered))
                 return self._filled(filtered, monitor)
         return self._careful(self._select(chunk), monitor)
 

@@ -58,9 +58,9 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
 
         return OnnxRenderer(plan, require_gpu)
     if engine == "native":
-        from emag_rt.render.native import NativeRenderer
+        from emag_rt.native import NativeField
 
-        return NativeRenderer(plan)
+        return NativeField(plan.operator, plan.measured)
     if engine == "torch":
         from emag_rt.render.torch_engine import TorchRenderer
 

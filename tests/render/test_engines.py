@@ -195,7 +195,7 @@ def test_auto_goes_on_without_engines_that_cannot_start(monkeypatch, caplog):
         raise EngineError("no runtime")
 
     monkeypatch.setattr("emag_rt.render.onnx_engine.OnnxRenderer", broken)
-    monkeypatch.setattr("emag_rt.render.native.NativeField", broken)
+    monkeypatch.setattr("emag_rt.native.NativeField", broken)
     with caplog.at_level("INFO"):
         assert make_renderer("auto", plan_for(random_model(8))).name == "packed"
     assert caplog.text.count("no runtime") == 2
