@@ -22,7 +22,7 @@ from emag_rt.engine.planning import (
     require_finite,
 )
 from emag_rt.errors import SettingsError
-from emag_rt.frontend import FrontEnd, Lack, Step
+from emag_rt.frontend import FrontEnd, Jump, Lack
 from emag_rt.native import FusedCall, NativeField
 from emag_rt.render import Renderer, make_renderer
 
@@ -51,7 +51,7 @@ class Upsampler:
         :func:`emag_rt.montages.resolve.resolve_montage` takes, or a montage with positions in
         the bundle's frame. Those that the bundle's cap lacks are virtual.
     hop : int
-        Render in steps of this many samples; 0 renders every chunk as it comes.
+        Render this many samples at a time; 0 renders every chunk as it comes.
     require_gpu : bool
         Fail unless rendering runs on a GPU.
     max_bad_share : float
@@ -76,7 +76,7 @@ class Upsampler:
     unrenderable : int
         Rows so far during which too many LD channels were bad.
     on_filtered : callable or None
-        Called between front end and rendering of chunks for which they are two steps.
+        Called between front end and rendering of chunks for which they are two calls.
 
     Examples
     --------
@@ -189,14 +189,14 @@ class Upsampler:
         """Whether too many LD channels are bad now."""
         return self._frontend.lacking
 
-    def take_steps(self) -> Sequence[Step]:
+    def take_jumps(self) -> Sequence[Jump]:
         """Jumps of channels and of the reference, since the last call."""
-        return self._frontend.take_steps()
+        return self._frontend.take_jumps()
 
     @property
-    def n_steps(self) -> int:
+    def n_jumps(self) -> int:
         """Jumps so far, also those of channels that were bad already."""
-        return self._frontend.n_steps
+        return self._frontend.n_jumps
 
     @property
     def n_inputs(self) -> int:

@@ -2,6 +2,6 @@
 
 from emag_rt.frontend.filters import CausalFilter, design_band
 from emag_rt.frontend.frontend import FrontEnd, FrontEndSettings, Lack
-from emag_rt.frontend.steps import Step
+from emag_rt.frontend.jumps import Jump
 
-__all__ = ["CausalFilter", "FrontEnd", "FrontEndSettings", "Lack", "Step", "design_band"]
+__all__ = ["CausalFilter", "FrontEnd", "FrontEndSettings", "Jump", "Lack", "design_band"]

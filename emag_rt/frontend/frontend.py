@@ -16,8 +16,8 @@ from emag_rt.errors import SettingsError
 from emag_rt.frontend.bad_channels import BadChannelMonitor
 from emag_rt.frontend.fill import lagged_fill
 from emag_rt.frontend.filters import CausalFilter
+from emag_rt.frontend.jumps import Jump, JumpRemover
 from emag_rt.frontend.rules import BadChannelRules
-from emag_rt.frontend.steps import Step, StepAnchor
 from emag_rt.frontend.units import unit_to_uv
 from emag_rt.native import NativeFrontEnd, why_not
 
@@ -90,7 +90,7 @@ class FrontEnd:
 
     Attributes
     ----------
-    n_steps : int
+    n_jumps : int
         Jumps so far, also those of channels that were bad already.
     lacking : bool
         Whether too many channels are bad now.
@@ -118,9 +118,9 @@ class FrontEnd:
         gains = np.array([unit_to_uv(by_column[c]) for c in columns])
         self._gains = None if (gains == 1.0).all() else gains
         self._filter = CausalFilter(settings.sos, len(columns))
-        self._anchor = StepAnchor(self._filter.offset, settings.bad_rules.step_uv)
-        self._steps: list[Step] = []
-        self.n_steps = 0
+        self._remover = JumpRemover(self._filter.offset, settings.bad_rules.jump_uv)
+        self._jumps: list[Jump] = []
+        self.n_jumps = 0
         self._monitor = None
         self.native: NativeFrontEnd | None = None
         if settings.covariance is not None:
@@ -143,14 +143,14 @@ class FrontEnd:
                     raw=self._monitor.raw,
                     filtered=self._monitor.filtered,
                     rail_uv=settings.bad_rules.rail_uv,
-                    jump_uv=settings.bad_rules.step_uv,
+                    jump_uv=settings.bad_rules.jump_uv,
                 )
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, as after a long gap."""
         self._filter.reset()
-        self._anchor.reset()
+        self._remover.reset()
         if self._monitor is not None:
             self._monitor.reset()
         self._fill: FloatArray | None = None
@@ -173,9 +173,9 @@ class FrontEnd:
         pairs = zip(self.settings.labels, self._monitor.reasons, strict=True)
         return {label: reason for label, reason in pairs if reason}
 
-    def take_steps(self) -> Sequence[Step]:
+    def take_jumps(self) -> Sequence[Jump]:
         """Jumps of channels that were good, and of the reference, since the last call."""
-        taken, self._steps = self._steps, []
+        taken, self._jumps = self._jumps, []
         return taken
 
     def take_lacks(self) -> Sequence[Lack]:
@@ -278,7 +278,7 @@ class FrontEnd:
         if broken.any() or not self._filter.all_started:
             raw = self._filter.repair(raw)
         before = np.concatenate([self._filter.last[None], raw[:-1]])
-        jumped = np.abs(raw - before) > self.settings.bad_rules.step_uv
+        jumped = np.abs(raw - before) > self.settings.bad_rules.jump_uv
         if not (broken.any() or jumped.any()):
             return self._run(raw, monitor)
         # A channel is filled from its first broken sample on: runs end where another breaks.
@@ -287,23 +287,23 @@ class FrontEnd:
         runs = []
         for start, stop in pairwise([0, *(1 + np.flatnonzero(new)), len(raw)]):
             if jumped[start].any():
-                self._step(raw[start], before[start], monitor)
+                self._jump(raw[start], before[start], monitor)
             if monitor.break_now(so_far[start]):
                 self._refill(monitor)
             runs.append(self._run(raw[start:stop], monitor))
         return np.concatenate(runs)
 
-    def _step(self, now: FloatArray, last: FloatArray, monitor: BadChannelMonitor) -> None:
+    def _jump(self, now: FloatArray, last: FloatArray, monitor: BadChannelMonitor) -> None:
         """Take a jump out; an electrode that jumps is not believed until it has been quiet."""
-        common, own = self._anchor.move(now, last)
+        common, own = self._remover.take_out(now, last)
         for moved, told in ((common, True), (own, bool((own & ~monitor.bad).any()))):
             if not moved.any():
                 continue
-            self.n_steps += 1
+            self.n_jumps += 1
             if told:
                 labels = tuple(self.settings.labels[i] for i in np.flatnonzero(moved))
                 size_uv = float(np.abs(now - last)[moved].max())
-                self._steps.append(Step(labels, size_uv, moved is common))
+                self._jumps.append(Jump(labels, size_uv, moved is common))
         if monitor.break_now(own, "jumped"):
             self._refill(monitor)
 

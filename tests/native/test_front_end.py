@@ -47,7 +47,7 @@ def test_equals_numpy(seed, n_cuts, faults, kind):
             found.process(ld[cut]), expected.process(ld[cut]), rtol=1e-9, atol=1e-7
         )
         assert found.bad == expected.bad
-        assert found.take_steps() == expected.take_steps()
+        assert found.take_jumps() == expected.take_jumps()
 
 
 def test_columns_units_and_strides():
