@@ -149,7 +149,7 @@ def test_imports_go_one_way(path):
         ("emag_rt/bench/soak.py", "emag_rt.cli.options"),
         ("emag_rt/core/field.py", "emag_rt.frontend.filters"),
         ("emag_rt/frontend/units.py", "emag_rt.bundle.Bundle"),
-        ("emag_rt/render/base.py", "emag_rt.streams.base.Clock"),
+        ("emag_rt/render/plan.py", "emag_rt.streams.base.Clock"),
         ("emag_rt/streams/base.py", "emag_rt.recordings.read"),
         ("emag_rt/bundle/bundle.py", "emag_rt.render"),
         ("emag_rt/daemon/loop.py", "emag_rt.cli.main"),

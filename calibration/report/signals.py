@@ -12,7 +12,7 @@ from calibration.report.material import Material
 from calibration.report.quality import Quality
 from calibration.report.scores import Scores, spectra
 from emag_rt.array_types import Float32Array
-from emag_rt.core.metrics import BANDS_HZ
+from emag_rt.core.scores import BANDS_HZ
 
 TRACE_S = 4.0
 _METHODS = ("truth", "lagged_ridge", "field")

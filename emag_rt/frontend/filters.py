@@ -182,4 +182,4 @@ def _state_space(sos: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, f
         advance[2 * i] = b1 * signal - a1 * out + second
         advance[2 * i + 1] = b2 * signal - a2 * out
         signal = out
-    return advance[:, :n], step[:, n], signal[:n], float(signal[n])
+    return advance[:, :n], advance[:, n], signal[:n], float(signal[n])

@@ -8,8 +8,8 @@ import time
 import numpy as np
 
 from emag_rt.errors import EngineError
-from emag_rt.render.base import Renderer, RenderPlan
 from emag_rt.render.gpu import why_not_torch
+from emag_rt.render.plan import Renderer, RenderPlan
 
 log = logging.getLogger(__name__)
 ENGINES = ("native", "onnx", "packed", "torch", "direct")

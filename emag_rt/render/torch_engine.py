@@ -14,7 +14,7 @@ import numpy as np
 
 from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.errors import EngineError
-from emag_rt.render.base import RenderPlan
+from emag_rt.render.plan import RenderPlan
 from emag_rt.render.torch_field import TorchField
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class TorchRenderer:
                 self._field.advance(self._on_device(part))
 
     def push(self, ld: FloatArray) -> Float32Array:
-        """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
+        """Render; see :meth:`emag_rt.render.plan.Renderer.push`."""
         hop = self._hops.get(len(ld))
         if hop is not None:
             return hop.push(ld)

@@ -9,8 +9,8 @@ from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
 from emag_rt.errors import EngineError, SettingsError
 from emag_rt.native import NativeField, why_not
 from emag_rt.native.library import BLOCK, _open, library_path, load
-from emag_rt.render.base import RenderPlan
 from emag_rt.render.packed import PackedRenderer
+from emag_rt.render.plan import RenderPlan
 from tests.factories import random_cuts, random_model, relative
 
 needs_library = pytest.mark.skipif(bool(why_not()), reason=why_not())

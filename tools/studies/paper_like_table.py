@@ -24,7 +24,7 @@ from calibration.regression.gram_matrices import fit_ridge
 from calibration.session.segments import Session, make_session
 from calibration.settings import CalibrationSettings
 from emag_rt.array_types import FloatArray
-from emag_rt.core.metrics import nmse
+from emag_rt.core.scores import nmse
 from tools.studies.benchmark.cases import CASES, USUAL, Case, data_folder, read_case
 
 Predict = Callable[[FloatArray], FloatArray]
