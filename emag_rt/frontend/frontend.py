@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from emag_rt.array_types import BoolArray, FloatArray
+from emag_rt.array_types import BoolArray, FloatArray, Samples
 from emag_rt.core.labels import match_labels
 from emag_rt.errors import SettingsError
 from emag_rt.frontend.bad_channels import BadChannelMonitor
@@ -254,14 +253,14 @@ class FrontEnd:
             start = stop
         return np.concatenate(pieces)
 
-    def _select(self, chunk: NDArray[Any]) -> FloatArray:
+    def _select(self, chunk: Samples) -> FloatArray:
         """LD channels in µV."""
         raw = chunk.astype(np.float64, copy=False)
         if self._columns is not None:
             raw = raw[:, self._columns]
         return raw if self._gains is None else raw * self._gains
 
-    def _piece(self, chunk: NDArray[Any], monitor: BadChannelMonitor) -> FloatArray:
+    def _piece(self, chunk: Samples, monitor: BadChannelMonitor) -> FloatArray:
         if self.native is not None and self._filter.all_started:
             filtered = self.native.process(chunk, monitor.filled)
             if filtered is not None:

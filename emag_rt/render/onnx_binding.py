@@ -7,14 +7,16 @@ replay on the same addresses. (Inputs bound on the CPU would be copied at captur
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from emag_rt.array_types import Float32Array
 from emag_rt.core.folding import PackedOperator
 from emag_rt.errors import EngineError
+
+Feeds = dict[str, NDArray[np.generic]]
+"""What a graph is given: arrays by the names of its inputs."""
 
 
 class BoundSample:
@@ -54,7 +56,7 @@ class BoundSample:
             self._position = ort.OrtValue.ortvalue_from_numpy(place, device, 0)
             self._binding.bind_ortvalue_input("position", self._position)
 
-    def run(self, feeds: dict[str, Any]) -> Float32Array:
+    def run(self, feeds: Feeds) -> Float32Array:
         """Render.
 
         Parameters
@@ -87,7 +89,7 @@ class BoundSample:
         rng = np.random.default_rng(0)
         for i in range(4):
             rows = 10 * rng.standard_normal((operator.n_context + 1, operator.n_ld))
-            feeds: dict[str, Any] = {"ld": rows.astype(np.float32)}
+            feeds: Feeds = {"ld": rows.astype(np.float32)}
             if self._position is not None:
                 feeds["position"] = np.array([i % operator.n_positions], dtype=np.int64)
             (wanted,) = plain.run(None, feeds)

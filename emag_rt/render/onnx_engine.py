@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -14,7 +13,7 @@ from emag_rt.bundle.graph import build_graph
 from emag_rt.errors import BundleError, EngineError
 from emag_rt.render.gpu import has_nvidia_device
 from emag_rt.render.history import History
-from emag_rt.render.onnx_binding import BoundSample
+from emag_rt.render.onnx_binding import BoundSample, Feeds
 from emag_rt.render.plan import RenderPlan
 
 log = logging.getLogger(__name__)
@@ -141,8 +140,8 @@ class OnnxRenderer:
         bound.check(plain or session, self._op)
         return bound
 
-    def _one_sample(self, n_ld: int) -> dict[str, Any]:
-        feeds: dict[str, Any] = {"ld": np.zeros((self._n_context + 1, n_ld), dtype=np.float32)}
+    def _one_sample(self, n_ld: int) -> Feeds:
+        feeds: Feeds = {"ld": np.zeros((self._n_context + 1, n_ld), dtype=np.float32)}
         if self._n_positions > 1:
             feeds["position"] = np.zeros(1, dtype=np.int64)
         return feeds
@@ -202,7 +201,7 @@ class OnnxRenderer:
     def _push(self, ld: FloatArray) -> Float32Array:
         if len(ld) == 0:
             return np.zeros((0, self._n_out), dtype=np.float32)
-        feeds: dict[str, Any] = {"ld": self._history.append(ld)}
+        feeds: Feeds = {"ld": self._history.append(ld)}
         if self._n_positions > 1:
             place = self._position + np.arange(len(ld), dtype=np.int64)
             feeds["position"] = place % self._n_positions
