@@ -18,7 +18,7 @@ from emag_rt.frontend.filters import CausalFilter
 from emag_rt.frontend.jumps import Jump, JumpRemover
 from emag_rt.frontend.rules import BadChannelRules
 from emag_rt.frontend.units import unit_to_uv
-from emag_rt.native import NativeFrontEnd, why_not
+from emag_rt.native import NativeFilter, why_not
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class FrontEnd:
         Jumps so far, also those of channels that were bad already.
     lacking : bool
         Whether too many channels are bad now.
-    native : NativeFrontEnd or None
+    native : NativeFilter or None
         Filters plain samples in compiled code, on this object's state; None where there is none.
     """
 
@@ -121,7 +121,7 @@ class FrontEnd:
         self._jumps: list[Jump] = []
         self.n_jumps = 0
         self._monitor = None
-        self.native: NativeFrontEnd | None = None
+        self.native: NativeFilter | None = None
         if settings.covariance is not None:
             lagged = settings.lagged_covariance
             self._covariances = settings.covariance[None] if lagged is None else lagged
@@ -131,7 +131,7 @@ class FrontEnd:
             # No filter would work with more than a block of the past.
             self._covariances = self._covariances[: self._monitor.n_before + 1]
             if not why_not():
-                self.native = NativeFrontEnd(
+                self.native = NativeFilter(
                     self.n_inputs,
                     columns,
                     gains,

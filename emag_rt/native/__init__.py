@@ -6,8 +6,8 @@ in this package; others hand over arrays and get arrays.
 """
 
 from emag_rt.native.field import NativeField
-from emag_rt.native.front_end import NativeFrontEnd
+from emag_rt.native.filter import NativeFilter
 from emag_rt.native.fused import FusedCall
 from emag_rt.native.library import load, why_not
 
-__all__ = ["FusedCall", "NativeField", "NativeFrontEnd", "load", "why_not"]
+__all__ = ["FusedCall", "NativeField", "NativeFilter", "load", "why_not"]

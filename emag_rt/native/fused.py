@@ -7,7 +7,7 @@ import numpy as np
 from emag_rt.array_types import Float32Array, Samples
 from emag_rt.errors import EngineError
 from emag_rt.native.field import NativeField
-from emag_rt.native.front_end import NativeFrontEnd
+from emag_rt.native.filter import NativeFilter
 from emag_rt.native.library import BLOCK, Memory, load
 
 
@@ -18,7 +18,7 @@ class FusedCall:
 
     Parameters
     ----------
-    front_end : NativeFrontEnd
+    stage : NativeFilter
         First stage.
     field : NativeField
         Second stage.
@@ -29,14 +29,14 @@ class FusedCall:
         If the library is not there.
     """
 
-    def __init__(self, front_end: NativeFrontEnd, field: NativeField) -> None:
+    def __init__(self, stage: NativeFilter, field: NativeField) -> None:
         lib = load()
         if isinstance(lib, str):
             raise EngineError(f"engine native: {lib}; or use --engine packed.")
         self._call = lib.emag_step
-        self._front_end, self._field = front_end, field
+        self._front_end, self._field = stage, field
         self._memory = Memory()
-        self._samples = self._memory.zeros((BLOCK, front_end.n_inputs), np.float64)
+        self._samples = self._memory.zeros((BLOCK, stage.n_inputs), np.float64)
         self._hd = self._memory.zeros((BLOCK, field.n_out))
         # Views of every length, so that none is made for a sample.
         self._parts = [(self._samples[:n], self._hd[:n]) for n in range(BLOCK + 1)]
@@ -56,23 +56,23 @@ class FusedCall:
         -------
         ndarray, shape (n_times, n_out), float32, or None
             µV. None, and nothing has changed, for a chunk that is too long, of another shape,
-            or holds samples that :meth:`NativeFrontEnd.process` does not take.
+            or holds samples that :meth:`NativeFilter.process` does not take.
         """
         n, n_inputs = chunk.shape if chunk.ndim == 2 else (0, 0)
-        front_end = self._front_end
-        if not 0 < n <= BLOCK or n_inputs != front_end.n_inputs or n > front_end.n_rows - at:
+        stage = self._front_end
+        if not 0 < n <= BLOCK or n_inputs != stage.n_inputs or n > stage.n_rows - at:
             return None
         here, hd_here = self._parts[n]
         here[...] = chunk
         samples, hd = self._addresses
-        offset = at * front_end.row_bytes
+        offset = at * stage.row_bytes
         if not self._call(
-            front_end.address,
+            stage.address,
             self._field.address,
             samples,
             n,
-            front_end.raw_address + offset,
-            front_end.filtered_address + offset,
+            stage.raw_address + offset,
+            stage.filtered_address + offset,
             hd,
         ):
             return None

@@ -85,7 +85,7 @@ class TorchField:
         x, _ = self._take(ld)
         if self._hidden is not None:
             self._units(x, len(ld))
-        self._step(len(ld))
+        self._move_on(len(ld))
 
     def render(self, ld: Tensor) -> Tensor:
         """Render samples (n_times, n_ld), float64, as (n_times, n_out), float32."""
@@ -101,7 +101,7 @@ class TorchField:
         out += current.mean(dim=1, keepdim=True)
         if self._n_measured:
             out.index_copy_(1, self._rows, current.index_select(1, self._columns).float())
-        self._step(n)
+        self._move_on(n)
         return out
 
     def _take(self, ld: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +116,7 @@ class TorchField:
         assert self._hidden is not None
         return self._hidden.push(x[len(x) - n - self._hidden.n_lags + 1 :])
 
-    def _step(self, n: int) -> None:
+    def _move_on(self, n: int) -> None:
         if self._op.n_positions > 1:
             self._position.add_(n).remainder_(self._op.n_positions)
 

@@ -12,7 +12,7 @@ from emag_rt.errors import EngineError
 from emag_rt.native.library import FrontEndStruct, Memory, load
 
 
-class NativeFrontEnd:
+class NativeFilter:
     """Select, convert, check and filter a chunk in one call, on arrays that NumPy works on too.
 
     The arrays are kept, read and written in place; between two calls others may change them.
@@ -66,7 +66,7 @@ class NativeFrontEnd:
     ) -> None:
         lib = load()
         if isinstance(lib, str):
-            raise EngineError(f"compiled front end: {lib}.")
+            raise EngineError(f"compiled filter: {lib}.")
         for shared in (state, offset, last, raw, filtered):
             assert shared.flags.c_contiguous
             assert shared.dtype == np.float64
