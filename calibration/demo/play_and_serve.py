@@ -17,7 +17,7 @@ import numpy as np
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.core.drive import reference_free
-from emag_rt.core.metrics import nmse
+from emag_rt.core.scores import nmse
 from emag_rt.core.spline import spherical_spline
 from emag_rt.errors import OutputError, StreamError
 from emag_rt.frontend import CausalFilter

@@ -11,7 +11,7 @@ from calibration.regression.blocks import Segment, make_blocks
 from calibration.regression.closed_form import fit_linear
 from calibration.regression.priors import SpatialPrior, session_prior
 from calibration.report.evidence import Evidence, ridge_fit
-from emag_rt.core.metrics import nmse
+from emag_rt.core.scores import nmse
 
 LENGTHS = (0.25, 0.5, 1.0)
 LOOK_AHEADS_S = (0.0, 0.02, 0.05)

@@ -8,7 +8,7 @@ import numpy as np
 
 from calibration.report.evidence import SHOWN, Evidence
 from emag_rt.array_types import FloatArray
-from emag_rt.core.metrics import BANDS_HZ, band_nmse, nmse, nmse_per_channel
+from emag_rt.core.scores import BANDS_HZ, band_nmse, nmse, nmse_per_channel
 
 SPECTRUM_S = 2.0
 

@@ -13,7 +13,7 @@ from calibration.report.evidence import Evidence
 from calibration.report.quality import Quality
 from calibration.report.scores import Scores, spectra
 from emag_rt.array_types import Float32Array
-from emag_rt.core.metrics import BANDS_HZ
+from emag_rt.core.scores import BANDS_HZ
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.bundle import Baseline, Bundle
 from emag_rt.core.drive import causal_fir, reference_free
 from emag_rt.core.labels import canonical, match_labels
-from emag_rt.core.metrics import band_nmse, band_psd_error, nmse, nmse_per_channel, pcc, snr_db
+from emag_rt.core.scores import band_nmse, band_psd_error, nmse, nmse_per_channel, pcc, snr_db
 from emag_rt.engine.offline import open_for, render_recording
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import RecordingError

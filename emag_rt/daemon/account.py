@@ -68,7 +68,7 @@ class Account:
             render_ms=None if render_s is None else round(render_s * 1e3, 4),
             latency=self._latency.summary_ms(),
             bad_reasons=channels.reasons,
-            too_many_bad=channels.too_many,
+            too_many_bad=channels.lacking,
         )
 
     def disorder(self) -> Event | None:

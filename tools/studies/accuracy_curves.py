@@ -22,7 +22,7 @@ import numpy as np
 
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.scores.held_out import Evaluation, evaluate_recording
-from emag_rt.core.metrics import BANDS_HZ
+from emag_rt.core.scores import BANDS_HZ
 from emag_rt.errors import CalibrationError
 from emag_rt.recordings.read import Recording
 from tools.studies.cases import (

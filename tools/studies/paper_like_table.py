@@ -24,7 +24,7 @@ from calibration.session.segments import Session, make_session
 from calibration.settings.calibration_settings import CalibrationSettings
 from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray
-from emag_rt.core.metrics import nmse
+from emag_rt.core.scores import nmse
 from tools.studies.cases import CASES, USUAL, Case, data_folder, read_case
 
 Predict = Callable[[FloatArray], FloatArray]

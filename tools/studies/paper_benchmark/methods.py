@@ -77,8 +77,8 @@ def _refined(problem: Problem, settings: BenchmarkSettings) -> Predict:
 def _calibrated(problem: Problem, settings: BenchmarkSettings) -> Predict:
     """Calibrate as ``emag-rt calibrate`` does, and render with the packed engine."""
     from calibration import CalibrationSettings, FieldCalibrator
-    from emag_rt.render.base import RenderPlan
     from emag_rt.render.packed import PackedRenderer
+    from emag_rt.render.plan import RenderPlan
 
     chosen = CalibrationSettings(
         band_hz=settings.band_hz,

@@ -9,8 +9,8 @@ import numpy as np
 
 from calibration.regression.blocks import Segment
 from emag_rt.array_types import FloatArray
-from emag_rt.core.metrics import band_nmse, nmse, nmse_per_channel, pcc, snr_db
 from emag_rt.core.montage import Montage
+from emag_rt.core.scores import band_nmse, nmse, nmse_per_channel, pcc, snr_db
 from emag_rt.errors import CalibrationError
 from emag_rt.recordings.read import Recording
 

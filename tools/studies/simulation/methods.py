@@ -15,7 +15,7 @@ from calibration.result import Calibration
 from calibration.session.segments import Session, make_session
 from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import FloatArray
-from emag_rt.core.metrics import nmse
+from emag_rt.core.scores import nmse
 from emag_rt.core.spline import spherical_spline
 from emag_rt.engine.offline import render_recording
 from emag_rt.engine.upsampler import Upsampler

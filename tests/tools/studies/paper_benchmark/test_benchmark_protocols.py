@@ -7,7 +7,7 @@ import pytest
 
 from calibration import CalibrationSettings
 from calibration.session.segments import make_session
-from emag_rt.core.metrics import nmse
+from emag_rt.core.scores import nmse
 from emag_rt.errors import CalibrationError, SettingsError
 from tests.dataset_files import write_eegmmidb, write_localize
 from tools.studies.datasets import open_dataset

@@ -9,8 +9,8 @@ from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
 from emag_rt.errors import EngineError, SettingsError
 from emag_rt.native import NativeField, why_not
 from emag_rt.native.library import BLOCK, _open, library_path, load
-from emag_rt.render.base import RenderPlan
 from emag_rt.render.packed import PackedRenderer
+from emag_rt.render.plan import RenderPlan
 from tests.factories import random_cuts, random_model, relative
 
 needs_library = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -80,17 +80,17 @@ def test_equals_packed(seed, n_ld, n_out, n_taps, n_lags, look_ahead):
     ld = 20.0 * rng.normal(size=(n_times, n_ld))
     expected = packed(operator, measured).push(ld)
     field = NativeField(operator, measured)
-    assert relative(field.render(ld), expected) < 3e-6
+    assert relative(field.push(ld), expected) < 3e-6
     for ahead in (False, True):
         field.reset()
         parts = []
         for cut in random_cuts(rng, n_times, 12):
-            parts.append(field.render(ld[cut]))
+            parts.append(field.push(ld[cut]))
             if ahead:
                 field.prepare()
         assert relative(np.concatenate(parts), expected) < 3e-6
     field.reset()
-    singles = [field.render(ld[i : i + 1]) for i in range(BLOCK + 5)]
+    singles = [field.push(ld[i : i + 1]) for i in range(BLOCK + 5)]
     assert relative(np.concatenate(singles), expected[: BLOCK + 5]) < 3e-6
 
 
@@ -100,7 +100,7 @@ def test_rings_turn_many_times_without_a_seam():
     ld = np.random.default_rng(0).normal(size=(5000, 3))
     expected = packed(operator, ()).push(ld)
     field = NativeField(operator, ())
-    found = np.concatenate([field.render(ld[i : i + 7]) for i in range(0, 5000, 7)])
+    found = np.concatenate([field.push(ld[i : i + 7]) for i in range(0, 5000, 7)])
     assert relative(found, expected) < 3e-6
 
 
@@ -118,7 +118,7 @@ def test_gelu_is_exact_to_float32():
     operator = PackedOperator(
         "stream", 2, 1, 0, 1, one, np.zeros((1, 1, 2)), np.zeros((1, 1)), hidden
     )
-    found = NativeField(operator, ()).render(np.column_stack([x, -x]))[:, 0]
+    found = NativeField(operator, ()).push(np.column_stack([x, -x]))[:, 0]
     exact = 0.5 * x * (1.0 + erf(x * np.sqrt(0.5)))
     assert np.abs(found - exact).max() < 2e-6
     assert (found[x < -8] == 0).all()
@@ -136,7 +136,7 @@ def test_every_level_of_the_cpu_gives_the_same_numbers(monkeypatch, level):
     library = _open(library_path(level))
     monkeypatch.setattr("emag_rt.native.field.load", lambda: library)
     field = NativeField(operator, ())
-    found = np.concatenate([field.render(ld[i : i + 3]) for i in range(0, 300, 3)])
+    found = np.concatenate([field.push(ld[i : i + 3]) for i in range(0, 300, 3)])
     assert relative(found, expected) < 3e-6
 
 
@@ -144,7 +144,7 @@ def test_every_level_of_the_cpu_gives_the_same_numbers(monkeypatch, level):
 def test_chunks_of_another_width_are_refused():
     field = NativeField(random_operator(0, 5, 3, 1, 1), ())
     for wrong in (np.ones((2, 4)), np.ones(5)):
-        for act in (field.render, field.advance):
+        for act in (field.push, field.advance):
             with pytest.raises(SettingsError, match=r"\(n_times, 5\), got"):
                 act(wrong)
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from emag_rt.core.drive import reference_free
-from emag_rt.frontend import FrontEnd, FrontEndSettings, Step, design_band
+from emag_rt.frontend import FrontEnd, FrontEndSettings, Jump, design_band
 from tests.factories import LD, ld_covariance, ld_signal
 
 SFREQ = 200.0
 SETTINGS = FrontEndSettings(LD, design_band(0.5, 45.0, SFREQ), SFREQ, ld_covariance())
 AT = 611
 JUMP_UV = 3e5
-# What EEG does within a sample is lost in a jump, and with it a DC step of this size at most.
-EEG_STEP_UV = float(np.abs(np.diff(ld_signal(2000), axis=0)).max())
+# What EEG does within a sample is lost in a jump: a change of level of this size at most.
+EEG_CHANGE_UV = float(np.abs(np.diff(ld_signal(2000), axis=0)).max())
 QUIET = AT + round(6 * SFREQ)
 """A high-pass of 0.5 Hz has forgotten everything by then."""
 
@@ -28,7 +28,7 @@ def both(change, columns=slice(None)):
     return stage, np.concatenate(chunks), clean
 
 
-def step(x):
+def level(x):
     x[AT:] += JUMP_UV
 
 
@@ -40,17 +40,17 @@ def decaying(x):
     x[AT:] += JUMP_UV * np.exp(-np.arange(len(x) - AT) / (0.2 * SFREQ))[:, None]
 
 
-@pytest.mark.parametrize("change", [step, pop])
+@pytest.mark.parametrize("change", [level, pop])
 def test_a_jump_of_the_reference_rings_nowhere(change):
     stage, found, clean = both(change)
     assert stage.bad == ()
-    assert stage.steps == [Step(LD, pytest.approx(JUMP_UV, rel=1e-3), True)] * stage.n_steps
-    assert stage.n_steps == (1 if change is step else 2)
+    assert stage.take_jumps() == [Jump(LD, pytest.approx(JUMP_UV, rel=1e-3), True)] * stage.n_jumps
+    assert stage.n_jumps == (1 if change is level else 2)
     np.testing.assert_allclose(found[:AT], clean[:AT], atol=1e-9)
     # The differences between channels are untouched, but for what EEG did in the very sample.
     np.testing.assert_allclose(reference_free(found)[0], reference_free(clean)[0], atol=1e-6)
-    assert np.abs(found - clean).max() < EEG_STEP_UV
-    np.testing.assert_allclose(found[QUIET:], clean[QUIET:], atol=0.01 * EEG_STEP_UV)
+    assert np.abs(found - clean).max() < EEG_CHANGE_UV
+    np.testing.assert_allclose(found[QUIET:], clean[QUIET:], atol=0.01 * EEG_CHANGE_UV)
 
 
 def test_each_channel_may_jump_to_a_level_of_its_own():
@@ -61,19 +61,19 @@ def test_each_channel_may_jump_to_a_level_of_its_own():
         x[AT:] += levels
 
     stage, found, clean = both(reset)
-    assert stage.n_steps == len(stage.steps) == 1
+    assert stage.n_jumps == len(stage.take_jumps()) == 1
     assert np.abs(found[:, ~np.isin(LD, stage.bad)] - clean[:, ~np.isin(LD, stage.bad)]).max() < 60
-    np.testing.assert_allclose(found[QUIET:], clean[QUIET:], atol=0.02 * EEG_STEP_UV)
+    np.testing.assert_allclose(found[QUIET:], clean[QUIET:], atol=0.02 * EEG_CHANGE_UV)
 
 
-@pytest.mark.parametrize("change", [step, pop, decaying])
+@pytest.mark.parametrize("change", [level, pop, decaying])
 def test_a_jump_of_one_electrode_is_filled_and_told(change):
     stage, found, clean = both(change, slice(3, 4))
-    first = stage.steps[0]
+    (first,) = stage.take_jumps()  # told once, counted as often as it comes
+    assert stage.take_jumps() == []
     assert (first.channels, first.common) == (("Cz",), False)
     assert first.size_uv == pytest.approx(JUMP_UV, rel=1e-3)
-    assert len(stage.steps) == 1, "told once, counted as often as it comes"
-    assert stage.n_steps >= 1
+    assert stage.n_jumps >= 1
     others = np.arange(8) != 3
     np.testing.assert_allclose(found[:, others], clean[:, others], atol=1e-9)
     # Filled from that very sample on, then itself again.
@@ -82,7 +82,7 @@ def test_a_jump_of_one_electrode_is_filled_and_told(change):
     assert np.abs(error).max() < 6 * clean[:, 3].std()
     if change is not decaying:
         assert stage.bad == ()
-        assert np.abs(error[QUIET:]).max() < 0.01 * EEG_STEP_UV
+        assert np.abs(error[QUIET:]).max() < 0.01 * EEG_CHANGE_UV
 
 
 def test_the_reference_may_jump_beside_a_lost_channel():
@@ -95,12 +95,12 @@ def test_the_reference_may_jump_beside_a_lost_channel():
     np.testing.assert_allclose(
         reference_free(found[:900])[0], reference_free(clean[:900])[0], atol=1e-6
     )
-    assert [s.common for s in stage.steps] == [True]
+    assert [s.common for s in stage.take_jumps()] == [True]
     assert stage.bad == calm.bad == ()
-    assert np.abs(found - clean).max() < 2 * EEG_STEP_UV
+    assert np.abs(found - clean).max() < 2 * EEG_CHANGE_UV
 
 
 def test_loud_eeg_is_no_jump():
     stage = FrontEnd(SETTINGS)
     stage.process(ld_signal(2000, scale_uv=150.0))
-    assert stage.n_steps == 0
+    assert stage.n_jumps == 0

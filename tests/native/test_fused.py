@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emag_rt.engine.upsampler import Upsampler
-from emag_rt.native import BLOCK, why_not
+from emag_rt.native import why_not
+from emag_rt.native.library import BLOCK
 from tests.factories import LD, ld_signal, make_bundle, prop, random_cuts, relative
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -47,20 +48,25 @@ def test_equals_packed_with_faults_and_without(seed, n_cuts, look_ahead, hidden,
 
 def test_takes_plain_chunks_alone():
     upsampler = Upsampler(make_bundle(1), engine="native")
-    quick = upsampler._quick
+    fused, frontend = upsampler._fused, upsampler._frontend
     ld = ld_signal(400)
-    assert quick.push(ld[:1]) is None, "channels have not started"
+    assert frontend.plain_at() is None, "channels have not started"
     upsampler.push(ld[:1])
-    assert quick.push(ld[1:3]).shape == (2, len(upsampler.labels))
-    assert quick.push(ld[: BLOCK + 1]) is None
-    assert quick.push(ld[:0]) is None
-    assert quick.push(ld[:2, :3]) is None
+    assert frontend.plain_at() == 1
+    assert fused.push(ld[1:3], 1).shape == (2, len(upsampler.labels))
+    frontend.took(2)
+    assert frontend.plain_at() == 3
+    n_rows = len(frontend._monitor.raw)
+    refused = {"long": (ld[: BLOCK + 1], 3), "empty": (ld[:0], 3), "narrow": (ld[:2, :3], 3)}
+    refused["over the block's end"] = (ld[:2], n_rows - 1)
     broken = ld[3:5].copy()
     broken[1, 0] = np.inf
-    assert quick.push(broken) is None
+    refused["broken"] = (broken, 3)
+    assert [why for why, given in refused.items() if fused.push(*given) is not None] == []
+    assert frontend.native.process(ld[:2], n_rows - 1) is None
     upsampler.push(broken)
     assert upsampler.bad == (LD[0],)
-    assert quick.push(ld[5:6]) is None, "a channel is bad"
+    assert frontend.plain_at() is None, "a channel is bad"
 
 
 def test_rows_are_the_callers_own():

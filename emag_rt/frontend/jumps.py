@@ -1,4 +1,4 @@
-"""Jumps that no EEG makes: changes of reference, DC steps, electrode pops."""
+"""Jumps that no EEG makes: changes of reference, shifts of DC, electrode pops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LIKENESS = 0.1
 
 
 @dataclass(frozen=True)
-class Step:
+class Jump:
     """A jump between two samples.
 
     Attributes
@@ -32,7 +32,7 @@ class Step:
     common: bool
 
 
-class StepAnchor:
+class JumpRemover:
     """Takes jumps out of what the filter sees, so that it has nothing to ring about.
 
     Parameters
@@ -52,7 +52,7 @@ class StepAnchor:
         self._before = np.full(len(self._offset), np.nan)
         self._moved = np.nan
 
-    def move(self, now: FloatArray, last: FloatArray) -> tuple[BoolArray, BoolArray]:
+    def take_out(self, now: FloatArray, last: FloatArray) -> tuple[BoolArray, BoolArray]:
         """Go on at the level of the sample before, or at the one before the last jump.
 
         Parameters
