@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emag_rt.errors import OutputError
+from emag_rt.system import flush_to_disk, process_runs
 
 _numbers = itertools.count()
 _unfinished: set[Path] = set()
@@ -106,7 +107,7 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
     with contextlib.suppress(OSError):
         for folder in target.parent.iterdir():
             pid = folder.name.removeprefix(prefix).split("-")[0]
-            if folder.name.startswith(prefix) and pid.isdecimal() and not _runs(int(pid)):
+            if folder.name.startswith(prefix) and pid.isdecimal() and not process_runs(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -115,22 +116,11 @@ def _prefix(target: Path) -> str:
     return f".{target.name}.{socket.gethostname()}."
 
 
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # it is there, but somebody else's
-        return True
-    return True
-
-
 def _put_in_place(folder: Path, target: Path) -> None:
     """Parts first: the file that names them comes last."""
     written = sorted(folder.iterdir(), key=lambda file: (file.name == target.name, file.name))
     for file in written:
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
+        flush_to_disk(file)
     for file in written:
         os.replace(file, target.with_name(file.name))
 

@@ -9,6 +9,7 @@ import socket
 from urllib.parse import urlsplit
 
 from emag_rt.errors import OutputError
+from emag_rt.system import server_socket
 
 log = logging.getLogger(__name__)
 _BACKLOG = 64
@@ -42,7 +43,7 @@ def listen(host: str, port: int, what: str) -> tuple[socket.socket, str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        sock = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        sock = server_socket(address, family, _BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(

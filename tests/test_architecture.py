@@ -19,7 +19,7 @@ PACKAGES = ("emag_rt", "calibration", "tools")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # From the bottom up; a layer may import those below it, and none beside it.
 LAYERS = (
-    {"errors", "array_types"},
+    {"errors", "array_types", "system"},
     {"files", "web"},
     {"core"},
     {"native"},
@@ -59,9 +59,9 @@ MAX_SAME_NAME = 2
 # Who may import what from outside: path prefixes for each top-level package.
 HOMES = {
     "ctypes": (
+        "emag_rt/system.py",
         "emag_rt/native/",
         "emag_rt/streams/lsl/library.py",
-        "emag_rt/bench/child.py",
         "emag_rt/cli/checks.py",
     ),
     "pylsl": ("emag_rt/streams/lsl/library.py",),
@@ -87,7 +87,7 @@ HOMES = {
     "brainflow": ("tools/",),
     "ezmsg": ("tools/",),
     "matplotlib": ("emag_rt/bench/plots.py", "calibration/", "tools/"),
-    "psutil": ("emag_rt/bench/", "tools/"),
+    "psutil": ("emag_rt/bench/", "emag_rt/system.py", "tools/"),
     "yaml": ("emag_rt/daemon/settings.py", "emag_rt/headsets/", "tools/"),
     "prometheus_client": ("emag_rt/daemon/status/prometheus.py",),
     "starlette": ("emag_rt/dashboard/",),

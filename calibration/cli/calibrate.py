@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from calibration.cli.paper_options import (
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, FiniteFloat, Whole
 from emag_rt.errors import EmagError
+from emag_rt.system import command_line
 
 if TYPE_CHECKING:
     from calibration.estimator import FieldCalibrator
@@ -277,7 +277,7 @@ def _kept_recording(recordings: Sequence[str], ld: str, out: str) -> Iterator[No
         for path in recordings:
             words = ("emag-rt", "calibrate", path, "--ld", ld, "--out", out)
             click.echo(
-                f"the recording is kept: {shlex.join(words)} fits it (with the other "
+                f"the recording is kept: {command_line(words)} fits it (with the other "
                 "options as before)",
                 err=True,
             )

@@ -25,6 +25,7 @@ from emag_rt.recordings.read import read_recording
 from emag_rt.recordings.write import write_raw
 from emag_rt.streams.lsl import LslSource, StreamQuery, configure, local_clock
 from emag_rt.synthetic.head import SyntheticHead
+from emag_rt.system import ask_to_end, endable
 
 Tell = Callable[[str], None]
 SFREQ = 250.0
@@ -153,13 +154,18 @@ def _process(
     command = [sys.executable, "-u", "-m", "emag_rt", *arguments]
     with (out / log).open("wb") as file:
         process = subprocess.Popen(  # noqa: S603 - our own command
-            command, cwd=out, env=environment, stdout=file, stderr=subprocess.STDOUT
+            command,
+            cwd=out,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            **endable(),
         )
         try:
             yield process
         finally:
             if process.poll() is None:
-                process.terminate()
+                ask_to_end(process)
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -169,14 +175,18 @@ def _process(
 
 def _wait_for(process: subprocess.Popen[bytes], log: Path, word: str) -> None:
     deadline = time.monotonic() + _START_S
-    while word not in log.read_text(errors="replace"):
+    while word not in _said(log):
         if process.poll() is not None or time.monotonic() > deadline:
             raise StreamError(f"{log.stem} did not start: {_tail(log)}")
         time.sleep(0.01)
 
 
 def _tail(log: Path) -> str:
-    return " / ".join(log.read_text(errors="replace").splitlines()[-4:]) or "no output"
+    return " / ".join(_said(log).splitlines()[-4:]) or "no output"
+
+
+def _said(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
 
 
 def _read_back(seconds: float) -> tuple[FloatArray, FloatArray]:

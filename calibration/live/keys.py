@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import sys
 from collections.abc import Callable, Iterator
 
 from emag_rt.errors import SettingsError
+from emag_rt.system import typed_keys
 
 ReadKeys = Callable[[], str]
 """Returns what was typed since the last call."""
@@ -51,30 +51,15 @@ def read_keys(needed: bool) -> Iterator[ReadKeys]:
 
     def read() -> str:
         nonlocal waiting
-        if not select.select([descriptor], [], [], 0.0)[0]:
-            return ""
-        typed = os.read(descriptor, 256).decode("utf-8", "replace")
-        if not typed and waiting:
+        data = came()
+        if data is None and waiting:
             raise _nobody_there()
+        typed = (data or b"").decode("utf-8", "replace")
         waiting = waiting and not START_KEYS & set(typed)
         return typed
 
-    with _one_by_one(descriptor) if terminal else contextlib.nullcontext():
+    with typed_keys(descriptor, terminal) as came:
         yield read
-
-
-@contextlib.contextmanager
-def _one_by_one(descriptor: int) -> Iterator[None]:
-    """Let a terminal hand over keys without Enter and without showing them."""
-    import termios
-    import tty
-
-    before = termios.tcgetattr(descriptor)
-    try:
-        tty.setcbreak(descriptor)
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 def _nobody(needed: bool) -> ReadKeys:

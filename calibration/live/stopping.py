@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from emag_rt.system import STOP_SIGNALS
 
 
 class StopRequest:
@@ -49,7 +49,7 @@ def stop_requests() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    numbers = [n for n in _STOPS if signal.getsignal(n) is not signal.SIG_IGN]
+    numbers = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     before = {n: signal.signal(n, lambda number, _frame: stop.heard(number)) for n in numbers}
     try:
         yield stop

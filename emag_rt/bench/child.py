@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import signal
-import sys
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emag_rt.files import replacing
 from emag_rt.streams.lsl import configure
-
-_PR_SET_TIMERSLACK = 29
+from emag_rt.system import TERMINATE, precise_timers
 
 
 class Stop:
-    """True once SIGINT or SIGTERM came."""
+    """True once SIGINT, SIGTERM or SIGBREAK came."""
 
     def __init__(self) -> None:
         self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *TERMINATE):
             signal.signal(number, self._ask)
 
     def _ask(self, _number: int, _frame: object) -> None:
@@ -41,16 +38,6 @@ def settle(session_id: str) -> Stop:
     configure("machine", session_id)
     precise_timers()
     return Stop()
-
-
-def precise_timers() -> bool:
-    """Ask Linux not to round this thread's sleeps up by 50 µs; returns whether it agreed."""
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        return int(ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)) == 0
-    except (OSError, AttributeError):
-        return False
 
 
 def freeze() -> None:

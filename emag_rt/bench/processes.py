@@ -16,6 +16,7 @@ from typing import Self
 import psutil
 
 from emag_rt.errors import StreamError
+from emag_rt.system import ask_to_end, endable
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _END_S = 20.0
@@ -32,7 +33,7 @@ def child_environment() -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if key not in ours}
     for name in THREADS:
         env.setdefault(name, "1")
-    return {**env, "PYTHONUNBUFFERED": "1"}
+    return {**env, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 class Child:
@@ -60,8 +61,9 @@ class Child:
             [sys.executable, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             env=child_environment(),
+            **endable(),
         )
         self.process = psutil.Process(self._popen.pid)
         self.lines: list[tuple[float, str]] = []
@@ -147,7 +149,7 @@ class Child:
 
     def end(self) -> None:
         """Ask it to end and wait until it has; kill it when it does not."""
-        self._popen.terminate()
+        ask_to_end(self._popen)
         try:
             self._popen.wait(_END_S)
         except subprocess.TimeoutExpired:

@@ -63,7 +63,8 @@ def dashboard(
     and takes it up again after a restart. SIGINT and SIGTERM end it with exit 0.
     """
     from emag_rt.daemon.stopping import stop_signals
-    from emag_rt.dashboard.launch import require_extra, step_back
+    from emag_rt.dashboard.launch import require_extra
+    from emag_rt.system import step_back
     from emag_rt.web import listen
 
     step_back()

@@ -17,6 +17,7 @@ import click
 from emag_rt import __version__
 from emag_rt.cli.manual import EXITS, ManualGroup
 from emag_rt.errors import EmagError, OutputError
+from emag_rt.system import TERMINATE, utf8_output
 
 _OWN = {
     "serve": ("emag_rt.cli.serve:serve", "Read a live LD stream, publish HD channels."),
@@ -114,7 +115,9 @@ class _Terminated(KeyboardInterrupt):
 
 def main() -> None:
     """Run the command line; errors that users can handle are one line and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    utf8_output()
+    for number in TERMINATE:
+        signal.signal(number, _terminate)
     try:
         code = _run()
         full = _flush(sys.stdout, 1)
@@ -123,7 +126,7 @@ def main() -> None:
         _flush(sys.stderr, 2)
     finally:
         # The exit status is settled: what comes while Python winds down must not change it.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *TERMINATE):
             signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 

@@ -171,6 +171,9 @@ def simulate(
         )
     with stop_signals() as stop:
         from emag_rt.streams.lsl import LslSink, configure, local_clock
+        from emag_rt.system import precise_timers
+
+        precise_timers()
 
         configure(scope, session_id)  # type: ignore[arg-type]
         signal_ = _recorded(recording, sfreq) if recording else _synthetic(sfreq, seed)

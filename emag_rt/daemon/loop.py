@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from emag_rt.array_types import Samples, Stamps
@@ -24,9 +23,9 @@ from emag_rt.engine.matching import InputMatch, match_input
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamAmbiguous, StreamMismatch
 from emag_rt.streams.base import Clock, MarkerSink, Sink, Source
+from emag_rt.system import yield_core
 
 _WAIT_S = 0.2
-_yield_core: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 
 
 class Server:
@@ -147,7 +146,7 @@ class Server:
             if self._trace is not None:
                 self._trace.end()
             # LSL's own thread may be waiting for this core to send the rows on.
-            _yield_core()
+            yield_core()
             self.upsampler.prepare()
             for event in self._input.judge():
                 self._tell(event)

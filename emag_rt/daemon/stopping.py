@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterator
 
 from emag_rt.files import discard_unfinished
+from emag_rt.system import STOP_SIGNALS
 
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _INTERRUPTED = 130
 
 
@@ -19,7 +19,7 @@ _INTERRUPTED = 130
 def stop_signals() -> Iterator[threading.Event]:
     """Turn signals into an event that loops look at.
 
-    The first SIGINT, SIGTERM or SIGHUP (unless it is ignored, as under ``nohup``) sets the event.
+    The first of ``STOP_SIGNALS`` (unless it is ignored, as under ``nohup``) sets the event.
     A SIGINT after that ends the process with status 130, wherever it is: a KeyboardInterrupt
     would wait for code in C, and get lost in a ``__del__``. Programs of which this is a part
     can use an event of their own instead.
@@ -35,7 +35,7 @@ def stop_signals() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    numbers = [n for n in _STOPS if signal.getsignal(n) is not signal.SIG_IGN]
+    numbers = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     with _impatience(numbers):
         before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
         try:

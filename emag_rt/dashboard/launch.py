@@ -5,29 +5,18 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 
 from emag_rt.errors import OutputError, SettingsError
+from emag_rt.system import ask_to_end, inheriting, own_group
 from emag_rt.web import listen
 
 log = logging.getLogger(__name__)
 _NEEDED = ("starlette", "uvicorn", "websockets")
 _END_S = 5.0
-
-
-def step_back() -> None:
-    """Let every other process of this machine go first, the daemon above all.
-
-    A process that is merely nice is not always put aside at once when the daemon wakes up.
-    """
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except (AttributeError, OSError):  # not Linux, or not allowed
-        os.nice(10)
 
 
 def require_extra() -> None:
@@ -74,18 +63,17 @@ def beside(arguments: Sequence[str], host: str, port: int) -> Iterator[str]:
     require_extra()
     sock, url = listen(host, port, "dashboard")
     with sock:
-        fd = sock.fileno()
-        listening = [f"--listen-fd={fd}", f"--dashboard-host={host}"]
+        listening = [f"--listen-fd={sock.fileno()}", f"--dashboard-host={host}"]
         command = [sys.executable, "-m", "emag_rt", "dashboard", *listening, *arguments]
         try:
-            # In a session of its own, so that Ctrl-C is the daemon's to answer; it ends when its
-            # standard input does, whatever happens to us.
+            # Ctrl-C is the daemon's to answer. The child ends when its standard input does,
+            # whatever happens to us.
             child = subprocess.Popen(  # noqa: S603 - this program, by this interpreter
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                pass_fds=(fd,),
-                start_new_session=True,
+                **inheriting(sock),
+                **own_group(),
             )
         except OSError as error:
             raise OutputError(f"dashboard: cannot be started: {error.strerror}.") from error
@@ -96,7 +84,7 @@ def beside(arguments: Sequence[str], host: str, port: int) -> Iterator[str]:
         yield f"{url}/"
     finally:
         ending.set()
-        child.terminate()
+        ask_to_end(child)
         watcher.join(_END_S)
         if watcher.is_alive():
             child.kill()

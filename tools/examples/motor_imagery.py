@@ -45,6 +45,7 @@ from emag_rt.frontend import CausalFilter
 from emag_rt.recordings.read import Recording, read_recording
 from emag_rt.streams.lsl import LslSource, StreamQuery, configure, local_clock
 from emag_rt.streams.lsl.library import Inlet, resolve
+from emag_rt.system import ask_to_end, endable
 from tools.studies.cases import data_folder
 
 CALIBRATION = ("S001R01.edf", "S001R02.edf", "S001R05.edf")
@@ -236,7 +237,7 @@ def live_outlet(bundle: Path, recording: Path, speed: float) -> Iterator[tuple[L
     player = [*run, "simulate", "--recording", recording, "--channels", f"ld:{bundle}"]
     player += ["--name", amp, "--source-id", amp, "--markers", "--speed", str(speed)]
     daemon = [*run, "serve", bundle, "--source-id", amp, "--name", hd, "--wait", "--quiet"]
-    processes = [subprocess.Popen(list(map(str, player)), stdout=subprocess.DEVNULL)]
+    processes = [subprocess.Popen(list(map(str, player)), stdout=subprocess.DEVNULL, **endable())]
     try:
         # The markers first: samples flow from when the daemon is there.
         found = resolve(f"name='{amp}-markers'", SILENT_S)
@@ -244,13 +245,13 @@ def live_outlet(bundle: Path, recording: Path, speed: float) -> Iterator[tuple[L
             raise StreamError(f"markers {amp}-markers must appear in {SILENT_S:g} s, they did not.")
         markers = Inlet(found[0], "markers", 360, recover=True)
         markers.open_stream(5.0)
-        processes.append(subprocess.Popen(list(map(str, daemon))))
+        processes.append(subprocess.Popen(list(map(str, daemon)), **endable()))
         source = LslSource.open(StreamQuery(name=hd), 60.0)
         yield source, markers
         source.close()
     finally:
         for process in processes:
-            process.terminate()
+            ask_to_end(process)
         for process in processes:
             process.wait()
 

@@ -7,7 +7,6 @@ import errno
 import json
 import logging
 import os
-import select
 import stat
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Self
 
 from emag_rt.daemon.status.counters import ServerStatus
 from emag_rt.errors import OutputError
+from emag_rt.system import OPEN_FLAGS, has_room
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,7 @@ class StatusFile:
     def __init__(self, path: str) -> None:
         self._own = path != "-"
         self._path = path
-        # A pipe without a reader would be waited for.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | OPEN_FLAGS
         try:
             self._file = os.open(path, flags, 0o666) if self._own else sys.stdout.fileno()
             self._regular = stat.S_ISREG(os.fstat(self._file).st_mode)
@@ -50,8 +49,6 @@ class StatusFile:
             raise OutputError(
                 f"--status-json {path}: cannot be written: {reason}. Name another file."
             ) from error
-        self._room = select.poll()
-        self._room.register(self._file, select.POLLOUT)
         self._failing = False
 
     def __enter__(self) -> Self:
@@ -95,7 +92,7 @@ class StatusFile:
         self._failing = False
 
     def _append(self, line: bytes) -> None:
-        if not self._regular and not self._room.poll(0):
+        if not self._regular and not has_room(self._file):
             raise BlockingIOError(errno.EAGAIN, "its reader does not keep up")
         written = os.write(self._file, line)
         if written == len(line):
