@@ -19,7 +19,7 @@ from emag_rt.daemon.source_check import SourceWatch
 from emag_rt.daemon.status.counters import Counters, ServerStatus, State
 from emag_rt.daemon.timeline import Timeline, TimelineRules
 from emag_rt.daemon.trace import Trace
-from emag_rt.engine.matching import InputMatch, match_input
+from emag_rt.engine.matching import match_input
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamAmbiguous, StreamMismatch
 from emag_rt.streams.base import Clock, MarkerSink, Sink, Source
@@ -80,8 +80,8 @@ class Server:
         self._presence = Presence(now, gaps.stale_s)
         self._source_watch = SourceWatch(source, upsampler.bundle, settings.source.declared_unit)
         self._settings = settings
-        match = match_input(source.format, upsampler.bundle, settings.source.declared_unit)
-        self._input = self._watch_input(match)
+        self._match = match_input(source.format, upsampler.bundle, settings.source.declared_unit)
+        self._input = self._watch_input()
         self._lateness = Lateness(settings.latency)
         self.counters = Counters()
         publisher = Publisher(sink, clock, len(upsampler.labels), trace)
@@ -148,8 +148,10 @@ class Server:
             # LSL's own thread may be waiting for this core to send the rows on.
             yield_core()
             self.upsampler.prepare()
+            self._input.take(samples, stamps)
             for event in self._input.judge():
                 self._tell(event)
+                self._answers.withheld = self._input.dead
             if self._input.settled:
                 for event in self._channels.news():
                     self._tell(event)
@@ -194,8 +196,6 @@ class Server:
         if not running:
             self._welcome(now, len(stamps))
         restarted = presence.arrived(now, newest) and running
-        self._input.take(samples, stamps)
-        self._answers.withheld = self._input.dead
         if self._source.drained:
             self._lateness.observe(now, now - newest)
         if self._timeline.follows(samples, stamps):
@@ -216,7 +216,7 @@ class Server:
             self._check_source(n)
             self.counters.recovered += 1
             self._tell(self._presence.recovered(now))
-            self._input = self._watch_input(self._match)
+            self._judge_anew()
         self._presence.state = "running"
 
     def _check_source(self, n: int) -> None:
@@ -230,14 +230,21 @@ class Server:
         if match is not None:
             self._answers.flush()
             self.upsampler.attach(match.channels, match.units)
-            self._input = self._watch_input(match)
+            self._match = match
+            self._judge_anew()
             self._timeline.forget_values()
 
-    def _watch_input(self, match: InputMatch) -> InputWatch:
-        """Judge anew what comes: at the start, after a silence, and with other channels."""
-        self._match = match
+    def _judge_anew(self) -> None:
+        """After a silence, or with other channels, what was found before says nothing."""
+        was_dead = self._input.dead
+        self._input = self._watch_input()
+        if was_dead:
+            self._answers.withheld = False
+            self._tell(Event("amplifier_back"))
+
+    def _watch_input(self) -> InputWatch:
         refuses = self._settings.source.mismatch == "refuse"
-        return InputWatch(self._source.format, match, self.upsampler.bundle, refuses)
+        return InputWatch(self._source.format, self._match, self.upsampler.bundle, refuses)
 
     def _tell(self, event: Event | None) -> None:
         if event is not None:
