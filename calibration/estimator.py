@@ -46,7 +46,7 @@ class FieldCalibrator:
         Everything else.
     progress : callable, optional
         Called with the share done (0 to 1) and what is being done.
-    partial : path-like, optional
+    unfinished : path-like, optional
         File where unfinished training is kept, so that the same calibration, interrupted and
         started again, goes on from there. :meth:`save` removes it.
 
@@ -68,13 +68,13 @@ class FieldCalibrator:
         ld: int | Sequence[str] = 16,
         settings: CalibrationSettings | None = None,
         progress: Progress | None = None,
-        partial: str | Path | None = None,
+        unfinished: str | Path | None = None,
     ) -> None:
         self.ld = ld
         self.settings = settings or CalibrationSettings()
         self._progress = progress or (lambda _share, _what: None)
-        self._partial_path = None if partial is None else Path(partial)
-        self._partial: UnfinishedTraining | None = None
+        self._unfinished_path = None if unfinished is None else Path(unfinished)
+        self._unfinished: UnfinishedTraining | None = None
 
     def fit(self, recordings: Sequence[str | Path | Recording]) -> Self:
         """Calibrate on HD recordings of one subject.
@@ -95,7 +95,7 @@ class FieldCalibrator:
             If the session cannot be calibrated as asked; the message says what to do.
         """
         settings, watch = self.settings, Stopwatch(self._progress)
-        self._partial = None
+        self._unfinished = None
         if settings.method == "paper":
             require_torch()
         with watch.stage("read", 0.0, "reading"):
@@ -131,14 +131,14 @@ class FieldCalibrator:
     def save(self, path: str | Path) -> str:
         """Write the bundle; returns its SHA-256. Unfinished training is then forgotten."""
         digest = save_bundle(self.result_.bundle, path)
-        if self._partial is not None:
-            self._partial.remove()
+        if self._unfinished is not None:
+            self._unfinished.remove()
         return digest
 
     @property
     def unfinished(self) -> Path | None:
         """File that the training of an interrupted :meth:`fit` goes on from, if there is one."""
-        kept = self._partial
+        kept = self._unfinished
         return kept.path if kept is not None and kept.used and kept.path.exists() else None
 
     def _fit_field(self, session: Session, watch: Stopwatch) -> CalibratedField:
@@ -154,9 +154,9 @@ class FieldCalibrator:
         if reason is not None:
             log.warning(reason)
             return replace(closed, notes=(reason,))
-        if self._partial_path is not None:
-            self._partial = unfinished_training(self._partial_path, session, settings)
-        return refine(closed, session, settings, watch, self._partial)
+        if self._unfinished_path is not None:
+            self._unfinished = unfinished_training(self._unfinished_path, session, settings)
+        return refine(closed, session, settings, watch, self._unfinished)
 
 
 def _require_samples_ahead(settings: CalibrationSettings, sfreq: float) -> None:

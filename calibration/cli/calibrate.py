@@ -217,8 +217,8 @@ def calibrate(
     if request is not None:
         recordings = (_record(request, choice.ld, settings, out, quiet),)
     with _kept_recording(recordings if request else (), ld, out):
-        partial = Path(f"{out}.partial") if request is None else None
-        calibrator = _fit(recordings, choice.ld, settings, partial, quiet)
+        unfinished = Path(f"{out}.partial") if request is None else None
+        calibrator = _fit(recordings, choice.ld, settings, unfinished, quiet)
         digest = calibrator.save(out)
     calibration = calibrator.result_
     for note in calibration.notes:
@@ -235,18 +235,18 @@ def _fit(
     recordings: Sequence[str],
     ld: int | list[str],
     settings: CalibrationSettings,
-    partial: Path | None,
+    unfinished: Path | None,
     quiet: bool,
 ) -> FieldCalibrator:
     from calibration.cli.progress import progress_bar
     from calibration.estimator import FieldCalibrator
 
-    if partial is not None and partial.exists():
+    if unfinished is not None and unfinished.exists():
         click.echo(
-            f"{partial.name} is there: going on from it, if it is of this calibration", err=True
+            f"{unfinished.name} is there: going on from it, if it is of this calibration", err=True
         )
     with progress_bar(quiet) as tell:
-        calibrator = FieldCalibrator(ld, settings, tell, partial)
+        calibrator = FieldCalibrator(ld, settings, tell, unfinished)
         with _kept_work(calibrator):
             calibrator.fit(recordings)
     return calibrator
