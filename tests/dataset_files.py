@@ -8,7 +8,7 @@ import numpy as np
 import scipy.io
 import scipy.signal
 
-from calibration.datasets.seed import CHANNELS
+from tools.studies.datasets.seed import CHANNELS
 
 # 16 labels of the 10-10 system that every template knows.
 LABELS = ("Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8", "T7")

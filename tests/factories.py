@@ -236,3 +236,17 @@ def native_takes(model: FieldModel) -> bool:
 def engines_for(model: FieldModel) -> list[str]:
     """All engines that render a field."""
     return [name for name in ENGINES if name != "native" or native_takes(model)]
+
+
+def filtered_noise(
+    seed: int = 0, n: int = 1500, noise: float = 0.5
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Two segments of four inputs, and two outputs that are three lags of them, and noise."""
+    rng = np.random.default_rng(seed)
+    mix = rng.standard_normal((3, 4, 2))
+    segments = []
+    for _ in range(2):
+        x = rng.standard_normal((n, 4)).cumsum(axis=0) * 0.1 + rng.standard_normal((n, 4))
+        y = sum(np.roll(x, lag, axis=0) @ mix[lag] for lag in range(3)) + 3.0
+        segments.append((x, y + noise * rng.standard_normal((n, 2))))
+    return segments

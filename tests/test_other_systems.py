@@ -31,7 +31,7 @@ import json, os, signal, sys
 from pathlib import Path
 import numpy as np
 import mne, psutil, pylsl, torch, scipy.stats, matplotlib.pyplot
-import tests.factories, emag_rt.daemon.process, calibration.live.run
+import tests.factories, emag_rt.daemon.process, calibration.live.record_live
 from tests.like_windows import become_windows
 become_windows()
 folder = Path(sys.argv[1])

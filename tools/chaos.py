@@ -33,10 +33,9 @@ import click
 import numpy as np
 
 from emag_rt.bench.cases import Case, parse_case
-from emag_rt.bench.material import eeg_like
 from emag_rt.bench.processes import Child, child_environment
-from emag_rt.bench.subject import standin_bundle
 from emag_rt.bundle import save_bundle
+from emag_rt.synthetic.standin import eeg_like
 
 HERE = Path(__file__).parent
 RETURN_S = 2.0
@@ -73,7 +72,7 @@ class Lab:
         self.source_sfreq = source_sfreq or case.sfreq
         self.random, self.case, self.folder = random.Random(seed), case, folder  # noqa: S311
         self.session, self.report = f"chaos-{uuid.uuid4().hex[:8]}", Report()
-        bundle = standin_bundle(case, resolution=5)
+        bundle = case.standin(5)
         save_bundle(bundle, folder / "chaos.emag")
         self.labels = [e.label for e in bundle.manifest.ld]
         self.log, self.status = folder / "sent.f64", folder / "status.jsonl"

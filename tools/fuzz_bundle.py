@@ -367,9 +367,8 @@ def attack(originals: list[bytes], n_mutations: int, seed: int, folder: Path) ->
 def standin(folder: Path) -> bytes:
     """A bundle with dilated networks, as calibration writes them."""
     from emag_rt.bench.cases import Case
-    from emag_rt.bench.subject import standin_bundle
 
-    save_bundle(standin_bundle(Case(4, 16, 100.0), resolution=4), folder / "standin.emag")
+    save_bundle(Case(4, 16, 100.0).standin(4), folder / "standin.emag")
     return (folder / "standin.emag").read_bytes()
 
 

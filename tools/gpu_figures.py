@@ -27,11 +27,11 @@ import click
 import numpy as np
 import torch
 
-from calibration.paper.options import PaperOptions
 from calibration.paper.training import fit_paper
-from calibration.regression.blocks import fold_rows, make_blocks, training_rows
-from calibration.residual.loop import ResidualSettings, Task
+from calibration.regression.blocks import held_out_rows, make_blocks, training_rows
+from calibration.residual.task import ResidualSettings, Task
 from calibration.residual.training import train
+from calibration.settings.paper_options import PaperOptions
 from emag_rt import __version__
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import Drive, HiddenBranch
@@ -285,7 +285,7 @@ def residual_task(n: int) -> Task:
         lengths=(n,),
         blocks=blocks,
         train=tuple(training_rows([n], blocks, k, 16) for k in range(5)),
-        held=tuple(np.flatnonzero(fold_rows([n], blocks, k)) for k in range(5)),
+        held=tuple(np.flatnonzero(held_out_rows([n], blocks, k)) for k in range(5)),
         step=1,
     )
 

@@ -2,7 +2,7 @@
 # Builds the sdist, and the wheel from it; then installs the wheel into clean environments, the
 # base and each extra alone, and runs it there on a simulated subject. Prints the sizes.
 #
-#   tools/package_smoke.sh [base|EXTRA ...]      (all but dev and cluster by default)
+#   tools/package_smoke.sh [base|EXTRA ...]      (all but dev and studies by default)
 #
 # Needs an index to install from, and gigabytes on the disk for torch. [gpu] is resolved alone,
 # not installed: its CUDA libraries take gigabytes, and without a GPU they start nothing.
@@ -32,7 +32,7 @@ else
   mapfile -t extras < <("$python" -c '
 import tomllib
 extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]
-print(*(name for name in extras if name not in ("dev", "cluster")), sep="\n")')
+print(*(name for name in extras if name not in ("dev", "studies")), sep="\n")')
   wanted=(base "${extras[@]}")
 fi
 
@@ -41,17 +41,10 @@ probe() {
   case $2 in
     calibrate) "$1/emag-rt" calibrate out/calibration_raw.fif --ld 8 --sfreq 100 --quiet \
       --out refined.emag | tail -n 5 ;;
-    datasets) "$1/python" -W error -c "
-import joblib, mne_bids
-from calibration.datasets import open_dataset" ;;
     dashboard) "$1/python" -W error -c "
 from emag_rt.dashboard.launch import require_extra
 from emag_rt.dashboard import app
 require_extra()" ;;
-    report) "$1/emag-rt" report out/demo.emag out/calibration_raw.fif --out r.html --curves no --quiet ;;
-    onnx)
-      "$1/emag-rt" export out/demo.emag --onnx demo.onnx
-      "$1/emag-rt" upsample out/demo.emag out/play_raw.fif --engine onnx --out onnx_raw.fif ;;
     xdf) "$1/python" -W error -c "import pyxdf" ;;
     docs) PATH="$1:$PATH" "$tools/docs.sh" --quiet --site-dir "$PWD/site" ;;
   esac
@@ -67,7 +60,8 @@ smoke() {
   grep -E "field  |latency" demo.txt
   if grep -E "field +nan" demo.txt; then return 1; fi
   "$bin/emag-rt" upsample out/demo.emag out/play_raw.fif --out again_raw.fif
-  "$bin/emag-rt" completion bash > /dev/null
+  "$bin/emag-rt" report out/demo.emag out/calibration_raw.fif --out r.html --curves no --quiet
+  _EMAG_RT_COMPLETE=bash_source "$bin/emag-rt" > /dev/null
   probe "$bin" "$extra"
 }
 tools=$PWD/tools

@@ -1,6 +1,6 @@
 """Record live LSL streams into one XDF file, as LabRecorder does.
 
-    python tools/record_xdf.py session.xdf --name s01-HD --name AMP --duration 60
+    python -m tools.record_xdf session.xdf --name s01-HD --name AMP --duration 60
 
 For tests, servers without a screen, and scripts; LabRecorder does the same with a window. Every
 sample keeps the stamp it was sent with; the clock of each stream is measured every five seconds.

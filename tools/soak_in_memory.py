@@ -22,13 +22,12 @@ import psutil
 
 from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.bench.cases import Case, parse_case
-from emag_rt.bench.material import eeg_like
-from emag_rt.bench.subject import standin_bundle
 from emag_rt.daemon.loop import Server
 from emag_rt.daemon.settings import ServeSettings
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.memory import ManualClock
+from emag_rt.synthetic.standin import eeg_like
 
 # What may be left of an hour: a ring that grows to its size, not a leak.
 RSS_SLACK_MB = 4.0
@@ -146,7 +145,7 @@ def soak(case: Case, hours: float, start_s: float, point_s: float = _POINT_S) ->
         Memory over time, the account, and what failed.
     """
     # Without the residual: hours go by faster, and the loop is the same.
-    bundle = standin_bundle(replace(case, residual=False), resolution=5)
+    bundle = replace(case, residual=False).standin(5)
     labels = tuple(e.label for e in bundle.manifest.ld)
     clock = ManualClock(start_s)
     amp = StreamFormat("soak", "EEG", "soak", case.sfreq, labels, ("microvolts",) * len(labels))

@@ -1,1 +1,1 @@
-"""What the field is compared with: MNE's interpolations, splines, minimum norm."""
+"""What the field is compared with: ridge, splines, minimum norm, MNE's interpolation."""

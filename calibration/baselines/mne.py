@@ -8,13 +8,16 @@ rows sum to 1: a signal common to all LD channels passes unchanged, whatever the
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from emag_rt.array_types import FloatArray
 from emag_rt.errors import CalibrationError, MontageError
+
+if TYPE_CHECKING:
+    from mne import Info
 
 SNRS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
 DEFAULT_SNR = 3.0
@@ -155,7 +158,7 @@ def _positions(positions_mm: ArrayLike, what: str) -> FloatArray:
     return positions
 
 
-def _info(positions_mm: FloatArray) -> Any:
+def _info(positions_mm: FloatArray) -> Info:
     import mne
 
     names = [f"E{i:05d}" for i in range(len(positions_mm))]

@@ -7,16 +7,32 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from calibration.cli.live_options import LIVE_NAMES, live_options, take_live_options
-from calibration.cli.paper_options import PAPER_NAMES, paper_options, take_paper_options
+from calibration.cli.live_options import LIVE_NAMES, LiveOptions, live_options, live_request
+from calibration.cli.paper_options import (
+    PAPER_NAMES,
+    FitOptions,
+    calibration_settings,
+    paper_options,
+)
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, FiniteFloat, Whole
 from emag_rt.errors import EmagError
 from emag_rt.system import command_line
+
+if TYPE_CHECKING:
+    from calibration.estimator import FieldCalibrator
+    from calibration.live.channels import LiveChannels
+    from calibration.live.record_live import LiveRequest
+    from calibration.result import Calibration
+    from calibration.settings.calibration_settings import CalibrationSettings
+
+
+class CalibrateOptions(LiveOptions, FitOptions):
+    """Values of all options but those that the command names itself."""
 
 
 @click.command(
@@ -167,7 +183,7 @@ def calibrate(
     with_report: bool,
     quiet: bool,
     band: tuple[float, float],
-    **options: Any,
+    **options: Unpack[CalibrateOptions],
 ) -> None:
     """Fit the field of one subject from HD RECORDINGS (anything that MNE reads), or a live stream.
 
@@ -187,15 +203,13 @@ def calibrate(
     from calibration.cli.progress import progress_bar
     from calibration.cli.report import report_target, write_report_of
     from calibration.live.ld_labels import read_ld
-    from calibration.settings import CalibrationSettings
     from emag_rt.cli.options import check_output
 
-    request = take_live_options(recordings, ld, band, options)
-    timeout_s = options.pop("timeout")
+    request = live_request(recordings, ld, band, options)
     check_output("--out", out, recordings)
     target = report_target(out, report, with_report, recordings)
-    settings = CalibrationSettings(band_hz=band, **take_paper_options(options))
-    choice = read_ld(ld, timeout_s)
+    settings = calibration_settings(band, options)
+    choice = read_ld(ld, options["timeout"])
     if choice.note:
         click.echo(choice.note, err=True)
     if settings.sfreq is None and choice.sfreq is not None:
@@ -203,43 +217,50 @@ def calibrate(
     if request is not None:
         recordings = (_record(request, choice.ld, settings, out, quiet),)
     with _kept_recording(recordings if request else (), ld, out):
-        partial = Path(f"{out}.partial") if request is None else None
-        calibrator = _fit(recordings, choice.ld, settings, partial, quiet)
+        unfinished = Path(f"{out}.partial") if request is None else None
+        calibrator = _fit(recordings, choice.ld, settings, unfinished, quiet)
         digest = calibrator.save(out)
-    for note in calibrator.notes_:
+    calibration = calibrator.result_
+    for note in calibration.notes:
         click.echo(f"warning: {note}", err=True)
-    _summary(calibrator, out, digest)
+    _summary(calibration, out, digest)
     if target:
         with progress_bar(quiet) as tell:
-            verdict = write_report_of(calibrator, digest, target, tell)
+            verdict = write_report_of(calibration, digest, target, tell)
         if verdict is not None:
             click.echo(f"{target}: {verdict}")
 
 
 def _fit(
-    recordings: Sequence[str], ld: Any, settings: Any, partial: Path | None, quiet: bool
-) -> Any:
+    recordings: Sequence[str],
+    ld: int | list[str],
+    settings: CalibrationSettings,
+    unfinished: Path | None,
+    quiet: bool,
+) -> FieldCalibrator:
     from calibration.cli.progress import progress_bar
     from calibration.estimator import FieldCalibrator
 
-    if partial is not None and partial.exists():
+    if unfinished is not None and unfinished.exists():
         click.echo(
-            f"{partial.name} is there: going on from it, if it is of this calibration", err=True
+            f"{unfinished.name} is there: going on from it, if it is of this calibration", err=True
         )
     with progress_bar(quiet) as tell:
-        calibrator = FieldCalibrator(ld, settings, tell, partial)
+        calibrator = FieldCalibrator(ld, settings, tell, unfinished)
         with _kept_work(calibrator):
             calibrator.fit(recordings)
     return calibrator
 
 
-def _record(request: Any, ld: Any, settings: Any, out: str, quiet: bool) -> str:
+def _record(
+    request: LiveRequest, ld: int | list[str], settings: CalibrationSettings, out: str, quiet: bool
+) -> str:
     """Record a live stream; what would keep it from being fitted is said before it begins."""
-    from calibration.live.run import record_live
+    from calibration.live.record_live import record_live
     from calibration.session.ld_choice import choose_ld
     from emag_rt.frontend import design_band
 
-    def check(channels: Any, sfreq: float) -> None:
+    def check(channels: LiveChannels, sfreq: float) -> None:
         choose_ld(ld, channels.montage(), ())
         low_hz, high_hz = settings.band_hz
         design_band(low_hz, high_hz, settings.sfreq or sfreq)
@@ -264,27 +285,27 @@ def _kept_recording(recordings: Sequence[str], ld: str, out: str) -> Iterator[No
 
 
 @contextlib.contextmanager
-def _kept_work(calibrator: Any) -> Iterator[None]:
+def _kept_work(calibrator: FieldCalibrator) -> Iterator[None]:
     """Tell whoever interrupts that the work is not lost."""
     try:
         yield
     except KeyboardInterrupt:
-        kept = getattr(calibrator, "partial_", None)
-        if kept is not None and kept.used and kept.path.exists():
-            click.echo(f"interrupted; the same command goes on from {kept.path.name}", err=True)
+        if calibrator.unfinished is not None:
+            kept = calibrator.unfinished.name
+            click.echo(f"interrupted; the same command goes on from {kept}", err=True)
         raise
 
 
-def _summary(calibrator: Any, out: str, digest: str) -> None:
-    session, model = calibrator.session_, calibrator.model_
+def _summary(calibration: Calibration, out: str, digest: str) -> None:
+    session, field = calibration.session, calibration.model.field
     ld = [session.montage.labels[i] for i in session.ld]
     click.echo(f"{out}: {len(ld)} LD channels ({', '.join(ld)}) -> {len(session.montage)} HD")
     click.echo(
         f"  {session.duration_s:.0f} s at {session.sfreq:g} Hz; "
-        f"{model.field.n_points * model.field.n_gaussians} Gaussians, width "
-        f"{calibrator.width_mm:.3g} mm; {sum(calibrator.timings_.values()):.1f} s to fit"
+        f"{field.n_points * field.n_gaussians} Gaussians, width "
+        f"{calibration.field.width_mm:.3g} mm; {sum(calibration.timings.values()):.1f} s to fit"
     )
-    click.echo(f"  NMSE on unseen channels, {calibrator.scores_['protocol']}:")
-    for name, score in calibrator.scores_["methods"].items():
-        click.echo(f"    {name:18s} {score['nmse_unseen']:.4f}")
+    click.echo(f"  NMSE on unseen channels, {calibration.scores.protocol}:")
+    for name, score in calibration.scores.methods.items():
+        click.echo(f"    {name:18s} {score.nmse_unseen:.4f}")
     click.echo(f"  SHA-256 {digest}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import SEED, FiniteFloat
+
+if TYPE_CHECKING:
+    from calibration.demo.play_and_serve import DemoResult
 
 
 @click.command(
@@ -48,8 +51,8 @@ def demo(out: str, seconds: float, seed: int) -> None:
     of this machine, in an LSL session of their own. Prints accuracy beside a spherical spline,
     and latency; draws LD, truth and rendering.
     """
-    from calibration.demo.demonstration import run_demo
     from calibration.demo.picture import save_picture
+    from calibration.demo.play_and_serve import run_demo
 
     folder = Path(out)
     result = run_demo(folder, seconds, seed, lambda what: click.echo(f"- {what}"))
@@ -58,7 +61,7 @@ def demo(out: str, seconds: float, seed: int) -> None:
     _print(result, picture)
 
 
-def _print(result: Any, picture: Path) -> None:
+def _print(result: DemoResult, picture: Path) -> None:
     p50, p99 = np.percentile(result.latency_ms, [50, 99])
     n_unseen = len(result.unseen)
     click.echo("")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import ENGINE
+
+if TYPE_CHECKING:
+    from calibration.scores.held_out import Evaluation
 
 
 @click.command(
@@ -69,7 +72,7 @@ def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) ->
         write_text(json_path, json.dumps(result.as_dict(), indent=1) + "\n", "--json")
 
 
-def _print(result: Any) -> None:
+def _print(result: Evaluation) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -105,6 +108,6 @@ def _print(result: Any) -> None:
     names = list(result.bands["field"])
     for name in names:
         bands.add_column(name, justify="right")
-    for method, scores in result.bands.items():
-        bands.add_row(method, *(f"{scores[name]:.3f}" for name in names))
+    for method, of_band in result.bands.items():
+        bands.add_row(method, *(f"{of_band[name]:.3f}" for name in names))
     console.print(bands)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import BAND_HZ, RATE_HZ, FiniteFloat, Whole
+
+if TYPE_CHECKING:
+    from calibration.paper.checkpoint import GridIndex
+    from emag_rt.bundle import Bundle
 
 _POSITIVE = FiniteFloat(0, 1e9, min_open=True)
 
@@ -104,13 +108,15 @@ def import_checkpoint(
     out: str,
     ld: str | None,
     hd: str | None,
+    sfreq: float | None,
+    n_window: int | None,
     ld_scale_uv: str | None,
+    hd_scale_uv: float | None,
     band: tuple[float, float],
     statistics: str | None,
     grid_resolution: int | None,
     grid_support: str | None,
-    grid_index: Any,
-    **options: Any,
+    grid_index: GridIndex,
 ) -> None:
     """Make a bundle of CHECKPOINT, a .pt file of the EMAG authors (arXiv 2605.29731).
 
@@ -128,10 +134,12 @@ def import_checkpoint(
     settings = ImportSettings(
         ld=_names("--ld", ld),
         hd=_montage_or_names(hd),
+        sfreq=sfreq,
+        n_window=n_window,
         band_hz=band,
         statistics=statistics,
         ld_scale_uv=_numbers(ld_scale_uv),
-        **options,
+        hd_scale_uv=hd_scale_uv,
     )
     read = read_checkpoint(
         checkpoint,
@@ -180,7 +188,7 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
         ) from error
 
 
-def _summary(bundle: Any, out: str, digest: str) -> None:
+def _summary(bundle: Bundle, out: str, digest: str) -> None:
     manifest, field = bundle.manifest, bundle.model.field
     ld = [e.label for e in manifest.ld]
     scales = bundle.model.scale_uv

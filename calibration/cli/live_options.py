@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from emag_rt.cli.completion import complete_headset
 from emag_rt.cli.options import FiniteFloat, lsl_options
 from emag_rt.errors import SettingsError
 
 if TYPE_CHECKING:
-    from calibration.live.run import LiveRequest
+    from calibration.live.record_live import LiveRequest
+    from emag_rt.streams.config import Scope
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+class LiveOptions(TypedDict):
+    """Values of the options below."""
+
+    stream: str | None
+    headset: str | None
+    unit: str | None
+    duration: float
+    markers: tuple[str, ...]
+    start_marker: str | None
+    stop_marker: str | None
+    wait_for_key: bool
+    timeout: float
+    patience: float
+    scope: Scope | None
+    session_id: str | None
+
 
 _OPTIONS = (
     click.option(
@@ -22,7 +42,11 @@ _OPTIONS = (
         help="Record from this live HD stream (LSL source id or name), instead of RECORDINGS. The "
         "recording is kept beside OUT. This and what follows: for live streams.",
     ),
-    click.option("--headset", help="Its channels, where it does not name them (emag-rt headsets)."),
+    click.option(
+        "--headset",
+        shell_complete=complete_headset,
+        help="Its channels, where it does not name them (emag-rt headsets).",
+    ),
     click.option("--unit", help="Unit of the stream, over what it declares: V, mV, µV, nV."),
     click.option(
         "--duration",
@@ -81,10 +105,10 @@ def live_options(command: _F) -> _F:
     return command
 
 
-def take_live_options(
-    recordings: Sequence[str], ld: str, band: tuple[float, float], options: dict[str, Any]
+def live_request(
+    recordings: Sequence[str], ld: str, band: tuple[float, float], options: LiveOptions
 ) -> LiveRequest | None:
-    """Take the options above, set LSL up where it is needed, and refuse what would do nothing.
+    """Understand the options above, set LSL up if need be, and refuse what would do nothing.
 
     Parameters
     ----------
@@ -94,8 +118,8 @@ def take_live_options(
         ``--ld``, which may name a stream.
     band : tuple of (float, float)
         Pass band in Hz.
-    options : dict
-        All other options; those above are taken out, but for ``timeout``.
+    options : LiveOptions
+        Those above.
 
     Returns
     -------
@@ -107,9 +131,7 @@ def take_live_options(
     SettingsError
         If both or neither of files and stream are given, or options contradict each other.
     """
-    own = {name: options.pop(name) for name in _OWN}
-    scope, session_id = options.pop("scope"), options.pop("session_id")
-    stream = options.pop("stream")
+    stream = options["stream"]
     if stream and recordings:
         raise SettingsError(
             f"--stream and RECORDINGS exclude each other, got {stream!r} and {recordings[0]}. "
@@ -122,8 +144,8 @@ def take_live_options(
     if on_lsl:
         from emag_rt.streams.lsl import configure
 
-        configure(scope, session_id)
-    return _request(stream, band, own, options["timeout"]) if stream else None
+        configure(options["scope"], options["session_id"])
+    return _request(stream, band, options) if stream else None
 
 
 def _refuse_idle(names: Sequence[str]) -> None:
@@ -137,13 +159,11 @@ def _refuse_idle(names: Sequence[str]) -> None:
         raise SettingsError(f"{', '.join(idle)} must go with --stream, got files. Leave it out.")
 
 
-def _request(
-    stream: str, band: tuple[float, float], own: dict[str, Any], timeout_s: float
-) -> LiveRequest:
-    from calibration.live.run import LiveRequest
+def _request(stream: str, band: tuple[float, float], own: LiveOptions) -> LiveRequest:
+    from calibration.live.record_live import LiveRequest
     from calibration.live.session import Plan
 
-    markers = tuple(own["markers"])
+    markers = own["markers"]
     if own["wait_for_key"] and own["start_marker"]:
         raise SettingsError("--wait-for-key and --start-marker exclude each other. Drop one.")
     if "none" in markers and (len(markers) > 1 or own["start_marker"] or own["stop_marker"]):
@@ -157,7 +177,7 @@ def _request(
         headset=own["headset"],
         unit=own["unit"],
         markers=markers,
-        timeout_s=timeout_s,
+        timeout_s=own["timeout"],
         patience_s=own["patience"],
         band_hz=band,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,7 @@ from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, Whole
 
 if TYPE_CHECKING:
     from calibration.electrodes.choice import MontageChoice
+    from calibration.regression.lag_grams import Reference
 
 
 @click.command(
@@ -103,7 +104,12 @@ def montage(
     sfreq: float | None,
     band_hz: tuple[float, float],
     look_ahead_s: float,
-    **options: Any,
+    count: int,
+    cap: str | None,
+    curve: bool,
+    reference: Reference,
+    n_starts: int,
+    seed: int,
 ) -> None:
     """Choose which channels of a subject's HD RECORDINGS are worth wearing.
 
@@ -116,12 +122,13 @@ def montage(
     """
     from calibration.electrodes.choice import choose_montage
     from calibration.electrodes.offer import MontageRequest
-    from calibration.settings import CalibrationSettings
-    from emag_rt.cli.options import check_output
+    from calibration.settings.calibration_settings import CalibrationSettings
 
-    _check_outputs(out, picture, recordings, check_output)
+    _check_outputs(out, picture, recordings)
     settings = CalibrationSettings(sfreq=sfreq, band_hz=band_hz, look_ahead_s=look_ahead_s)
-    request = MontageRequest(must=_names(must), forbid=_names(forbid), **options)
+    request = MontageRequest(
+        count, _names(must), _names(forbid), cap, reference, curve, n_starts, seed
+    )
     with progress_bar(quiet) as tell:
         choice = choose_montage(recordings, request, settings, tell)
     for note in choice.warnings:
@@ -139,15 +146,14 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _check_outputs(
-    out: str | None, picture: str | None, recordings: tuple[str, ...], check: Any
-) -> None:
+def _check_outputs(out: str | None, picture: str | None, recordings: tuple[str, ...]) -> None:
+    from emag_rt.cli.options import check_output
     from emag_rt.errors import SettingsError
 
     if out:
-        check("--out", out, recordings)
+        check_output("--out", out, recordings)
     if picture:
-        check("--picture", picture, [*recordings, *([out] if out else [])])
+        check_output("--picture", picture, [*recordings, *([out] if out else [])])
         if Path(picture).suffix.lower() not in (".png", ".pdf", ".svg"):
             raise SettingsError(f"--picture must end with .png, .pdf or .svg, got {picture}.")
 

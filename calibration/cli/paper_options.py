@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, get_args
+from typing import Literal, TypedDict, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
 
-from calibration.paper.options import (
+from calibration.settings.calibration_settings import CalibrationSettings
+from calibration.settings.paper_options import (
     Conditioning,
     Covariance,
     Forward,
@@ -16,9 +17,37 @@ from calibration.paper.options import (
     PaperOptions,
 )
 from emag_rt.cli.options import FiniteFloat, Whole
+from emag_rt.core.grid import GridSupport
+from emag_rt.core.model import Anchor
 from emag_rt.errors import SettingsError
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+class FitOptions(TypedDict):
+    """Values of the options below, and of those of the command that they change."""
+
+    method: Literal["ridge_start", "paper"]
+    covariance: Covariance
+    off_diagonals: OffDiagonals | None
+    learn_centers: bool
+    conditioning: Conditioning
+    forward: Forward
+    forward_rank: int | None
+    lead_field: str | None
+    point_share: float
+    n_gaussians: int
+    epochs: int
+    sfreq: float | None
+    look_ahead_s: float
+    refine: bool
+    anchor: Anchor
+    window_s: float
+    grid_resolution: int | None
+    grid_support: GridSupport
+    seed: int
+    device: Literal["auto", "cpu", "cuda"]
+
 
 _OPTIONS = (
     click.option(
@@ -111,48 +140,81 @@ def paper_options(command: _F) -> _F:
     return command
 
 
-def take_paper_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Turn the options above into settings, and refuse those that would do nothing.
+def calibration_settings(band: tuple[float, float], options: FitOptions) -> CalibrationSettings:
+    """Settings from options; those that would do nothing are refused.
 
     Parameters
     ----------
-    options : dict
-        All options of the command but its arguments.
+    band : tuple of (float, float)
+        Pass band in Hz.
+    options : FitOptions
+        Those above, and the command's own.
 
     Returns
     -------
-    dict
-        Keyword arguments of :class:`calibration.CalibrationSettings`.
+    CalibrationSettings
+        As asked for.
 
     Raises
     ------
     SettingsError
         If an option was given that the method does not use, or options contradict each other.
     """
-    context = click.get_current_context()
-
-    def given(name: str) -> bool:
-        return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-    own = {name: options.pop(name) for name in PAPER_NAMES}
-    if options["method"] != "paper":
-        idle = [_flag(name) for name in PAPER_NAMES if given(name)]
+    paper = options["method"] == "paper"
+    if paper:
+        _refuse_other_methods(options)
+    else:
+        idle = [_flag(name) for name in PAPER_NAMES if _given(name)]
         if idle:
             raise SettingsError(
                 f"{', '.join(idle)} must go with --method paper, got --method "
                 f"{options['method']}. Leave it out."
             )
-        return options
-    if given("anchor") and options["anchor"] != "window":
+    return CalibrationSettings(
+        sfreq=options["sfreq"],
+        band_hz=band,
+        look_ahead_s=options["look_ahead_s"],
+        refine=options["refine"],
+        anchor="window" if paper else options["anchor"],
+        window_s=options["window_s"],
+        grid_resolution=options["grid_resolution"],
+        grid_support=options["grid_support"],
+        seed=options["seed"],
+        device=options["device"],
+        method=options["method"],
+        paper=_paper(options) if paper else None,
+    )
+
+
+def _paper(options: FitOptions) -> PaperOptions:
+    return PaperOptions(
+        covariance=options["covariance"],
+        off_diagonals=options["off_diagonals"],
+        learn_centers=options["learn_centers"],
+        conditioning=options["conditioning"],
+        forward=options["forward"],
+        forward_rank=options["forward_rank"],
+        lead_field=options["lead_field"],
+        point_share=options["point_share"],
+        n_gaussians=options["n_gaussians"],
+        grid_resolution=options["grid_resolution"] or PaperOptions.grid_resolution,
+        grid_support=options["grid_support"],
+        epochs=options["epochs"],
+    )
+
+
+def _refuse_other_methods(options: FitOptions) -> None:
+    if _given("anchor") and options["anchor"] != "window":
         raise SettingsError(
             f"--anchor must be window with --method paper, got {options['anchor']}. Leave it out."
         )
-    if given("refine"):
+    if _given("refine"):
         raise SettingsError("--refine and --no-refine do nothing with --method paper. Leave out.")
-    grid = {"grid_support": options["grid_support"]}
-    if options["grid_resolution"] is not None:
-        grid["grid_resolution"] = options["grid_resolution"]
-    return {**options, "anchor": "window", "paper": PaperOptions(**own, **grid)}
+
+
+def _given(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE
 
 
 def _flag(name: str) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from calibration.cli.progress import progress_bar
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
+
+if TYPE_CHECKING:
+    from calibration.report.write import CurveChoice
+    from calibration.result import Calibration
 
 
 @click.command(
@@ -45,7 +49,7 @@ from emag_rt.cli.manual import Manual
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def report(
-    bundle: str, recordings: tuple[str, ...], out: str | None, curves: Any, quiet: bool
+    bundle: str, recordings: tuple[str, ...], out: str | None, curves: CurveChoice, quiet: bool
 ) -> None:
     """Write a report on BUNDLE as one HTML file that needs no network.
 
@@ -107,7 +111,7 @@ def report_target(out: str, asked: str | None, wanted: bool, recordings: tuple[s
 
 
 def write_report_of(
-    calibrator: Any,
+    calibration: Calibration,
     digest: str,
     target: str,
     tell: Callable[[float, str], None] | None,
@@ -116,8 +120,8 @@ def write_report_of(
 
     Parameters
     ----------
-    calibrator : FieldCalibrator
-        Fitted and saved.
+    calibration : Calibration
+        Its bundle is saved.
     digest : str
         SHA-256 of its bundle.
     target : str
@@ -133,7 +137,7 @@ def write_report_of(
     try:
         from calibration.report.write import report_of_calibration
 
-        verdict = report_of_calibration(calibrator, calibrator.bundle_, digest, target, tell)
+        verdict = report_of_calibration(calibration, digest, target, tell)
     except Exception as error:  # a picture less must not cost a calibration
         from emag_rt.errors import EmagError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +12,10 @@ from emag_rt.core.montage import Montage
 from emag_rt.files import replacing
 
 if TYPE_CHECKING:
-    from calibration.demo.demonstration import DemoResult
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+    from calibration.demo.play_and_serve import DemoResult
 
 
 def save_picture(result: DemoResult, path: Path) -> None:
@@ -43,7 +46,6 @@ def save_picture(result: DemoResult, path: Path) -> None:
         "truth": ("HD, truth", manifest.hd_montage, result.truth[moment]),
         "rendered": ("HD, rendered live", manifest.hd_montage, result.rendered[moment]),
     }
-    image = None
     for key, (title, montage, values) in maps.items():
         image = _map(axes[key], montage, values, limit)
         axes[key].set_title(title)
@@ -56,7 +58,7 @@ def save_picture(result: DemoResult, path: Path) -> None:
         plt.close(figure)
 
 
-def _map(axes: Any, montage: Montage, values: FloatArray, limit: float) -> Any:
+def _map(axes: Axes, montage: Montage, values: FloatArray, limit: float) -> AxesImage:
     import mne
 
     info = mne.create_info(list(montage.labels), 1.0, "eeg", verbose="ERROR")
@@ -77,7 +79,7 @@ def _map(axes: Any, montage: Montage, values: FloatArray, limit: float) -> Any:
     return image
 
 
-def _trace(axes: Any, result: DemoResult) -> None:
+def _trace(axes: Axes, result: DemoResult) -> None:
     """The unseen channel with the median error: neither the best nor the worst."""
     sfreq = result.bundle.manifest.sfreq
     errors = ((result.truth - result.rendered)[:, result.unseen] ** 2).sum(axis=0)

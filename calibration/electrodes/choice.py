@@ -16,12 +16,11 @@ from calibration.regression.blocks import guarded_start
 from calibration.regression.closed_form import fit_linear
 from calibration.regression.lag_grams import SearchGrams, search_grams
 from calibration.regression.priors import session_prior
-from calibration.session.segments import Session, make_session
-from calibration.settings import CalibrationSettings
+from calibration.session.segments import Session, make_session, read_recordings
+from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import FloatArray
 from emag_rt.core.montage import Montage
-from emag_rt.errors import CalibrationError
-from emag_rt.recordings.read import Recording, read_recording
+from emag_rt.recordings.read import Recording
 
 Progress = Callable[[float, str], None]
 LADDER = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -117,18 +116,13 @@ def choose_montage(
         If the recordings cannot be used.
     """
     settings, tell = settings or CalibrationSettings(), progress or (lambda _share, _what: None)
-    if not recordings:
-        raise CalibrationError("recordings must name at least one file, got none.")
     tell(0.0, "reading")
-    read = [
-        r if isinstance(r, Recording) else read_recording(r, sfreq=settings.sfreq)
-        for r in recordings
-    ]
+    read = read_recordings(recordings, settings.sfreq)
     # Any two channels will do: the search sees average reference, whatever the LD channels.
     session = make_session(read, 2, settings)
     offer = Offer.of(session, request, settings.settle_s)
     good = [i for i in range(len(session.montage)) if i not in session.bad]
-    n_ahead = round(settings.look_ahead_s * session.sfreq)
+    n_ahead = settings.n_look_ahead(session.sfreq)
     chosen: dict[int, SetScore] = {}
     spread: dict[int, SetScore] = {}
     surrogate: dict[int, Choice] = {}
@@ -184,19 +178,17 @@ def score_set(
     Returns
     -------
     SetScore
-        Out-of-fold errors, guards at the starts of blocks left out.
+        Held-out errors, guards at the starts of blocks left out.
     """
     session = make_session(recordings, list(labels), settings)
-    targets = list(session.targets)
-    segments = [(x, y[:, targets]) for x, y in session.segments]
+    targets, segments = list(session.targets), session.target_segments
     # Small eigenproblems: BLAS threads gain little on idle cores and thrash on busy ones.
     with threadpool_limits(1, user_api="blas"):
-        n_look_ahead = round(settings.look_ahead_s * session.sfreq)
-        prior = session_prior(session)
-        fit = fit_linear(segments, session.sfreq, n_look_ahead, prior=prior)
+        n_ahead, prior = settings.n_look_ahead(session.sfreq), session_prior(session)
+        fit = fit_linear(segments, session.sfreq, n_ahead, prior=prior)
     good = np.array([i for i in range(len(session.montage)) if i not in session.bad])
     sums: dict[str, list[FloatArray]] = {"average": [], "ld-mean": []}
-    predicted = fit.out_of_fold(segments)
+    predicted = fit.predict_held_out(segments)
     for block in fit.blocks:
         rows = slice(guarded_start(block, fit.n_lags), block.stop)
         truth = session.segments[block.segment][1][rows]
@@ -243,12 +235,12 @@ def _search(
 ) -> Choice:
     """Search among the good channels, which is how the Grams count them."""
     place = {row: i for i, row in enumerate(good)}
-    steps = 0
+    changes = 0
 
-    def step(_rows: Sequence[int]) -> None:
-        nonlocal steps
-        steps += 1
-        tell(f"{len(start)} electrodes: step {steps}")
+    def changed(_rows: Sequence[int]) -> None:
+        nonlocal changes
+        changes += 1
+        tell(f"{len(start)} electrodes: change {changes}")
 
     return choose_set(
         grams,
@@ -257,7 +249,7 @@ def _search(
         must=[place[i] for i in offer.must],
         n_starts=request.n_starts,
         seed=request.seed,
-        tell=step,
+        tell=changed,
     )
 
 

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from calibration.electrodes.choice import MontageChoice
-from emag_rt.array_types import FloatArray
+from calibration.electrodes.head_view import draw_outline, flat_positions
 
-_EQUATOR = np.pi / 2
-
-
-def flat_positions(positions_mm: FloatArray) -> FloatArray:
-    """Head seen from above, nose up: distance from the vertex along the scalp is kept.
-
-    Parameters
-    ----------
-    positions_mm : ndarray, shape (n_electrodes, 3), float64
-        Origin at the centre of the sphere.
-
-    Returns
-    -------
-    ndarray, shape (n_electrodes, 2), float64
-        The equator of the sphere is the unit circle.
-    """
-    unit = positions_mm / np.linalg.norm(positions_mm, axis=1, keepdims=True)
-    angle = np.arccos(np.clip(unit[:, 2], -1.0, 1.0)) / _EQUATOR
-    around = np.arctan2(unit[:, 1], unit[:, 0])
-    return np.column_stack([angle * np.cos(around), angle * np.sin(around)])
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def save_montage_picture(choice: MontageChoice, path: Path) -> None:
@@ -65,7 +48,7 @@ def save_montage_picture(choice: MontageChoice, path: Path) -> None:
         plt.close(figure)
 
 
-def _head(figure: Any, axes: Any, choice: MontageChoice) -> None:
+def _head(figure: Figure, axes: Axes, choice: MontageChoice) -> None:
     score = choice.chosen[max(choice.chosen)]
     places = dict(
         zip(choice.montage.labels, flat_positions(choice.montage.positions_mm), strict=True)
@@ -73,16 +56,14 @@ def _head(figure: Any, axes: Any, choice: MontageChoice) -> None:
     worn = set(score.labels)
     rendered = [label for label in score.per_channel if label not in worn]
     edge = max(1.0, max(float(np.hypot(*place)) for place in places.values())) * 1.08
-    angle = np.linspace(0.0, 2.0 * np.pi, 200)
-    axes.plot(edge * np.cos(angle), edge * np.sin(angle), color="0.6", lw=1.5)
-    axes.plot([-0.1, 0.0, 0.1], [edge * 0.995, edge + 0.12, edge * 0.995], color="0.6", lw=1.5)
+    draw_outline(axes, edge)
     xy = np.array([places[label] for label in rendered])
     errors = np.array([score.per_channel[label] for label in rendered])
     image = axes.scatter(
-        *xy.T, c=errors, s=330, cmap="YlOrRd", vmin=0.0, vmax=max(float(errors.max()), 1e-6)
+        xy[:, 0], xy[:, 1], 330, errors, cmap="YlOrRd", vmin=0.0, vmax=max(errors.max(), 1e-6)
     )
     xy = np.array([places[label] for label in score.labels])
-    axes.scatter(*xy.T, s=380, facecolor="#1f4e79", edgecolor="black", lw=1.5)
+    axes.scatter(xy[:, 0], xy[:, 1], 380, facecolor="#1f4e79", edgecolor="black", lw=1.5)
     for label in choice.bad:
         axes.plot(*places[label], marker="x", color="0.5", ms=12, mew=2)
     dark = 0.6 * max(float(errors.max()), 1e-6)
@@ -91,14 +72,13 @@ def _head(figure: Any, axes: Any, choice: MontageChoice) -> None:
         axes.annotate(
             label, place, ha="center", va="center", fontsize=7, color="white" if white else "black"
         )
-    axes.set(aspect="equal", title=f"{len(worn)} electrodes to wear (blue), of {len(places)}")
-    axes.axis("off")
+    axes.set_title(f"{len(worn)} electrodes to wear (blue), of {len(places)}")
     figure.colorbar(
         image, ax=axes, shrink=0.6, label="expected NMSE of rendered channels, average reference"
     )
 
 
-def _curve(axes: Any, choice: MontageChoice) -> None:
+def _curve(axes: Axes, choice: MontageChoice) -> None:
     from matplotlib import ticker
 
     sizes = sorted(choice.chosen)

@@ -57,7 +57,7 @@ class SetSearch:
     beam : int
         Sets carried along while growing.
     tell : callable, optional
-        Called with the set after every step.
+        Called with the set after every change of it.
 
     Attributes
     ----------
@@ -158,7 +158,7 @@ def choose_set(
     seed : int
         Of the random sets.
     tell : callable, optional
-        Called with the set after every step.
+        Called with the set after every change of it.
 
     Returns
     -------

@@ -2,9 +2,9 @@
 
 Between electrodes the field follows a Gaussian process whose covariance is learned with
 electrodes left out as the guide: each target is predicted from what the fit *renders* at all
-others (out of fold, as the field will do it live), and compared with what it truly measured.
-That error has a closed form for every choice of parameters (Dubrule 1983), from second moments
-alone, so the search takes about a second.
+others (on blocks held out, as the field will do it live), and compared with what it truly
+measured. That error has a closed form for every choice of parameters (Dubrule 1983), from second
+moments alone, so the search takes about a second.
 
 The covariance is ``s(p) s(q) k(p, q)``: ``s`` is the local scale of the signal, ``k`` a rational
 quadratic (a mixture of Gaussians of all widths) with its own length along each axis, plus a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,12 +12,34 @@ from calibration.regression.closed_form import LinearFit
 from calibration.regression.window_closed_form import WindowFit
 from calibration.residual.bag import ResidualNet
 from calibration.session.segments import Session
-from calibration.settings import CalibrationSettings
+from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import FloatArray
 from emag_rt.core.drive import Drive, HiddenBranch
 from emag_rt.core.grid import lattice, resolution_for
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import CalibrationError
+
+
+@dataclass(frozen=True)
+class LeftOutScores:
+    """What to expect at electrodes nobody wore.
+
+    Attributes
+    ----------
+    protocol : str
+        How it was found.
+    nmse : float
+        Pooled over the targets.
+    spacing_mm : float
+        Median distance to the next electrode.
+    per_channel : dict of str to float
+        NMSE of each target, by label.
+    """
+
+    protocol: str
+    nmse: float
+    spacing_mm: float
+    per_channel: dict[str, float]
 
 
 def grid_for(session: Session, settings: CalibrationSettings) -> FloatArray:
@@ -58,7 +80,7 @@ def choose_start(
     centers_mm : ndarray, shape (n_grid, 3)
         Grid.
     linear : LinearFit, optional
-        Fit whose out-of-fold renderings stand for the targets, as in serving; without it the
+        Fit whose held-out renderings stand for the targets, as in serving; without it the
         measured signals do.
 
     Returns
@@ -67,19 +89,18 @@ def choose_start(
         Gaussians and solver.
     """
     rows = known_rows(session)
-    targets = list(session.targets)
     truth = np.concatenate([y[:, rows] for _, y in session.segments])
     rendered = truth
     if linear is not None:
-        blind = linear.out_of_fold([(x, y[:, targets]) for x, y in session.segments])
+        blind = linear.predict_held_out(session.target_segments)
         rendered = truth.copy()
-        rendered[:, : len(targets)] = np.concatenate(blind)
-    guide = Guide.of(truth, rendered, len(targets))
+        rendered[:, : len(session.targets)] = np.concatenate(blind)
+    guide = Guide.of(truth, rendered, len(session.targets))
     return choose_gaussians(centers_mm, session.montage.positions_mm[rows], guide)
 
 
-def left_out_scores(session: Session, start: SpatialStart) -> dict[str, Any]:
-    """What to expect at electrodes nobody wore, for the bundle.
+def left_out_scores(session: Session, start: SpatialStart) -> LeftOutScores:
+    """What to expect at electrodes nobody wore, from each target left out in turn.
 
     Parameters
     ----------
@@ -90,18 +111,17 @@ def left_out_scores(session: Session, start: SpatialStart) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        ``protocol``, ``nmse`` (pooled), ``spacing_mm`` (median distance to the next electrode)
-        and ``per_channel`` (label to NMSE, targets only).
+    LeftOutScores
+        For the bundle.
     """
     labels = [session.montage.labels[i] for i in session.targets]
     errors = start.kriging.left_out_nmse
-    return {
-        "protocol": "each target rendered from all other electrodes, blocks of time out of fold",
-        "nmse": round(start.kriging.left_out_pooled, 6),
-        "spacing_mm": round(spacing_mm(session.montage.positions_mm[known_rows(session)]), 3),
-        "per_channel": {a: round(float(e), 6) for a, e in zip(labels, errors, strict=True)},
-    }
+    return LeftOutScores(
+        protocol="each target rendered from all other electrodes, blocks of time held out",
+        nmse=round(start.kriging.left_out_pooled, 6),
+        spacing_mm=round(spacing_mm(session.montage.positions_mm[known_rows(session)]), 3),
+        per_channel={a: round(float(e), 6) for a, e in zip(labels, errors, strict=True)},
+    )
 
 
 def stream_model(
@@ -165,7 +185,7 @@ def linear_readout(
     start : SpatialStart
         Gaussians and solver.
     weights : ndarray, shape (n_gaussians, n_ld, n_targets)
-        Of the fit, or of one that did not see a fold.
+        Of the fit, or of one that did not see a split.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 Spatial precisions (one full factor a grid point), temporal centres and widths (one a profile;
 exact delays stay as they are) and all amplitudes move together under AdamW on stretches of the
-session. The first fold's blocks of time are held out: the number of steps is where their error
+session. The first split's blocks of time are held out: the number of steps is where their error
 is least, and without a clear gain there the start is kept. The same number of steps is then
 taken from the start that saw all of the session.
 """
@@ -10,24 +10,18 @@ taken from the start that saw all of the session.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.regression.blocks import Block, Segment, fold_rows, training_rows
-from emag_rt.array_types import BoolArray, FloatArray
-from emag_rt.core.drive import Drive
-from emag_rt.core.field import GaussianField
+from calibration.regression.blocks import Block, Segment, held_out_rows, training_rows
+from emag_rt.array_types import FloatArray
 from emag_rt.core.model import FieldModel
 
 Progress = Callable[[float, str], None]
 
 N_STEPS = 160
 CHECK_EVERY = 20
-CHUNK = 2048
-LEARNING_RATE = 1e-3
-PRECISION_PENALTY = 2e-4
 MIN_GAIN = 5e-3
 
 
@@ -73,9 +67,9 @@ def refine_field(
     model : FieldModel
         The start; its linear drive must act on the features themselves.
     blind_readout : ndarray, shape (n_points, n_gaussians, n_ld)
-        Readout of the same start fitted without the first fold.
+        Readout of the same start fitted without the first split.
     blocks : sequence of Block
-        The folds.
+        The splits.
     segments : sequence of (x, y)
         Features, and the electrodes that the field must give, in µV.
     positions_mm : ndarray, shape (n_electrodes, 3)
@@ -92,11 +86,13 @@ def refine_field(
     Refinement
         The refined model, or the start.
     """
+    from calibration.field.trainer import Trainer
+
     tell = progress or (lambda _share, _what: None)
     lengths = [len(x) for x, _ in segments]
-    held = fold_rows(lengths, blocks, 0)
+    held = held_out_rows(lengths, blocks, 0)
     train = training_rows(lengths, blocks, 0, model.n_lags)
-    trainer = _Trainer(model, segments, positions_mm, blind_readout, seed, device)
+    trainer = Trainer(model, segments, positions_mm, blind_readout, seed, device)
     start = best = trainer.error(held)
     best_step = 0
     for step in range(1, N_STEPS + 1):
@@ -110,147 +106,9 @@ def refine_field(
                 break
     if best > (1.0 - MIN_GAIN) * start:
         return Refinement(model, 0, 1.0)
-    trainer = _Trainer(model, segments, positions_mm, model.drive.readout, seed, device)
+    trainer = Trainer(model, segments, positions_mm, model.drive.readout, seed, device)
     for step in range(1, best_step + 1):
         trainer.step(np.ones(len(train), dtype=bool))
         if step % CHECK_EVERY == 0:
             tell(0.6 + 0.4 * step / best_step, f"precisions and amplitudes: step {step}")
     return Refinement(trainer.refined(model), best_step, best / start)
-
-
-class _Trainer:
-    """Parameters, optimiser and data on one device."""
-
-    def __init__(
-        self,
-        model: FieldModel,
-        segments: Sequence[Segment],
-        positions_mm: FloatArray,
-        readout: FloatArray,
-        seed: int,
-        device: str,
-    ) -> None:
-        import torch
-
-        self._torch = torch
-        self._to = {"dtype": torch.float32, "device": device}
-        self._draw = np.random.default_rng(seed)
-        shared = model.field.shared_profiles()
-        assert shared is not None
-        self._mu_s, self._rate = shared
-        self._sfreq = model.sfreq
-        self._tau = self._tensor(model.tau_s)
-        offset = positions_mm[:, None] - model.field.centers_mm
-        self._offset = self._tensor(offset)
-        self._factor = self._tensor(model.field.cholesky[:, 0, :3, :3])
-        self._segments = [(self._tensor(x), self._tensor(y)) for x, y in segments]
-        self._look_ahead = model.look_ahead
-        self._scale = float(np.sqrt((readout**2).mean()))
-        self._readout = self._tensor(readout / self._scale)
-        self._is_delay = self._tensor((1.0 / self._rate < 0.5 / model.sfreq).astype(float))
-        self._parameters = {
-            "readout": torch.zeros_like(self._readout),
-            "factor": torch.zeros_like(self._factor),
-            "mu": torch.zeros(len(self._mu_s), **self._to),
-            "log_rate": torch.zeros(len(self._mu_s), **self._to),
-        }
-        for parameter in self._parameters.values():
-            parameter.requires_grad_(True)
-        self._optimiser = torch.optim.AdamW(
-            self._parameters.values(), lr=LEARNING_RATE, weight_decay=0.0
-        )
-
-    def _tensor(self, values: FloatArray) -> Any:
-        return self._torch.as_tensor(np.ascontiguousarray(values), **self._to)
-
-    def _profiles(self) -> tuple[Any, Any]:
-        """Temporal centres (s) and rates (1/s); delays do not move."""
-        free = 1.0 - self._is_delay
-        mu = self._tensor(self._mu_s) + free * self._parameters["mu"] / self._sfreq
-        rate = self._tensor(self._rate) * self._torch.exp(free * self._parameters["log_rate"])
-        return mu, rate
-
-    def _factors(self) -> Any:
-        """Spatial factors (n_points, 3, 3): moves relative to each, kept lower-triangular."""
-        size = self._torch.diagonal(self._factor, dim1=1, dim2=2).mean(dim=1)[:, None, None]
-        return self._factor + size * self._torch.tril(self._parameters["factor"])
-
-    def _predict(self, x: Any) -> Any:
-        """Targets of a stretch, 'valid' part: (n + n_lags - 1, n_ld) -> (n, n_targets)."""
-        torch = self._torch
-        mu, rate = self._profiles()
-        profiles = torch.exp(-0.5 * ((self._tau - mu[:, None]) * rate[:, None]) ** 2)
-        whitened = torch.einsum("nij,eni->enj", self._factors(), self._offset)
-        kernel = torch.exp(-0.5 * (whitened**2).sum(dim=-1))
-        amplitudes = self._scale * (self._readout + self._parameters["readout"])
-        weights = torch.einsum("en,ngc->egc", kernel, amplitudes)
-        # Correlation over the newest-last time axis: lags run backwards.
-        filtered = torch.nn.functional.conv1d(x.T[:, None], profiles.flip(1)[:, None])
-        return torch.einsum("cgt,egc->te", filtered, weights)
-
-    def step(self, rows: BoolArray) -> None:
-        """One AdamW step on a random stretch; only ``rows`` count."""
-        torch = self._torch
-        x, y, mask = self._stretch(rows)
-        error = (self._predict(x) - y)[mask]
-        loss = (error**2).mean() / (y[mask] ** 2).mean().clamp_min(1e-12)
-        loss = loss + PRECISION_PENALTY * (self._parameters["factor"] ** 2).mean()
-        self._optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters.values(), 1.0)
-        self._optimiser.step()
-
-    def _stretch(self, rows: BoolArray) -> tuple[Any, Any, Any]:
-        """A random stretch that has rows which count."""
-        n_lags = len(self._tau)
-        lengths = np.array([max(0, len(x) - n_lags) for x, _ in self._segments], dtype=float)
-        offsets = np.concatenate([[0], np.cumsum([len(x) for x, _ in self._segments])])
-        while True:
-            which = int(self._draw.choice(len(lengths), p=lengths / lengths.sum()))
-            x, y = self._segments[which]
-            size = min(CHUNK, len(x) - n_lags + 1)
-            first = int(self._draw.integers(0, len(x) - n_lags - size + 2))
-            # Prediction i belongs to the row that is look_ahead before its newest sample.
-            now = first + n_lags - 1 - self._look_ahead
-            mask = rows[offsets[which] + now : offsets[which] + now + size]
-            if mask.any():
-                keep = self._torch.as_tensor(mask.copy(), device=self._to["device"])
-                return x[first : first + n_lags - 1 + size], y[now : now + size], keep
-
-    def error(self, rows: BoolArray) -> float:
-        """Squared error over ``rows``, in µV²."""
-        total, offset = 0.0, 0
-        n_lags = len(self._tau)
-        with self._torch.no_grad():
-            for x, y in self._segments:
-                for first in range(0, len(x) - n_lags + 1, 4 * CHUNK):
-                    size = min(4 * CHUNK, len(x) - n_lags + 1 - first)
-                    now = first + n_lags - 1 - self._look_ahead
-                    mask = rows[offset + now : offset + now + size]
-                    if mask.any():
-                        z = self._predict(x[first : first + n_lags - 1 + size])
-                        keep = self._torch.as_tensor(mask.copy(), device=self._to["device"])
-                        total += float(((z - y[now : now + size])[keep].double() ** 2).sum())
-                offset += len(x)
-        return total
-
-    def refined(self, model: FieldModel) -> FieldModel:
-        """The model with the parameters as they are now."""
-        with self._torch.no_grad():
-            mu, rate = (value.double().cpu().numpy() for value in self._profiles())
-            factors = self._factors().double().cpu().numpy()
-            moved = self._scale * self._parameters["readout"].double().cpu().numpy()
-        field = model.field
-        cholesky = field.cholesky.copy()
-        cholesky[..., :3, :3] = factors[:, None]
-        cholesky[..., 3, 3] = rate
-        # The delays keep their exact values: float32 must not move them off their samples.
-        delay = self._is_delay.cpu().numpy() > 0
-        cholesky[:, delay, 3, 3] = field.cholesky[:, delay, 3, 3]
-        mu_s = np.where(delay, field.mu_s, mu)
-        drive = model.drive
-        return replace(
-            model,
-            field=GaussianField(field.centers_mm, mu_s, cholesky, field.amplitudes),
-            drive=Drive(drive.taps, drive.readout + moved, drive.hidden),
-        )

@@ -6,12 +6,13 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from calibration.live.parts import Counts
 from calibration.live.quality import Finding
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.live import Live
 
 _PLAIN_EVERY_S = 10.0
@@ -133,7 +134,7 @@ class RichDisplay:
         self._live.update(picture(state), refresh=True)
 
 
-def picture(state: LiveState) -> Any:
+def picture(state: LiveState) -> RenderableType:
     """The live display as something that rich draws."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
@@ -146,7 +147,7 @@ def picture(state: LiveState) -> Any:
     head.add_column(no_wrap=True)
     bar = ProgressBar(total=state.wanted_s, completed=min(state.seconds, state.wanted_s))
     head.add_row(Text(state.phase, style="bold"), bar, Text(state.summary))
-    parts: list[Any] = [head]
+    parts: list[RenderableType] = [head]
     if state.findings:
         table = Table(box=None, padding=(0, 2, 0, 0))
         table.add_column("what to do", style="yellow")

@@ -127,7 +127,7 @@ class Recorder:
         self._parts = [*self._parts[:n], *last]
         self._n_kept = n_signal(self._parts)
 
-    def step(self, timeout_s: float) -> list[Part]:
+    def take(self, timeout_s: float) -> list[Part]:
         """Wait for samples, and take in what has come.
 
         Parameters

@@ -156,7 +156,7 @@ class LiveSession:
         return self.recorder.seconds >= self.plan.duration_s
 
     def _turn(self) -> None:
-        parts = self.recorder.step(_PULL_S)
+        parts = self.recorder.take(_PULL_S)
         for part in parts:
             self._watch(part)
         self._hear()

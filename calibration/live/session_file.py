@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import mne
 import numpy as np
@@ -110,7 +109,7 @@ def save_session(
     return len(markers) - len(events)
 
 
-def _raw(recorded: Recorded, data: Samples) -> Any:
+def _raw(recorded: Recorded, data: Samples) -> mne.io.RawArray:
     channels = recorded.channels
     info = mne.create_info(
         list(channels.labels), recorded.sfreq, list(channels.kinds), verbose="ERROR"

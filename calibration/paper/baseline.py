@@ -8,9 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from calibration.paper.options import PaperOptions
-from calibration.paper.training import PaperFit, fit_paper
+from calibration.paper.paper_fit import PaperFit
+from calibration.paper.training import fit_paper
 from calibration.regression.blocks import Block, Segment
+from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray
 from emag_rt.core.drive import run_layers
 from emag_rt.core.folding import fold_readout
@@ -86,7 +87,7 @@ def fit_paper_like(
     Parameters
     ----------
     segments : sequence of (x, y)
-        As for :func:`calibration.regression.gram_matrices.fit_ridge`.
+        As for :func:`calibration.baselines.ridge.fit_ridge`.
     positions_mm : ndarray, shape (n_out, 3)
         Electrodes of the targets.
     sfreq : float

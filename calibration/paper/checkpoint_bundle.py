@@ -13,12 +13,12 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from calibration.export import provenance
 from calibration.paper.checkpoint import Checkpoint
+from calibration.provenance import provenance
+from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import (
     Bundle,
@@ -41,7 +41,6 @@ from emag_rt.recordings.positions import template
 from emag_rt.recordings.read import read_recording
 
 DEFAULT_LD_SCALE_UV = 10.0
-_SETTLE_S = 1.0
 _MIN_S = 8.0
 _MAX_ANGLE_DEG = 15.0
 _MAX_OFF_CENTRE_MM = 15.0
@@ -388,7 +387,7 @@ def _measured_scales(
             f"--statistics {recording.path.name}: LD channels must be good, {', '.join(lost)} are "
             "marked bad. Take another recording."
         )
-    settle = round(_SETTLE_S * sfreq)
+    settle = round(SETTLE_S * sfreq)
     parts = [
         CausalFilter(sos, len(recording.labels)).process(recording.data_uv[a:b])[settle:]
         for a, b in recording.segments
@@ -426,6 +425,6 @@ def _head(positions_mm: FloatArray, notes: list[str]) -> HeadSphere:
     return HeadSphere(radius_mm=fitted)
 
 
-def _point(values: Any) -> tuple[float, float, float]:
+def _point(values: FloatArray) -> tuple[float, float, float]:
     x, y, z = (float(v) for v in values)
     return x, y, z

@@ -1,9 +1,9 @@
-"""Blocks of time, dealt to folds, with guards that keep neighbouring samples apart.
+"""Blocks of time, dealt to the splits of a cross-validation, with guards at their borders.
 
 Neighbouring EEG samples are nearly copies of each other, so a split at random would flatter
-every model. Segments are cut into contiguous blocks, the blocks are dealt to the folds in turn
-(so that each fold sees the beginning and the end of the session), and samples within a guard of
-a border count for neither side.
+every model. Segments are cut into contiguous blocks, the blocks are dealt to the splits in turn
+(so that each holds out some of the beginning and of the end of the session), and samples within a
+guard of a border count for neither side.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Segment = tuple[FloatArray, FloatArray]
 
 @dataclass(frozen=True)
 class Block:
-    """A run of samples within one segment, and the fold that validates on it.
+    """Consecutive samples of one segment, and the split that holds them out.
 
     Attributes
     ----------
@@ -31,29 +31,29 @@ class Block:
         Index of the segment.
     start, stop : int
         First sample, and one past the last, within the segment.
-    fold : int
-        Fold that holds this block out.
+    split : int
+        Split that holds this block out.
     """
 
     segment: int
     start: int
     stop: int
-    fold: int
+    split: int
 
 
 def make_blocks(
-    lengths: Sequence[int], n_folds: int = 5, blocks_per_fold: int = 4
+    lengths: Sequence[int], n_splits: int = 5, blocks_per_split: int = 4
 ) -> tuple[Block, ...]:
-    """Cut segments into blocks of about equal length, dealt to the folds in turn.
+    """Cut segments into blocks of about equal length, dealt to the splits in turn.
 
     Parameters
     ----------
     lengths : sequence of int
         Samples in each segment; a block never spans two segments.
-    n_folds : int
-        Number of folds, at least 2.
-    blocks_per_fold : int
-        Blocks that a fold gets, about.
+    n_splits : int
+        Number of splits, at least 2.
+    blocks_per_split : int
+        Blocks that a split gets, about.
 
     Returns
     -------
@@ -63,35 +63,35 @@ def make_blocks(
     Raises
     ------
     CalibrationError
-        If there are fewer than two folds, or too few samples to fill them.
+        If there are fewer than two splits, or too few samples to fill them.
     """
-    if n_folds < 2 or blocks_per_fold < 1:
+    if n_splits < 2 or blocks_per_split < 1:
         raise CalibrationError(
-            f"n_folds must be at least 2 and blocks_per_fold at least 1, got {n_folds} and "
-            f"{blocks_per_fold}. Keep the defaults of 5 and 4."
+            f"n_splits must be at least 2 and blocks_per_split at least 1, got {n_splits} and "
+            f"{blocks_per_split}. Keep the defaults of 5 and 4."
         )
     total = int(sum(lengths))
-    wanted = n_folds * blocks_per_fold
+    wanted = n_splits * blocks_per_split
     if total < 16 * wanted or min(lengths, default=0) < 1:
         raise CalibrationError(
             f"The session must hold at least {16 * wanted} samples in non-empty segments, got "
-            f"{total} in {len(lengths)}. Record for longer, or ask for fewer folds."
+            f"{total} in {len(lengths)}. Record for longer, or ask for fewer splits."
         )
     blocks: list[Block] = []
     for segment, length in enumerate(lengths):
         edges = np.linspace(0, length, max(1, round(length * wanted / total)) + 1).astype(int)
         for start, stop in pairwise(edges):
-            blocks.append(Block(segment, int(start), int(stop), len(blocks) % n_folds))
-    if len(blocks) < n_folds:
+            blocks.append(Block(segment, int(start), int(stop), len(blocks) % n_splits))
+    if len(blocks) < n_splits:
         raise CalibrationError(
-            f"The segments must fill {n_folds} folds, got {len(blocks)} blocks. "
-            "Ask for more blocks a fold."
+            f"The segments must fill {n_splits} splits, got {len(blocks)} blocks. "
+            "Ask for more blocks a split."
         )
     return tuple(blocks)
 
 
-def n_folds_of(blocks: Sequence[Block]) -> int:
-    """Count the folds.
+def n_splits_of(blocks: Sequence[Block]) -> int:
+    """Count the splits.
 
     Parameters
     ----------
@@ -101,9 +101,9 @@ def n_folds_of(blocks: Sequence[Block]) -> int:
     Returns
     -------
     int
-        Number of folds.
+        Number of splits.
     """
-    return 1 + max(block.fold for block in blocks)
+    return 1 + max(block.split for block in blocks)
 
 
 def guarded_start(block: Block, guard: int) -> int:
@@ -129,8 +129,8 @@ def guarded_start(block: Block, guard: int) -> int:
     return block.start + min(guard, (block.stop - block.start) // 4)
 
 
-def fold_rows(lengths: Sequence[int], blocks: Sequence[Block], fold: int) -> BoolArray:
-    """Mark the samples that a fold validates on.
+def held_out_rows(lengths: Sequence[int], blocks: Sequence[Block], split: int) -> BoolArray:
+    """Mark the samples that a split holds out.
 
     Parameters
     ----------
@@ -138,27 +138,27 @@ def fold_rows(lengths: Sequence[int], blocks: Sequence[Block], fold: int) -> Boo
         Samples in each segment.
     blocks : sequence of Block
         As made by :func:`make_blocks`.
-    fold : int
-        The fold.
+    split : int
+        The split.
 
     Returns
     -------
     ndarray, shape (sum of lengths,), bool
-        True inside the fold's blocks; the segments stand one after another.
+        True inside the split's blocks; the segments stand one after another.
     """
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     rows = np.zeros(int(offsets[-1]), dtype=bool)
     for block in blocks:
-        if block.fold == fold:
+        if block.split == split:
             begin = int(offsets[block.segment])
             rows[begin + block.start : begin + block.stop] = True
     return rows
 
 
 def training_rows(
-    lengths: Sequence[int], blocks: Sequence[Block], fold: int, guard: int
+    lengths: Sequence[int], blocks: Sequence[Block], split: int, guard: int
 ) -> BoolArray:
-    """Mark the samples that a fold trains on: further than the guard from what it holds out.
+    """Mark the samples that a split trains on: further than the guard from what it holds out.
 
     Parameters
     ----------
@@ -166,8 +166,8 @@ def training_rows(
         Samples in each segment.
     blocks : sequence of Block
         As made by :func:`make_blocks`.
-    fold : int
-        The fold.
+    split : int
+        The split.
     guard : int
         Samples on either side of a held-out block that are left out as well. A quarter of the
         block's length is the most that is taken. Guards do not cross into other segments.
@@ -175,12 +175,12 @@ def training_rows(
     Returns
     -------
     ndarray, shape (sum of lengths,), bool
-        True where the fold may train.
+        True where the split may train.
     """
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     rows = np.ones(int(offsets[-1]), dtype=bool)
     for block in blocks:
-        if block.fold == fold:
+        if block.split == split:
             reach = min(guard, (block.stop - block.start) // 4)
             begin, end = int(offsets[block.segment]), int(offsets[block.segment + 1])
             first = max(begin, begin + block.start - reach)

@@ -7,7 +7,7 @@ cross-validation, and averaged with the plain 16-lag ridge: the average is again
 its errors are never above the mean of theirs, and the ridge in it bounds what a wrong choice
 costs. Where positions are known, the same average is made once more with the beliefs of
 :mod:`calibration.regression.priors` in the banks. The best of ridge, average and average with
-beliefs out of fold is kept.
+beliefs on the blocks held out is kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calibration.regression.blocks import Block, Segment, check_segments, make_blocks
-from calibration.regression.gram_matrices import LAMBDAS, FoldGrams, Gram, RidgePath, accumulate
+from calibration.regression.gram_matrices import LAMBDAS, Gram, RidgePath, SplitGrams, accumulate
 from calibration.regression.priors import (
     MAX_REVERSAL_S,
     PriorGrams,
@@ -68,12 +68,12 @@ class LinearFit:
     lam : tuple of float
         Penalty a bank, as a fraction of the mean eigenvalue of its penalised covariance.
     cv_nmse : ndarray, shape (n_out,), float64
-        Out-of-fold error of each output over its power.
+        Held-out error of each output over its power.
     blocks : tuple of Block
         The blocks of the cross-validation.
-    fold_weights : ndarray, shape (n_folds, n_profiles, n_ld, n_out), float64
-        The fits that did not see a fold.
-    fold_bias : ndarray, shape (n_folds, n_out), float64
+    split_weights : ndarray, shape (n_splits, n_profiles, n_ld, n_out), float64
+        The fits that did not see a split.
+    split_bias : ndarray, shape (n_splits, n_out), float64
         Their biases, in µV.
     prior : Strength
         How much the beliefs of :mod:`calibration.regression.priors` count in the banks.
@@ -91,8 +91,8 @@ class LinearFit:
     lam: tuple[float, ...]
     cv_nmse: FloatArray
     blocks: tuple[Block, ...]
-    fold_weights: FloatArray
-    fold_bias: FloatArray
+    split_weights: FloatArray
+    split_bias: FloatArray
     prior: Strength = field(default_factory=Strength)
 
     @property
@@ -104,8 +104,8 @@ class LinearFit:
         """Render the outputs of a segment: x (n_times, n_ld) -> (n_times, n_out) in µV."""
         return self._render(x, 0, len(x), self.weights, self.bias)
 
-    def out_of_fold(self, segments: Sequence[Segment]) -> list[FloatArray]:
-        """Predict every sample of the session from the fit that did not see its fold.
+    def predict_held_out(self, segments: Sequence[Segment]) -> list[FloatArray]:
+        """Predict every sample of the session from the fit that did not see its split.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class LinearFit:
         """
         predicted = [np.empty(y.shape) for _, y in segments]
         for block in self.blocks:
-            weights, bias = self.fold_weights[block.fold], self.fold_bias[block.fold]
+            weights, bias = self.split_weights[block.split], self.split_bias[block.split]
             x = segments[block.segment][0]
             rendered = self._render(x, block.start, block.stop, weights, bias)
             predicted[block.segment][block.start : block.stop] = rendered
@@ -138,7 +138,7 @@ class LinearFit:
         return rendered
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Choice:
     """One bank at its best gamma and penalty; weights stand on the union of the banks."""
 
@@ -147,8 +147,8 @@ class _Choice:
     lam: float
     weights: FloatArray
     bias: FloatArray
-    fold_weights: FloatArray
-    fold_bias: FloatArray
+    split_weights: FloatArray
+    split_bias: FloatArray
 
 
 def _union(banks: Sequence[Bank]) -> tuple[Bank, list[IndexArray]]:
@@ -179,18 +179,18 @@ class _Scales:
 
 
 def _held_out_path(
-    training: Sequence[Gram], folds: Sequence[Gram], penalty: FloatArray
+    training: Sequence[Gram], splits: Sequence[Gram], penalty: FloatArray
 ) -> tuple[FloatArray, list[RidgePath]]:
-    """Error of every penalty over the folds (n_lambdas,), and the folds' solutions."""
+    """Error of every penalty over the splits (n_lambdas,), and the splits' solutions."""
     paths = [RidgePath(gram, penalty) for gram in training]
-    pairs = zip(paths, folds, strict=True)
+    pairs = zip(paths, splits, strict=True)
     errors = np.sum([path.errors(held, LAMBDAS).sum(axis=1) for path, held in pairs], axis=0)
     return errors, paths
 
 
 def _fit_bank(
     name: str,
-    grams: FoldGrams,
+    grams: SplitGrams,
     statistics: Sequence[Gram],
     place: IndexArray,
     scales: _Scales,
@@ -198,15 +198,15 @@ def _fit_bank(
 ) -> _Choice:
     """Choose gamma and the penalty over all outputs, then fit; see `_Choice`.
 
-    ``statistics`` are those to train on, a fold, and those of the session. A penalty an output
+    ``statistics`` are those to train on, a split, and those of the session. A penalty an output
     follows chance: tried, it was worse on later data (see docs/accuracy.md).
     """
     n_all, n_out = grams.total.zy.shape
     columns = scales.columns(place)
-    folds = grams.part(columns).folds
+    splits = grams.part(columns).splits
     best: tuple[float, float, float, list[RidgePath]] | None = None
     for gamma in gammas:
-        errors, paths = _held_out_path(statistics[:-1], folds, scales.penalty(place, gamma))
+        errors, paths = _held_out_path(statistics[:-1], splits, scales.penalty(place, gamma))
         at = int(np.argmin(errors))
         if best is None or errors[at] < best[0]:
             best = (float(errors[at]), gamma, float(LAMBDAS[at]), paths)
@@ -222,38 +222,62 @@ def _fit_bank(
     return _Choice(name, gamma, lam, weights[-1], biases[-1], weights[:-1], biases[:-1])
 
 
-def _plain(grams: FoldGrams, columns: IndexArray) -> list[Gram]:
-    """Statistics without beliefs: every fold's training set, then the session."""
+def _plain(grams: SplitGrams, columns: IndexArray) -> list[Gram]:
+    """Statistics without beliefs: every split's training set, then the session."""
     part = grams.part(columns)
-    return [*(part.training(fold) for fold in range(len(part.folds))), part.total]
+    return [*(part.training(split) for split in range(len(part.splits))), part.total]
 
 
-def _search(grams: FoldGrams, believed: PriorGrams, place: IndexArray, scales: _Scales) -> Strength:
+def _search(
+    grams: SplitGrams, believed: PriorGrams, place: IndexArray, scales: _Scales
+) -> Strength:
     """Strength of the beliefs, by the held-out error of one bank."""
     penalty = scales.penalty(place, _SEARCH_GAMMA)
-    folds = grams.part(scales.columns(place)).folds
+    splits = grams.part(scales.columns(place)).splits
 
     def error_of(strength: Strength) -> float:
         training = believed.blended(place, strength)[:-1]
-        return float(_held_out_path(training, folds, penalty)[0].min())
+        return float(_held_out_path(training, splits, penalty)[0].min())
 
     return choose_strength(error_of, reversal=believed.backwards is not None)
 
 
 def _held_out_error(
-    grams: FoldGrams, fold_weights: FloatArray, fold_bias: FloatArray
+    grams: SplitGrams, split_weights: FloatArray, split_bias: FloatArray
 ) -> FloatArray:
-    """Squared error (n_out,) of any fits on the folds they did not see, from the Grams."""
-    error = np.zeros(fold_bias.shape[1])
-    for gram, w, b in zip(grams.folds, fold_weights, fold_bias, strict=True):
+    """Squared error (n_out,) of any fits on the splits they did not see, from the Grams."""
+    error = np.zeros(split_bias.shape[1])
+    for gram, w, b in zip(grams.splits, split_weights, split_bias, strict=True):
         moved = gram.centered(np.zeros(len(w)), b)
         error += moved.yy - 2 * (w * moved.zy).sum(axis=0) + (w * (gram.zz @ w)).sum(axis=0)
     return np.maximum(error, 0.0)
 
 
 def _average(choices: Sequence[_Choice]) -> tuple[FloatArray, ...]:
-    names = ("weights", "bias", "fold_weights", "fold_bias")
+    names = ("weights", "bias", "split_weights", "split_bias")
     return tuple(np.mean([getattr(choice, name) for choice in choices], axis=0) for name in names)
+
+
+def _groups(
+    choices: list[_Choice], believers: list[_Choice], present: _Choice | None
+) -> list[list[_Choice]]:
+    """What may be averaged: the first bank alone, all of them, and those with beliefs."""
+    groups = [choices[:1], choices]
+    if believers:
+        groups.append([choices[0], *believers])
+    if present is not None:
+        # Ten seconds may be too short for many lags: averages with the present alone are on offer.
+        groups += [[present, *group] for group in groups]
+    return groups
+
+
+def _best_group(
+    grams: SplitGrams, groups: Sequence[list[_Choice]]
+) -> tuple[list[_Choice], FloatArray]:
+    """The group whose average errs least on the blocks held out, and its error (n_out,)."""
+    errors = [_held_out_error(grams, *_average(group)[2:]) for group in groups]
+    best = int(np.argmin([error.sum() for error in errors]))
+    return groups[best], errors[best]
 
 
 def _plan(
@@ -294,17 +318,17 @@ def fit_linear(
     gammas : sequence of float
         Growths of the penalty with delay to try.
     blocks : sequence of Block, optional
-        By default five folds of four blocks.
+        By default five splits of four blocks.
     prior : SpatialPrior, optional
         From :func:`calibration.regression.priors.spatial_prior`: lets short sessions lean on what
-        is known of EEG, by as much as helps out of fold. Without it (or with ``banks``) nothing is
-        believed.
+        is known of EEG, by as much as helps on blocks held out. Without it (or with ``banks``)
+        nothing is believed.
 
     Returns
     -------
     LinearFit
         The average of the banks with beliefs or without, or the first bank alone: whichever is
-        best out of fold.
+        best on the blocks held out.
 
     Raises
     ------
@@ -328,7 +352,6 @@ def fit_linear(
         _fit_bank(bank.name, grams, _plain(grams, scales.columns(place)), place, scales, tried)
         for bank, place, tried in zip(used, places, growths, strict=True)
     ]
-    groups = [choices[:1], choices]
     now = int(np.argmin(np.abs(union.centers_s)))
     strength = Strength()
     believers: list[_Choice] = []
@@ -344,17 +367,14 @@ def fit_linear(
                 _fit_bank(bank.name, grams, believed.blended(at, strength), at, scales, tried)
                 for bank, at, tried in plan
             ]
-            groups.append([choices[0], *believers])
+    present: _Choice | None = None
     if banks is None:
-        # Ten seconds may be too short for many lags: averages with the present alone are on offer.
         at = np.array([now], dtype=np.intp)
         plain = _plain(grams, scales.columns(at))
         present = _fit_bank("present", grams, plain, at, scales, (0.0,))
-        groups += [[present, *group] for group in groups]
-    errors = [_held_out_error(grams, *_average(group)[2:]) for group in groups]
-    best = int(np.argmin([error.sum() for error in errors]))
-    weights, bias, fold_weights, fold_bias = _average(groups[best])
-    power = np.maximum(np.sum([gram.yy for gram in grams.folds], axis=0), np.finfo(float).tiny)
+    group, error = _best_group(grams, _groups(choices, believers, present))
+    weights, bias, split_weights, split_bias = _average(group)
+    power = np.maximum(np.sum([gram.yy for gram in grams.splits], axis=0), np.finfo(float).tiny)
     shape = (len(union.centers_s), n_ld, n_out)
     driven = np.flatnonzero(np.abs(weights.reshape(shape)).sum(axis=(1, 2)) > 0)
     kept = driven if len(driven) else np.arange(1)
@@ -367,14 +387,12 @@ def fit_linear(
         sfreq=float(sfreq),
         n_look_ahead=n_look_ahead,
         n_lags=n_lags_of(bank, sfreq, n_look_ahead),
-        bank="+".join(choice.bank for choice in groups[best]),
-        gamma=tuple(choice.gamma for choice in groups[best]),
-        lam=tuple(choice.lam for choice in groups[best]),
-        cv_nmse=errors[best] / power,
+        bank="+".join(choice.bank for choice in group),
+        gamma=tuple(choice.gamma for choice in group),
+        lam=tuple(choice.lam for choice in group),
+        cv_nmse=error / power,
         blocks=blocks,
-        fold_weights=fold_weights.reshape(-1, *shape)[:, kept],
-        fold_bias=fold_bias,
-        prior=strength
-        if {id(c) for c in believers} & {id(c) for c in groups[best]}
-        else Strength(),
+        split_weights=split_weights.reshape(-1, *shape)[:, kept],
+        split_bias=split_bias,
+        prior=strength if any(choice in group for choice in believers) else Strength(),
     )

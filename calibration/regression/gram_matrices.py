@@ -1,7 +1,7 @@
-"""Ridge regression on lags, the baseline to beat, and the block statistics behind it.
+"""Sums over blocks of time, and ridge regression for every penalty from them.
 
-Cross-validation never touches the data twice: the Gram matrices of the folds are summed once,
-and a fold's training set is the total less the fold. One eigendecomposition a fold then gives
+Cross-validation never touches the data twice: the Gram matrices of the splits are summed once,
+and a split's training set is the total less the split. One eigendecomposition a split then gives
 the error of every penalty.
 """
 
@@ -12,14 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.regression.blocks import (
-    Block,
-    Segment,
-    check_segments,
-    guarded_start,
-    make_blocks,
-    n_folds_of,
-)
+from calibration.regression.blocks import Block, Segment, guarded_start, n_splits_of
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.errors import CalibrationError
 
@@ -87,37 +80,37 @@ class Gram:
 
 
 @dataclass(frozen=True)
-class FoldGrams:
-    """The session's statistics: one Gram a fold, and that of every sample.
+class SplitGrams:
+    """The session's statistics: one Gram a split, and that of every sample.
 
     Attributes
     ----------
-    folds : tuple of Gram
-        Samples of each fold, less the guards.
+    splits : tuple of Gram
+        Samples of each split, less the guards.
     total : Gram
-        All samples: the guards only matter while folds are compared.
+        All samples: the guards only matter while splits are compared.
     """
 
-    folds: tuple[Gram, ...]
+    splits: tuple[Gram, ...]
     total: Gram
 
-    def training(self, fold: int) -> Gram:
-        """Sum the other folds."""
-        others = [gram for index, gram in enumerate(self.folds) if index != fold]
+    def training(self, split: int) -> Gram:
+        """Sum the other splits."""
+        others = [gram for index, gram in enumerate(self.splits) if index != split]
         result = others[0]
         for gram in others[1:]:
             result = result.plus(gram)
         return result
 
-    def part(self, columns: IndexArray) -> FoldGrams:
+    def part(self, columns: IndexArray) -> SplitGrams:
         """Keep some of the features."""
-        folds = tuple(gram.part(columns) for gram in self.folds)
-        return FoldGrams(folds, self.total.part(columns))
+        splits = tuple(gram.part(columns) for gram in self.splits)
+        return SplitGrams(splits, self.total.part(columns))
 
 
 def accumulate(
     segments: Sequence[Segment], blocks: Sequence[Block], features: Features, guard: int
-) -> FoldGrams:
+) -> SplitGrams:
     """Sum the block statistics, in one pass over the data.
 
     Parameters
@@ -129,30 +122,30 @@ def accumulate(
     features : callable
         Features of a stretch of a segment.
     guard : int
-        Samples at the start of a block that no fold counts.
+        Samples at the start of a block that no split counts.
 
     Returns
     -------
-    FoldGrams
-        Statistics a fold, and of all samples.
+    SplitGrams
+        Statistics a split, and of all samples.
     """
-    folds: list[Gram | None] = [None] * n_folds_of(blocks)
+    splits: list[Gram | None] = [None] * n_splits_of(blocks)
     margin: Gram | None = None
     for block in blocks:
         x, y = segments[block.segment]
         z, target = features(x, block.start, block.stop), y[block.start : block.stop]
         cut = guarded_start(block, guard) - block.start
         inner, edge, kept = Gram.of(z[cut:], target[cut:]), Gram.of(z[:cut], target[:cut]), None
-        kept = folds[block.fold]
-        folds[block.fold] = inner if kept is None else kept.plus(inner)
+        kept = splits[block.split]
+        splits[block.split] = inner if kept is None else kept.plus(inner)
         margin = edge if margin is None else margin.plus(edge)
-    full = [gram for gram in folds if gram is not None]
-    if len(full) != len(folds) or margin is None:
-        raise CalibrationError("blocks must give every fold samples. Use make_blocks().")
+    full = [gram for gram in splits if gram is not None]
+    if len(full) != len(splits) or margin is None:
+        raise CalibrationError("blocks must give every split samples. Use make_blocks().")
     total = margin
     for gram in full:
         total = total.plus(gram)
-    return FoldGrams(tuple(full), total)
+    return SplitGrams(tuple(full), total)
 
 
 class RidgePath:
@@ -198,13 +191,13 @@ class RidgePath:
 
 
 def cross_validate(
-    grams: FoldGrams, penalty: FloatArray, lambdas: FloatArray = LAMBDAS
+    grams: SplitGrams, penalty: FloatArray, lambdas: FloatArray = LAMBDAS
 ) -> FloatArray:
-    """Sum the held-out errors of every penalty over the folds.
+    """Sum the held-out errors of every penalty over the splits.
 
     Parameters
     ----------
-    grams : FoldGrams
+    grams : SplitGrams
         Statistics of the session.
     penalty : ndarray, shape (n_features,), float64
         Relative penalty of each feature.
@@ -217,8 +210,8 @@ def cross_validate(
         Squared error in µV², summed over held-out samples.
     """
     errors = np.zeros((len(lambdas), len(grams.total.yy)))
-    for fold, held_out in enumerate(grams.folds):
-        errors += RidgePath(grams.training(fold), penalty).errors(held_out, lambdas)
+    for split, held_out in enumerate(grams.splits):
+        errors += RidgePath(grams.training(split), penalty).errors(held_out, lambdas)
     return errors
 
 
@@ -244,98 +237,3 @@ def lagged(x: FloatArray, start: int, stop: int, n_lags: int, n_look_ahead: int)
     span[max(0, -first) : min(last, len(x)) - first] = x[max(0, first) : min(last, len(x))]
     size, n = stop - start, n_lags + n_look_ahead
     return np.concatenate([span[n - 1 - lag : n - 1 - lag + size] for lag in range(n)], axis=1)
-
-
-@dataclass(frozen=True)
-class RidgeBaseline:
-    """Ridge regression on lags, fitted.
-
-    Attributes
-    ----------
-    weights : ndarray, shape (n_look_ahead + n_lags, n_ld, n_out), float64
-        Lag l of the axis is lag l - n_look_ahead, in samples.
-    bias : ndarray, shape (n_out,), float64
-        In µV.
-    n_look_ahead : int
-        Samples waited for.
-    lam : float
-        Penalty chosen, as a fraction of the mean eigenvalue of the covariance.
-    cv_nmse : ndarray, shape (n_out,), float64
-        Out-of-fold error of each output over its power.
-    """
-
-    weights: FloatArray
-    bias: FloatArray
-    n_look_ahead: int
-    lam: float
-    cv_nmse: FloatArray
-
-    def predict(self, x: FloatArray) -> FloatArray:
-        """Render the outputs of a segment: x (n_times, n_ld) -> (n_times, n_out) in µV."""
-        n, n_ld, n_out = self.weights.shape
-        z = lagged(x, 0, len(x), n - self.n_look_ahead, self.n_look_ahead)
-        rendered: FloatArray = z @ self.weights.reshape(n * n_ld, n_out) + self.bias
-        return rendered
-
-
-def fit_ridge(
-    segments: Sequence[Segment],
-    n_lags: int = 16,
-    n_look_ahead: int = 0,
-    blocks: Sequence[Block] | None = None,
-    guard: int | None = None,
-) -> RidgeBaseline:
-    """Fit ridge on lags -n_look_ahead to n_lags - 1, its penalty by blocked cross-validation.
-
-    Parameters
-    ----------
-    segments : sequence of (x, y)
-        Inputs (n_times, n_ld), scaled, and targets (n_times, n_out) in µV.
-    n_lags : int
-        1 for ridge on the present sample, 16 for the lagged baseline.
-    n_look_ahead : int
-        Samples waited for.
-    blocks : sequence of Block, optional
-        The same blocks as for the model it is compared with.
-    guard : int, optional
-        Samples at the start of a block that its fold leaves out; by default the lags. With the
-        guard of the model, cross-validated errors of both are over the same samples.
-
-    Returns
-    -------
-    RidgeBaseline
-        Plain arrays.
-
-    Raises
-    ------
-    CalibrationError
-        If the segments do not fit together or the lags are out of range.
-    """
-    n_ld, n_out = check_segments(segments)
-    if n_lags < 1 or n_look_ahead < 0:
-        raise CalibrationError(
-            f"n_lags must be at least 1 and n_look_ahead at least 0, got {n_lags} and "
-            f"{n_look_ahead}. Use 16 and 0."
-        )
-    if blocks is None:
-        blocks = make_blocks([len(x) for x, _ in segments])
-
-    def features(x: FloatArray, start: int, stop: int) -> FloatArray:
-        return lagged(x, start, stop, n_lags, n_look_ahead)
-
-    grams = accumulate(
-        segments, blocks, features, guard=n_lags + n_look_ahead if guard is None else guard
-    )
-    penalty = np.ones((n_lags + n_look_ahead) * n_ld)
-    errors = cross_validate(grams, penalty)
-    best = int(errors.sum(axis=1).argmin())
-    path = RidgePath(grams.total, penalty)
-    weights = path.weights(LAMBDAS[best : best + 1])
-    power = np.sum([gram.yy for gram in grams.folds], axis=0)
-    return RidgeBaseline(
-        weights=weights.reshape(n_lags + n_look_ahead, n_ld, n_out),
-        bias=path.bias(weights),
-        n_look_ahead=n_look_ahead,
-        lam=float(LAMBDAS[best]),
-        cv_nmse=errors[best] / np.maximum(power, np.finfo(float).tiny),
-    )

@@ -1,7 +1,7 @@
 """Cross-validated error of any set of electrodes, from Gram matrices alone.
 
-The surrogate is ridge on a few lags. One pass over the data sums, fold by fold, the Gram matrix of
-*all* channels x lags; no sample is touched again. For a set S, the fit of everything on S leaves
+The surrogate is ridge on a few lags. One pass over the data sums the Gram matrix of *all* channels
+x lags for each split; no sample is touched again. For a set S, the fit of everything on S leaves
 ``u = z - A'z_S`` of every channel, and a channel c that joins S changes the held-out error by a
 rank-L update with its own innovation ``u_c``. So one solve of the size of S gives the exact
 refitted error of S with *each* further channel.
@@ -42,10 +42,10 @@ class SearchGrams:
 
     Attributes
     ----------
-    train, held : ndarray, shape (n_folds, n_channels * n_lags, n_channels * n_lags), float64
+    train, held : ndarray, shape (n_splits, n_channels * n_lags, n_channels * n_lags), float64
         Gram matrices of all channels x lags (a channel's lags side by side) of the samples that a
-        fold trains on, and of those it holds out; in µV² a training sample, and summed.
-    penalty : ndarray, shape (n_folds, n_channels * n_lags), float64
+        split trains on, and of those it holds out; in µV² a training sample, and summed.
+    penalty : ndarray, shape (n_splits, n_channels * n_lags), float64
         Power of each feature in training, by which its weight is penalised.
     power : float
         Held-out power of all channels under average reference, in µV².
@@ -103,7 +103,7 @@ def search_grams(
     Raises
     ------
     CalibrationError
-        If the signals are too short for the folds.
+        If the signals are too short for the splits.
     """
     lags = lag_samples(sfreq, n_look_ahead)
     blocks = blocks if blocks is not None else make_blocks([len(x) for x in signals])
@@ -116,15 +116,15 @@ def search_grams(
     centred = [x - x.mean(axis=1, keepdims=True) for x in signals]
     nothing = [(x, np.empty((len(x), 0))) for x in centred]
     grams = accumulate(nothing, blocks, features, guard=max(lags))
-    n, n_lags, n_folds = centred[0].shape[1], len(lags), len(grams.folds)
-    train = np.empty((n_folds, n * n_lags, n * n_lags))
+    n, n_lags, n_splits = centred[0].shape[1], len(lags), len(grams.splits)
+    train = np.empty((n_splits, n * n_lags, n * n_lags))
     held = np.empty_like(train)
     no_mean = np.empty(0)
-    for fold, gram in enumerate(grams.folds):
-        training = grams.training(fold)
+    for split, gram in enumerate(grams.splits):
+        training = grams.training(split)
         mean = training.z / training.n
-        train[fold] = training.centered(mean, no_mean).zz / training.n
-        held[fold] = gram.centered(mean, no_mean).zz
+        train[split] = training.centered(mean, no_mean).zz / training.n
+        held[split] = gram.centered(mean, no_mean).zz
     now = np.arange(n) * n_lags
     power = float(held[:, now, now].sum())
     penalty = np.einsum("fii->fi", train).copy()
@@ -147,8 +147,8 @@ def _columns(grams: SearchGrams, rows: Sequence[int]) -> IndexArray:
     ).ravel()
 
 
-def _fold_errors(
-    grams: SearchGrams, fold: int, rows: Sequence[int], lam: float
+def _split_errors(
+    grams: SearchGrams, split: int, rows: Sequence[int], lam: float
 ) -> tuple[FloatArray, FloatArray]:
     """Held-out errors in µV²: (n, n) of each channel when another joins ``rows``, and (n,) in all.
 
@@ -156,7 +156,7 @@ def _fold_errors(
     it out.
     """
     n, n_lags = grams.n_channels, grams.n_lags
-    g, h, ridge = grams.train[fold], grams.held[fold], lam * grams.penalty[fold]
+    g, h, ridge = grams.train[split], grams.held[split], lam * grams.penalty[split]
     s = _columns(grams, rows)
     worn = np.ix_(s, s)
     factor = cho_factor(g[worn] + np.diag(ridge[s]), lower=True, check_finite=False)
@@ -205,8 +205,8 @@ def errors_with(grams: SearchGrams, rows: Sequence[int], lam: float) -> FloatArr
         for channels already in the set.
     """
     error = np.zeros(grams.n_channels)
-    for fold in range(len(grams.train)):
-        each, common = _fold_errors(grams, fold, rows, lam)
+    for split in range(len(grams.train)):
+        each, common = _split_errors(grams, split, rows, lam)
         error += each.sum(axis=1) - (common if grams.reference == "average" else 0.0)
     error /= grams.power
     error[list(rows)] = np.inf

@@ -1,7 +1,7 @@
 """What is known of EEG before the session is seen: how it spreads, and that it is reversible.
 
 Short sessions determine lagged weights badly. Two beliefs help, each worth some share of the
-evidence, chosen out of fold; both enter as if they were samples, so the fit stays a linear one.
+evidence, chosen on blocks held out; both enter as if they were samples, so the fit stays linear.
 
 - *Template*: sources of several sizes spread over the head give neighbours like signals
   (a sum of Gaussian kernels on the sphere), and all of them the session's own autocorrelation.
@@ -20,7 +20,7 @@ from scipy import fft
 from scipy.linalg import toeplitz
 
 from calibration.regression.blocks import Block, Segment
-from calibration.regression.gram_matrices import Features, FoldGrams, Gram, accumulate
+from calibration.regression.gram_matrices import Features, Gram, SplitGrams, accumulate
 from calibration.session.segments import Session
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.errors import CalibrationError
@@ -125,12 +125,12 @@ def autocorrelation(segments: Sequence[Segment], n_lags: int) -> FloatArray:
 
 def reversed_grams(
     segments: Sequence[Segment], blocks: Sequence[Block], features: Features, guard: int
-) -> FoldGrams:
-    """Statistics of the session played backwards, fold by fold; see `accumulate`."""
+) -> SplitGrams:
+    """Statistics of the session played backwards, split by split; see `accumulate`."""
     backwards = [(x[::-1], y[::-1]) for x, y in segments]
     lengths = [len(x) for x, _ in segments]
     mirrored = [
-        Block(b.segment, lengths[b.segment] - b.stop, lengths[b.segment] - b.start, b.fold)
+        Block(b.segment, lengths[b.segment] - b.stop, lengths[b.segment] - b.start, b.split)
         for b in blocks
     ]
     return accumulate(backwards, mirrored, features, guard)
@@ -141,9 +141,9 @@ class PriorGrams:
 
     Parameters
     ----------
-    grams : FoldGrams
+    grams : SplitGrams
         Of the session; features are profile by profile, LD channel by LD channel.
-    backwards : FoldGrams or None
+    backwards : SplitGrams or None
         Of the reversed session; None where it does not count.
     prior : SpatialPrior
         Template.
@@ -159,8 +159,8 @@ class PriorGrams:
 
     def __init__(
         self,
-        grams: FoldGrams,
-        backwards: FoldGrams | None,
+        grams: SplitGrams,
+        backwards: SplitGrams | None,
         prior: SpatialPrior,
         kernel: FloatArray,
         now: int,
@@ -173,7 +173,7 @@ class PriorGrams:
         self._with_now = kernel @ correlation[lags]
 
     def blended(self, profiles: IndexArray, strength: Strength) -> list[Gram]:
-        """Training statistics of every fold, then of the whole session, with the beliefs in.
+        """Training statistics of every split, then of the whole session, with the beliefs in.
 
         Parameters
         ----------
@@ -185,23 +185,23 @@ class PriorGrams:
         Returns
         -------
         list of Gram
-            One more than there are folds. Means are those of the samples alone.
+            One more than there are splits. Means are those of the samples alone.
         """
         n_ld = len(self.prior.ld_ld)
         columns = (profiles[:, None] * n_ld + np.arange(n_ld)).ravel()
         present = self.now * n_ld + np.arange(n_ld)
-        n_folds = len(self.grams.folds)
+        n_splits = len(self.grams.splits)
         blends = []
-        for fold in [*range(n_folds), None]:
-            gram = _training(self.grams, fold).part(columns)
+        for split in [*range(n_splits), None]:
+            gram = _training(self.grams, split).part(columns)
             zz, zy = _covariances(gram)
             if strength.reversal > 0 and self.backwards is not None:
                 w = strength.reversal
-                other = _covariances(_training(self.backwards, fold).part(columns))
+                other = _covariances(_training(self.backwards, split).part(columns))
                 zz, zy = (zz + w * other[0]) / (1 + w), (zy + w * other[1]) / (1 + w)
             if strength.template > 0:
                 share = strength.template
-                size = _mean_variance(_training(self.grams, fold).part(present), self.prior)
+                size = _mean_variance(_training(self.grams, split).part(present), self.prior)
                 among = self._among[np.ix_(profiles, profiles)]
                 with_now = self._with_now[profiles, None]
                 zz = (1 - share) * zz + share * size * np.kron(among, self.prior.ld_ld)
@@ -240,8 +240,8 @@ def choose_strength(error_of: Callable[[Strength], float], *, reversal: bool) ->
         error, best = min(errors), steps[int(np.argmin(errors))]
 
 
-def _training(grams: FoldGrams, fold: int | None) -> Gram:
-    return grams.total if fold is None else grams.training(fold)
+def _training(grams: SplitGrams, split: int | None) -> Gram:
+    return grams.total if split is None else grams.training(split)
 
 
 def _covariances(gram: Gram) -> tuple[FloatArray, FloatArray]:

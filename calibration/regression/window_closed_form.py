@@ -35,7 +35,7 @@ class WindowFit:
     base : ndarray, shape (n_gaussians, n_out)
         Base values in µV.
     cv_nmse : ndarray, shape (n_out,)
-        Out-of-fold error of each output over its power.
+        Held-out error of each output over its power.
     """
 
     mu_s: FloatArray
@@ -93,7 +93,7 @@ def fit_window(
     path = RidgePath(grams.total, penalty)
     weights = path.weights(LAMBDAS[best : best + 1]).reshape(N_PROFILES, n_features, n_out)
     base = weights[:, -1] + path.bias(weights.reshape(-1, n_out)) / profile.sum(axis=1).mean()
-    power = np.sum([gram.yy for gram in grams.folds], axis=0)
+    power = np.sum([gram.yy for gram in grams.splits], axis=0)
     return WindowFit(
         mu_s,
         widths_s,

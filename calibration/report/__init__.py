@@ -1,6 +1,7 @@
 """The calibration report: one HTML file that says what to trust, and shows why.
 
-:func:`calibration.report.write.report_of_calibration` and ``report_of_bundle`` make it;
-``verdict`` holds the rules in plain language, ``quality``, ``scores``, ``curves`` and ``gaussians``
-the numbers, ``heads`` and ``signals`` the figures, ``page`` and ``viewer`` the page.
+:func:`calibration.report.write.report_of_calibration` and ``report_of_bundle`` make it:
+``evidence`` is what it rests on, ``verdict`` holds the rules in plain language, ``quality``,
+``scores``, ``curves`` and ``gaussians`` the numbers, ``heads`` and ``signals`` the figures,
+``page`` and ``viewer`` the page.
 """

@@ -10,8 +10,8 @@ import numpy as np
 from calibration.regression.blocks import Segment, make_blocks
 from calibration.regression.closed_form import fit_linear
 from calibration.regression.priors import SpatialPrior, session_prior
-from calibration.report.material import Material, ridge_fit
-from emag_rt.core.metrics import nmse
+from calibration.report.evidence import Evidence, ridge_fit
+from emag_rt.core.scores import nmse
 
 LENGTHS = (0.25, 0.5, 1.0)
 LOOK_AHEADS_S = (0.0, 0.02, 0.05)
@@ -55,22 +55,22 @@ class Curves:
     note: str = ""
 
 
-def n_fits(material: Material) -> float:
+def n_fits(evidence: Evidence) -> float:
     """Fits of the whole length that :func:`measure_curves` costs, about."""
-    seconds = min(MAX_S, material.session.duration_s)
-    share = (1 - TEST_SHARE) * seconds / max(material.session.duration_s, 1e-9)
+    seconds = min(MAX_S, evidence.session.duration_s)
+    share = (1 - TEST_SHARE) * seconds / max(evidence.session.duration_s, 1e-9)
     # With half of the gammas, a fit takes less; without beliefs, half of that.
     return 0.8 * (len(LENGTHS) + 0.5 * len(LOOK_AHEADS_S)) * (0.4 + 0.6 * share)
 
 
-def measure_curves(material: Material) -> Curves:
+def measure_curves(evidence: Evidence) -> Curves:
     """Fit the closed form on parts of the session and test all on its last quarter.
 
     Shorter recordings are the last part of the others, so that all end where the test begins.
 
     Parameters
     ----------
-    material : Material
+    evidence : Evidence
         Session and bundle.
 
     Returns
@@ -78,13 +78,13 @@ def measure_curves(material: Material) -> Curves:
     Curves
         On unseen channels.
     """
-    session, sfreq = material.session, material.sfreq
+    session, sfreq = evidence.session, evidence.sfreq
     rows = list(session.targets)
     segments = [(x, y[:, rows]) for x, y in session.segments]
     total = sum(len(x) for x, _ in segments)
     used = min(total, round(MAX_S * sfreq))
     border = total - round(TEST_SHARE * used)
-    own = material.bundle.manifest.look_ahead_samples
+    own = evidence.bundle.manifest.look_ahead_samples
     fit = _Fitter(
         _between(segments, border, total),
         sfreq,

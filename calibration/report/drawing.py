@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import io
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = {
     "truth": "0.55",
@@ -27,14 +30,14 @@ WIDTH_IN = 11.0
 _DPI = 100
 
 
-def new_figure(height_in: float) -> Any:
+def new_figure(height_in: float) -> Figure:
     """A figure of its own: pyplot's are shared by the process, and pop up on screens."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
 
 
-def embed(figure: Any, alt: str, caption: str = "") -> str:
+def embed(figure: Figure, alt: str, caption: str = "") -> str:
     """HTML that holds a figure.
 
     Parameters

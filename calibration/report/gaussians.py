@@ -13,8 +13,8 @@ from emag_rt.core.drive import HiddenBranch, causal_fir, reference_free
 from emag_rt.core.field import GaussianField
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import CalibrationError
-from emag_rt.render.base import RenderPlan
 from emag_rt.render.packed import PackedRenderer
+from emag_rt.render.plan import RenderPlan
 
 CLIP_S = 2.0
 _SILENT = 1e-9

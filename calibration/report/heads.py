@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.electrodes.picture import flat_positions
+from calibration.electrodes.head_view import draw_outline, flat_positions
 from calibration.report.drawing import BAD_COLOUR, LD_COLOUR, NAMES, embed, new_figure
+from calibration.report.evidence import Evidence
 from calibration.report.gaussians import spatial_widths_mm, temporal_widths_s
-from calibration.report.material import Material
 from calibration.report.scores import Scores
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.montage import Montage
 
-
-def _outline(axes: Any, edge: float) -> None:
-    angle = np.linspace(0.0, 2.0 * np.pi, 200)
-    axes.plot(edge * np.cos(angle), edge * np.sin(angle), color="0.6", lw=1.5, zorder=0)
-    axes.plot([-0.1, 0, 0.1], [edge * 0.995, edge + 0.12, edge * 0.995], color="0.6", lw=1.5)
-    axes.set(aspect="equal")
-    axes.axis("off")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.image import AxesImage
 
 
-def electrodes_figure(material: Material) -> str:
+def electrodes_figure(evidence: Evidence) -> str:
     """Where the electrodes are: worn, rendered, bad, and those that only the bundle knows."""
-    manifest = material.bundle.manifest
+    manifest = evidence.bundle.manifest
     montage = manifest.hd_montage
     places = flat_positions(montage.positions_mm)
     ld = {e.label for e in manifest.ld}
     figure = new_figure(5.6)
     axes, beside = figure.subplots(1, 2, width_ratios=(3, 2))
     edge = max(1.0, float(np.hypot(*places.T).max())) * 1.08
-    _outline(axes, edge)
-    scored = set(material.labels)
+    draw_outline(axes, edge)
+    scored = set(evidence.labels)
     kinds = {"LD": [], "rendered": [], "bad": [], "virtual": []}  # type: dict[str, list[int]]
     for row, electrode in enumerate(manifest.hd):
         if electrode.label in ld:
@@ -84,7 +81,7 @@ def electrodes_figure(material: Material) -> str:
     return embed(figure, f"Head seen from above, nose up, with {summary} electrodes")
 
 
-def _map(axes: Any, montage: Montage, values: FloatArray, top: float, worn: set[str]) -> Any:
+def _map(axes: Axes, montage: Montage, values: FloatArray, top: float, worn: set[str]) -> AxesImage:
     import mne
 
     info = mne.create_info(list(montage.labels), 1.0, "eeg", verbose="ERROR")
@@ -108,10 +105,10 @@ def _map(axes: Any, montage: Montage, values: FloatArray, top: float, worn: set[
 
 
 def _maps(
-    material: Material, columns: dict[str, dict[str, float]], titles: dict[str, str], what: str
+    evidence: Evidence, columns: dict[str, dict[str, float]], titles: dict[str, str], what: str
 ) -> str:
     """One head a column of errors, LD channels at zero."""
-    manifest = material.bundle.manifest
+    manifest = evidence.bundle.manifest
     worn = {e.label for e in manifest.ld}
     first = next(iter(columns.values()))
     rows = [i for i, e in enumerate(manifest.hd) if e.label in worn or e.label in first]
@@ -120,36 +117,36 @@ def _maps(
     axes = np.atleast_1d(figure.subplots(1, len(columns)))
     everything = [v for errors in columns.values() for v in errors.values() if np.isfinite(v)]
     top = float(np.clip(np.percentile(everything, 90), 0.1, 1.0))
-    image = None
     for place, (name, errors) in zip(axes, columns.items(), strict=True):
         values = np.array([errors.get(label, 0.0) for label in montage.labels])
         image = _map(place, montage, np.nan_to_num(values, nan=1.0), top, worn)
         place.set_title(titles[name], fontsize=11)
+    # All heads share one scale.
     figure.colorbar(image, ax=list(axes), shrink=0.75, extend="max", label="NMSE")
     return embed(figure, f"Heads seen from above with the error of each channel, {what}")
 
 
-def method_maps(material: Material, scores: Scores) -> str:
+def method_maps(evidence: Evidence, scores: Scores) -> str:
     """Where each method errs."""
     titles = {
         name: f"{NAMES[name]}\n{scores.methods.get(name, float('nan')):.3f} overall"
         for name in scores.channels
     }
-    return _maps(material, scores.channels, titles, "by method")
+    return _maps(evidence, scores.channels, titles, "by method")
 
 
-def band_maps(material: Material, scores: Scores) -> str:
+def band_maps(evidence: Evidence, scores: Scores) -> str:
     """Where the field errs, band by band; nothing where that is not known."""
     if scores.channel_bands is None:
         return ""
-    labels = [material.labels[i] for i in material.unseen]
+    labels = [evidence.labels[i] for i in evidence.unseen]
     names = list(scores.bands["field"])
     columns = {
         band: dict(zip(labels, scores.channel_bands[:, i].tolist(), strict=True))
         for i, band in enumerate(names)
     }
     titles = {band: f"{band}\n{scores.bands['field'][band]:.3f} overall" for band in names}
-    return _maps(material, columns, titles, "by frequency band")
+    return _maps(evidence, columns, titles, "by frequency band")
 
 
 def gaussians_figure(bundle: Bundle, weight: FloatArray) -> str:
@@ -162,7 +159,6 @@ def gaussians_figure(bundle: Bundle, weight: FloatArray) -> str:
     loudest = max(float(weight.max()), 1e-30)
     reach = 1.08 * float(np.abs([*montage.ravel(), *field.centers_mm.ravel()]).max())
     words = {"x": "left to right (mm)", "y": "back to front (mm)", "z": "up (mm)"}
-    image = None
     for axes, (i, j), (across, up) in ((top, (0, 1), "xy"), (side, (1, 2), "yz")):
         axes.scatter(montage[:, i], montage[:, j], s=18, facecolor="none", edgecolor="0.5", lw=0.8)
         image = axes.scatter(
@@ -207,7 +203,7 @@ def gaussians_figure(bundle: Bundle, weight: FloatArray) -> str:
     )
 
 
-def _plain_log(axis: Any) -> None:
+def _plain_log(axis: Axis) -> None:
     from matplotlib import ticker
 
     axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from calibration.report.curves import Curves
 from calibration.report.drawing import NAMES
 from calibration.report.elements import bullets, escape, facts_table, hashed, number, table
+from calibration.report.evidence import Evidence
 from calibration.report.facts import Grade, Verdict
 from calibration.report.gaussians import Clip, contributions
 from calibration.report.heads import (
@@ -19,7 +20,6 @@ from calibration.report.heads import (
     gaussians_figure,
     method_maps,
 )
-from calibration.report.material import Material
 from calibration.report.quality import Quality
 from calibration.report.scores import Scores
 from calibration.report.signals import (
@@ -32,6 +32,9 @@ from calibration.report.signals import (
 from calibration.report.verdict import FAIR_NMSE, GOOD_NMSE
 from calibration.report.viewer import viewer_html
 from emag_rt import __version__
+
+if TYPE_CHECKING:
+    from mne import Report
 
 Sections = list[tuple[str, str]]
 _WORDS: dict[Grade, str] = {"good": "Good", "fair": "With care", "poor": "Do not trust"}
@@ -94,7 +97,7 @@ def quality_html(quality: Quality) -> str:
     return "".join(lines)
 
 
-def scores_html(material: Material, scores: Scores, curves: Curves) -> str:
+def scores_html(evidence: Evidence, scores: Scores, curves: Curves) -> str:
     """Errors beside the baselines."""
     bands = list(next(iter(scores.bands.values()), {}))
     rows = [
@@ -107,11 +110,11 @@ def scores_html(material: Material, scores: Scores, curves: Curves) -> str:
     ]
     how = (
         "Recordings that the calibration has not seen, through the engine that serves."
-        if material.held_out
+        if evidence.held_out
         else "Cross-validated: every stretch by a fit that had not seen it."
     )
     lines = [
-        f"<p>NMSE on the {len(material.unseen)} channels that are neither worn nor bridged to a "
+        f"<p>NMSE on the {len(evidence.unseen)} channels that are neither worn nor bridged to a "
         f"worn one: 0 is perfect, 1 is silence. {how}</p>",
         table(["method", "#all frequencies", *(f"#{band}" for band in bands)], rows),
     ]
@@ -120,12 +123,12 @@ def scores_html(material: Material, scores: Scores, curves: Curves) -> str:
             "<p>Bands of this field are not known: its training is not repeated here. Give a "
             "recording that it has not seen to <code>emag-rt report</code>.</p>"
         )
-    elif not material.held_out and material.left_by_networks < 1:
+    elif not evidence.held_out and evidence.left_by_networks < 1:
         lines.append(
             "<p>Bands, traces and spectra are those of the closed form; the networks of the field "
-            f"leave {material.left_by_networks:.3f} of its error.</p>"
+            f"leave {evidence.left_by_networks:.3f} of its error.</p>"
         )
-    lines += [method_maps(material, scores), band_maps(material, scores), curves_figure(curves)]
+    lines += [method_maps(evidence, scores), band_maps(evidence, scores), curves_figure(curves)]
     if curves.lengths or curves.look_aheads:
         lines.append(
             f"<p>Curves: the closed form is fitted again on the end of the session before its last "
@@ -136,21 +139,21 @@ def scores_html(material: Material, scores: Scores, curves: Curves) -> str:
     return "".join(lines)
 
 
-def signals_html(material: Material, scores: Scores) -> str:
+def signals_html(evidence: Evidence, scores: Scores) -> str:
     """Traces and spectra."""
     return (
         "<p>Channels that are not worn, one rendered well, one middling, one badly, in a stretch "
         "of usual power; none of it was seen by the fit that rendered it. Where the field and "
         "lagged ridge agree, one line hides the other.</p>"
-        + traces_figure(material, scores)
+        + traces_figure(evidence, scores)
         + "<p>Spectra are means over these channels. A rendering has less power than the truth "
-        "where it is unsure.</p>" + spectra_figure(material)
+        "where it is unsure.</p>" + spectra_figure(evidence)
     )
 
 
-def gaussians_html(material: Material, clip: Clip) -> str:
+def gaussians_html(evidence: Evidence, clip: Clip) -> str:
     """The mixture, drawn."""
-    bundle = material.bundle
+    bundle = evidence.bundle
     field = bundle.model.field
     return (
         f"<p>{field.n_points * field.n_gaussians} Gaussians: {field.n_gaussians} in time at each "
@@ -162,15 +165,15 @@ def gaussians_html(material: Material, clip: Clip) -> str:
     )
 
 
-def provenance_html(material: Material, made: datetime.datetime, took_s: float) -> str:
+def provenance_html(evidence: Evidence, made: datetime.datetime, took_s: float) -> str:
     """Where all this comes from; names of files, not where they lie."""
-    manifest = material.bundle.manifest
+    manifest = evidence.bundle.manifest
     facts = manifest.provenance
     versions = facts.get("versions")
     inputs = facts.get("inputs")
     rows = [
         ["bundle", escape(manifest.name)],
-        ["SHA-256 of the bundle", hashed(material.sha256)],
+        ["SHA-256 of the bundle", hashed(evidence.sha256)],
         ["calibrated", escape(manifest.created)],
         ["this report", escape(f"{made.isoformat(timespec='seconds')}, made in {took_s:.0f} s")],
         ["emag_rt of this report", escape(__version__)],
@@ -183,7 +186,7 @@ def provenance_html(material: Material, made: datetime.datetime, took_s: float) 
         if isinstance(entry, dict):
             digest = hashed(entry.get("sha256", ""))
             rows.append(["calibrated on", f"{escape(entry.get('file', ''))}<br>{digest}"])
-    for recording in material.session.recordings:
+    for recording in evidence.session.recordings:
         digest = hashed(recording.sha256)
         rows.append(["this report is of", f"{escape(recording.path.name)}<br>{digest}"])
     low, high = manifest.frontend.band_hz
@@ -198,7 +201,7 @@ def provenance_html(material: Material, made: datetime.datetime, took_s: float) 
     return facts_table(rows)
 
 
-def assemble(title: str, sections: Iterable[tuple[str, str]], css: str) -> Any:
+def make_page(title: str, sections: Iterable[tuple[str, str]], css: str) -> Report:
     """An :class:`mne.Report` of the sections.
 
     Parameters
@@ -224,11 +227,11 @@ def assemble(title: str, sections: Iterable[tuple[str, str]], css: str) -> Any:
     return report
 
 
-def electrodes_html(material: Material) -> str:
+def electrodes_html(evidence: Evidence) -> str:
     """The cap."""
-    return electrodes_figure(material)
+    return electrodes_figure(evidence)
 
 
-def _some(names: Sequence[str], everything: dict[Any, tuple[str, ...]]) -> str:
+def _some(names: Sequence[str], everything: Mapping[Grade, tuple[str, ...]]) -> str:
     total = sum(len(each) for each in everything.values())
     return f"{len(names)} of {total}: {', '.join(names)}" if names else "–"

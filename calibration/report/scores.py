@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.report.material import SHOWN, Material
+from calibration.report.evidence import SHOWN, Evidence
 from emag_rt.array_types import FloatArray
-from emag_rt.core.metrics import BANDS_HZ, band_nmse, nmse, nmse_per_channel
+from emag_rt.core.scores import BANDS_HZ, band_nmse, nmse, nmse_per_channel
 
 SPECTRUM_S = 2.0
 
@@ -35,12 +35,12 @@ class Scores:
     channel_bands: FloatArray | None
 
 
-def score(material: Material) -> Scores:
-    """Score every method of the material.
+def score(evidence: Evidence) -> Scores:
+    """Score every method of the evidence.
 
     Parameters
     ----------
-    material : Material
+    evidence : Evidence
         Truth and estimates.
 
     Returns
@@ -48,38 +48,38 @@ def score(material: Material) -> Scores:
     Scores
         On unseen channels.
     """
-    unseen = list(material.unseen)
-    truth = material.truth[:, unseen].astype(np.float64)
-    labels = [material.labels[i] for i in unseen]
-    names = [name for name in SHOWN if name in material.methods]
-    estimates = {name: material.methods[name][:, unseen].astype(np.float64) for name in names}
+    unseen = list(evidence.unseen)
+    truth = evidence.truth[:, unseen].astype(np.float64)
+    labels = [evidence.labels[i] for i in unseen]
+    names = [name for name in SHOWN if name in evidence.methods]
+    estimates = {name: evidence.methods[name][:, unseen].astype(np.float64) for name in names}
     by_channel = {
         name: dict(zip(labels, nmse_per_channel(truth, z).tolist(), strict=True))
         for name, z in estimates.items()
     }
     methods = {name: nmse(truth, z) for name, z in estimates.items()}
-    if not material.held_out:
-        methods, by_channel = _of_bundle(material, methods, by_channel, labels)
-    kept = _bands(material)
-    bands = {name: band_nmse(truth, z, material.sfreq) for name, z in estimates.items()}
+    if not evidence.held_out:
+        methods, by_channel = _of_bundle(evidence, methods, by_channel, labels)
+    kept = _bands(evidence)
+    bands = {name: band_nmse(truth, z, evidence.sfreq) for name, z in estimates.items()}
     return Scores(
         methods={name: methods[name] for name in SHOWN if name in methods},
         channels={name: by_channel[name] for name in SHOWN if name in by_channel},
         bands={
             name: {b: v for b, v in found.items() if b in kept} for name, found in bands.items()
         },
-        channel_bands=_channel_bands(truth, estimates.get("field"), material.sfreq, kept),
+        channel_bands=_channel_bands(truth, estimates.get("field"), evidence.sfreq, kept),
     )
 
 
 def _of_bundle(
-    material: Material,
+    evidence: Evidence,
     methods: dict[str, float],
     by_channel: dict[str, dict[str, float]],
     labels: list[str],
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """What calibration wrote down counts: it holds the networks, and fields of windows."""
-    manifest = material.bundle.manifest
+    manifest = evidence.bundle.manifest
     written = {name: unseen for name, (unseen, _) in manifest.method_scores.items()}
     for name, value in written.items():
         if name in SHOWN and value is not None:
@@ -91,10 +91,10 @@ def _of_bundle(
     return methods, by_channel
 
 
-def _bands(material: Material) -> list[str]:
+def _bands(evidence: Evidence) -> list[str]:
     """Bands that the front end lets through, and that the rate holds."""
-    low, high = material.bundle.manifest.frontend.band_hz
-    top = min(high, material.sfreq / 2)
+    low, high = evidence.bundle.manifest.frontend.band_hz
+    top = min(high, evidence.sfreq / 2)
     return [name for name, (a, b) in BANDS_HZ.items() if b > low and a < top]
 
 
@@ -110,12 +110,12 @@ def _channel_bands(
     return np.array(rows)
 
 
-def spectra(material: Material) -> tuple[FloatArray, dict[str, FloatArray]]:
+def spectra(evidence: Evidence) -> tuple[FloatArray, dict[str, FloatArray]]:
     """Mean power spectra over unseen channels.
 
     Parameters
     ----------
-    material : Material
+    evidence : Evidence
         Truth and estimates.
 
     Returns
@@ -127,12 +127,12 @@ def spectra(material: Material) -> tuple[FloatArray, dict[str, FloatArray]]:
     """
     from scipy.signal import welch
 
-    unseen = list(material.unseen)
-    size = min(len(material.truth), round(SPECTRUM_S * material.sfreq))
+    unseen = list(evidence.unseen)
+    size = min(len(evidence.truth), round(SPECTRUM_S * evidence.sfreq))
     power, freqs = {}, np.empty(0)
-    for name, values in {"truth": material.truth, **material.methods}.items():
+    for name, values in {"truth": evidence.truth, **evidence.methods}.items():
         freqs, density = welch(
-            values[:, unseen].astype(float), material.sfreq, nperseg=size, axis=0
+            values[:, unseen].astype(float), evidence.sfreq, nperseg=size, axis=0
         )
         power[name] = density.mean(axis=1)
     return freqs, power

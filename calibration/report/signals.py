@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from calibration.report.curves import Curves, Point
 from calibration.report.drawing import COLOURS, LD_COLOUR, NAMES, embed, new_figure
-from calibration.report.material import Material
+from calibration.report.evidence import Evidence
 from calibration.report.quality import Quality
 from calibration.report.scores import Scores, spectra
 from emag_rt.array_types import Float32Array
-from emag_rt.core.metrics import BANDS_HZ
+from emag_rt.core.scores import BANDS_HZ
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TRACE_S = 4.0
 _METHODS = ("truth", "lagged_ridge", "field")
 
 
-def traces_figure(material: Material, scores: Scores) -> str:
+def traces_figure(evidence: Evidence, scores: Scores) -> str:
     """A channel rendered well, a middling one and a bad one, over a stretch of median power."""
     # A bundle without baselines has no lagged ridge; fields of windows, no field of their own.
     errors = scores.channels["field" if "field" in scores.channels else "lagged_ridge"]
     order = sorted(errors, key=lambda label: errors[label])
     picks = [order[round(q * (len(order) - 1))] for q in (0.1, 0.5, 0.9)]
     picks = list(dict.fromkeys(picks))
-    n = min(len(material.truth), round(TRACE_S * material.sfreq))
-    start = _typical(material.truth[:, list(material.unseen)], n)
-    seconds = np.arange(n) / material.sfreq
+    n = min(len(evidence.truth), round(TRACE_S * evidence.sfreq))
+    start = _typical(evidence.truth[:, list(evidence.unseen)], n)
+    seconds = np.arange(n) / evidence.sfreq
     figure = new_figure(2.0 * len(picks) + 0.6)
     axes = np.atleast_1d(figure.subplots(len(picks), 1, sharex=True))
     for place, label in zip(axes, picks, strict=True):
-        column = material.labels.index(label)
+        column = evidence.labels.index(label)
         for name in _METHODS:
-            values = material.truth if name == "truth" else material.methods.get(name)
+            values = evidence.truth if name == "truth" else evidence.methods.get(name)
             if values is not None:
                 place.plot(
                     seconds,
@@ -48,7 +52,7 @@ def traces_figure(material: Material, scores: Scores) -> str:
         place.margins(x=0)
     axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=9)
     axes[-1].set(xlabel="time (s)")
-    shown = " and ".join(NAMES[n] for n in _METHODS if n == "truth" or n in material.methods)
+    shown = " and ".join(NAMES[n] for n in _METHODS if n == "truth" or n in evidence.methods)
     return embed(figure, f"Traces of {', '.join(picks)}: {shown}")
 
 
@@ -58,11 +62,11 @@ def _typical(truth: Float32Array, n: int) -> int:
     return sorted(power)[len(power) // 2][1]
 
 
-def spectra_figure(material: Material) -> str:
+def spectra_figure(evidence: Evidence) -> str:
     """Mean spectra over unseen channels, in the pass band."""
-    freqs, power = spectra(material)
-    low, high = material.bundle.manifest.frontend.band_hz
-    rows = (freqs >= max(low, 1.0)) & (freqs <= min(high, material.sfreq / 2))
+    freqs, power = spectra(evidence)
+    low, high = evidence.bundle.manifest.frontend.band_hz
+    rows = (freqs >= max(low, 1.0)) & (freqs <= min(high, evidence.sfreq / 2))
     figure = new_figure(3.8)
     axes = figure.subplots()
     for name in ("truth", "ridge", "lagged_ridge", "field"):
@@ -111,7 +115,7 @@ def curves_figure(curves: Curves) -> str:
     return embed(figure, "Error against calibration length and against look-ahead")
 
 
-def _curve(axes: Any, points: tuple[Point, ...], place: Any) -> None:
+def _curve(axes: Axes, points: tuple[Point, ...], place: Callable[[Point], float]) -> None:
     x = [place(p) for p in points]
     for name, marker in (("lagged_ridge", "s--"), ("field", "o-")):
         y = [getattr(p, name) for p in points]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,7 @@ def viewer_html(bundle: Bundle, clip: Clip) -> str:
     return html.replace("@SCRIPT@", package_text("viewer.js")).replace("@DATA@", content)
 
 
-def _payload(bundle: Bundle, clip: Clip) -> dict[str, Any]:
+def _payload(bundle: Bundle, clip: Clip) -> dict[str, object]:
     field, manifest = bundle.model.field, bundle.manifest
     rows, share = strongest(bundle, clip, MAX_POINTS)
     montage = manifest.hd_montage

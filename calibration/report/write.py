@@ -7,22 +7,22 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from calibration.fitted import Fitted
 from calibration.report import page
-from calibration.report.curves import MAX_S, Curves, measure_curves, n_fits
+from calibration.report.curves import MAX_S, Curves, Point, measure_curves, n_fits
 from calibration.report.elements import paragraph
+from calibration.report.evidence import Evidence, from_calibration, from_recordings
 from calibration.report.facts import Facts, Verdict
 from calibration.report.gaussians import make_clip
-from calibration.report.material import Material, from_calibration, from_recordings
 from calibration.report.quality import NOISY_SHARE, Quality, look_at
 from calibration.report.scores import Scores, score
 from calibration.report.verdict import judge
 from calibration.report.viewer import package_text
+from calibration.result import Calibration
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
 from emag_rt.errors import EmagError
@@ -36,16 +36,14 @@ CURVES_S = 30.0
 
 
 def report_of_calibration(
-    fitted: Fitted, bundle: Bundle, sha256: str, path: str | Path, tell: Tell | None = None
+    calibration: Calibration, sha256: str, path: str | Path, tell: Tell | None = None
 ) -> Verdict:
     """Write the report of a calibration that has just been made.
 
     Parameters
     ----------
-    fitted : Fitted
-        The calibrator after ``fit``.
-    bundle : Bundle
-        What it made.
+    calibration : Calibration
+        What it gave.
     sha256 : str
         Of the bundle's file.
     path : path-like
@@ -63,7 +61,7 @@ def report_of_calibration(
     OutputError
         If it cannot be written.
     """
-    return _write(lambda: from_calibration(fitted, bundle, sha256), path, "auto", tell)
+    return _write(lambda: from_calibration(calibration, sha256), path, "auto", tell)
 
 
 def report_of_bundle(
@@ -103,25 +101,25 @@ def report_of_bundle(
 
 
 def _write(
-    make: Callable[[], Material], path: str | Path, curves: CurveChoice, tell: Tell | None
+    make: Callable[[], Evidence], path: str | Path, curves: CurveChoice, tell: Tell | None
 ) -> Verdict:
     say = tell or (lambda _share, _what: None)
     started = time.perf_counter()
     with threadpool_limits(1, user_api="blas"):  # as in calibration: small problems
         say(0.0, "report: truth and renderings")
-        material = make()
+        evidence = make()
         took = time.perf_counter() - started
         say(0.3, "report: scores")
-        scores, quality = score(material), look_at(material.session)
+        scores, quality = score(evidence), look_at(evidence.session)
         say(0.4, "report: curves of length and look-ahead")
-        found = _curves(material, curves, took)
+        found = _curves(evidence, curves, took)
         say(0.8, "report: figures")
-        verdict = judge(_facts(material, scores, quality, found))
-        sections = _sections(material, scores, quality, found, verdict)
+        verdict = judge(_facts(evidence, scores, quality, found))
+        sections = _sections(evidence, scores, quality, found, verdict)
     made = datetime.datetime.now(datetime.UTC)
-    provenance = page.provenance_html(material, made, time.perf_counter() - started)
-    title = f"Calibration of {material.bundle.manifest.name or 'a subject'}"
-    report = page.assemble(
+    provenance = page.provenance_html(evidence, made, time.perf_counter() - started)
+    title = f"Calibration of {evidence.bundle.manifest.name or 'a subject'}"
+    report = page.make_page(
         title, [*sections, ("Provenance", provenance)], package_text("report.css")
     )
     with replacing(path, "--report") as beside:
@@ -131,47 +129,47 @@ def _write(
 
 
 def _sections(
-    material: Material, scores: Scores, quality: Quality, curves: Curves, verdict: Verdict
+    evidence: Evidence, scores: Scores, quality: Quality, curves: Curves, verdict: Verdict
 ) -> list[tuple[str, str]]:
     return [
         ("Verdict", page.verdict_html(verdict)),
         ("Data quality", page.quality_html(quality)),
-        ("Electrodes", page.electrodes_html(material)),
-        ("Scores beside the baselines", page.scores_html(material, scores, curves)),
-        ("Traces and spectra", page.signals_html(material, scores)),
-        ("Gaussians of the field", _gaussians(material)),
+        ("Electrodes", page.electrodes_html(evidence)),
+        ("Scores beside the baselines", page.scores_html(evidence, scores, curves)),
+        ("Traces and spectra", page.signals_html(evidence, scores)),
+        ("Gaussians of the field", _gaussians(evidence)),
     ]
 
 
-def _gaussians(material: Material) -> str:
-    if material.bundle.model.forward is not None:
+def _gaussians(evidence: Evidence) -> str:
+    if evidence.bundle.model.forward is not None:
         return (
             "<p>This field has a forward matrix in the place of Gaussians in space: there is "
             "nothing to draw.</p>"
         )
     try:
-        return page.gaussians_html(material, make_clip(material.bundle, material.session))
+        return page.gaussians_html(evidence, make_clip(evidence.bundle, evidence.session))
     except EmagError as error:
         log.warning("the Gaussians are not shown: %s", error)
         return paragraph(f"Not shown: {error}")
 
 
-def _curves(material: Material, choice: CurveChoice, made_s: float) -> Curves:
-    if choice == "no" or material.bundle.manifest.anchor != "stream":
+def _curves(evidence: Evidence, choice: CurveChoice, made_s: float) -> Curves:
+    if choice == "no" or evidence.bundle.manifest.anchor != "stream":
         reason = "not asked for" if choice == "no" else "they are for fields of the stream alone"
         return Curves(note=f"Curves of length and look-ahead were left out: {reason}.")
-    seconds = material.bundle.manifest.calibration.get("seconds")
+    seconds = evidence.bundle.manifest.calibration.get("seconds")
     one = seconds.get("closed_form", made_s) if isinstance(seconds, dict) else made_s
-    cost = float(one) * n_fits(material)
+    cost = float(one) * n_fits(evidence)
     if choice == "auto" and cost > CURVES_S:
         return Curves(
             note=f"Curves of length and look-ahead were left out: they would take about "
             f"{cost:.0f} s. For them: emag-rt report BUNDLE RECORDING --curves yes"
         )
-    return measure_curves(material)
+    return measure_curves(evidence)
 
 
-def _facts(material: Material, scores: Scores, quality: Quality, curves: Curves) -> Facts:
+def _facts(evidence: Evidence, scores: Scores, quality: Quality, curves: Curves) -> Facts:
     channels = scores.channels.get("field", {})
     # By what they are: a recording may say T3 where the bundle says T7.
     distances = {canonical(c.label): c.nearest_ld_mm for c in quality.channels}
@@ -183,21 +181,36 @@ def _facts(material: Material, scores: Scores, quality: Quality, curves: Curves)
         lagged_ridge=scores.methods.get("lagged_ridge"),
         channels=channels,
         bands=scores.bands.get("field", {}),
-        held_out=material.held_out,
+        held_out=evidence.held_out,
         noisy=[c.label for c in quality.channels if c.line_share > NOISY_SHARE],
         nearest_ld_mm={label: mm for label, mm in places.items() if mm is not None},
-        interpolated=any("too few in rank" in note for note in material.session.warnings),
-        **_of_calibration(material, quality),
-        **_gains(material, curves),
+        interpolated=any("too few in rank" in note for note in evidence.session.warnings),
+        longer_gain=_longer_gain(evidence, curves),
+        waiting_gain=_waiting_gain(evidence, curves),
+        **_of_calibration(evidence, quality),
     )
 
 
-def _of_calibration(material: Material, quality: Quality) -> dict[str, Any]:
+class _OfCalibration(TypedDict):
+    """Facts of how it was calibrated."""
+
+    seconds: float | None
+    n_channels: int
+    bad: list[str]
+    bad_here: list[str]
+
+
+def _of_calibration(evidence: Evidence, quality: Quality) -> _OfCalibration:
     """How it was calibrated: recordings that it has not seen say nothing of that."""
     bad = [c.label for c in quality.channels if c.role == "bad"]
-    if not material.held_out:
-        return {"seconds": quality.used_s, "n_channels": len(quality.channels), "bad": bad}
-    manifest = material.bundle.manifest
+    if not evidence.held_out:
+        return {
+            "seconds": quality.used_s,
+            "n_channels": len(quality.channels),
+            "bad": bad,
+            "bad_here": [],
+        }
+    manifest = evidence.bundle.manifest
     told = manifest.calibration.get("duration_s")
     known = {canonical(e.label) for e in manifest.hd if e.bad}
     return {
@@ -208,16 +221,24 @@ def _of_calibration(material: Material, quality: Quality) -> dict[str, Any]:
     }
 
 
-def _gains(material: Material, curves: Curves) -> dict[str, Any]:
-    """Shares of the error that length and waiting take away."""
-    found: dict[str, Any] = {}
+def _longer_gain(evidence: Evidence, curves: Curves) -> float | None:
+    """Share of the error that twice the length took away; None where it is not known."""
     # The curve ends before the calibration does where the session is longer than it looks at.
-    whole_session = material.session.duration_s <= MAX_S and not material.held_out
-    if len(curves.lengths) > 1 and whole_session:
-        half, whole = curves.lengths[-2:]
-        found["longer_gain"] = 1 - whole.field / half.field
-    waits = material.bundle.manifest.look_ahead_samples > 0
-    if len(curves.look_aheads) > 1 and curves.look_aheads[0].look_ahead_s == 0 and not waits:
-        first, last = curves.look_aheads[0], curves.look_aheads[-1]
-        found["waiting_gain"] = 1 - last.field / first.field
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    whole_session = evidence.session.duration_s <= MAX_S and not evidence.held_out
+    if len(curves.lengths) < 2 or not whole_session:
+        return None
+    half, whole = curves.lengths[-2:]
+    return _gain(half, whole)
+
+
+def _waiting_gain(evidence: Evidence, curves: Curves) -> float | None:
+    """Share of the error that waiting would take away; None where it is not known."""
+    points, waits = curves.look_aheads, evidence.bundle.manifest.look_ahead_samples > 0
+    if len(points) < 2 or points[0].look_ahead_s != 0 or waits:
+        return None
+    return _gain(points[0], points[-1])
+
+
+def _gain(before: Point, after: Point) -> float | None:
+    gain = 1 - float(after.field / before.field)
+    return gain if np.isfinite(gain) else None

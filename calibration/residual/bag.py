@@ -1,15 +1,15 @@
 """The non-linear residual: what the closed form leaves and the past still tells.
 
 Several small networks with dilated memory learn the cross-fitted residuals, each validated on
-blocks of time it never saw, all trained side by side. They are kept only where they help out of
-fold, each output with a gain shrunk by its standard error, and the bag is written down as one
-wider network: ``h = z W_in' + b_in``, the blocks of :mod:`emag_rt.core.dilated`, and
+blocks of time it never saw, all trained side by side. They are kept only where they help on
+blocks held out, each output with a gain shrunk by its standard error, and the bag is written down
+as one wider network: ``h = z W_in' + b_in``, the blocks of :mod:`emag_rt.core.dilated`, and
 ``y = GELU(h) W_out' + b_out``, with the exact (erf) GELU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,16 +18,15 @@ from scipy.ndimage import uniform_filter1d
 from calibration.regression.blocks import (
     Segment,
     check_segments,
-    fold_rows,
-    n_folds_of,
+    held_out_rows,
+    n_splits_of,
     training_rows,
 )
 from calibration.regression.closed_form import LinearFit
 from calibration.regression.profiles import apply_taps, spacing_s
-from calibration.residual.loop import ResidualSettings, Task
-from calibration.residual.network import Network
-from calibration.residual.resuming import Partial
-from calibration.residual.training import Progress, train
+from calibration.residual.gains import output_gains
+from calibration.residual.task import ResidualSettings, Task, TrainedNetwork
+from calibration.residual.unfinished import UnfinishedTraining
 from emag_rt.array_types import Float32Array, FloatArray, Samples
 from emag_rt.core.dilated import Blocks, DilatedBlock, memory_of
 from emag_rt.core.drive import run_hidden
@@ -35,10 +34,8 @@ from emag_rt.errors import CalibrationError
 
 Layer = tuple[Float32Array, Float32Array]
 
-_GAIN_BLOCK_S = 4.0
 _POWER_WINDOW_S = 0.25
 _LOUDNESS_EXPONENT = 0.35
-_LEAST_GAIN = 0.005
 LEAST_S = 20.0
 """Sessions under this say too little on what a network gains: one lost 16 % on later data."""
 _PREDICT_ROWS = 8192
@@ -61,8 +58,8 @@ class ResidualNet:
         Samples waited for.
     gains : ndarray, shape (n_out,), float64
         Shrink factor of each output, in [0, 1], already in the last layer.
-    fold_ratios : tuple of float
-        Out-of-fold squared error with the fold's network over that without, a fold; loud
+    split_ratios : tuple of float
+        Held-out squared error with the split's network over that without, a split; loud
         stretches count less, as in training.
     """
 
@@ -71,7 +68,7 @@ class ResidualNet:
     blocks: Blocks
     n_look_ahead: int
     gains: FloatArray
-    fold_ratios: tuple[float, ...]
+    split_ratios: tuple[float, ...]
 
     @property
     def n_out(self) -> int:
@@ -122,8 +119,8 @@ def fit_residual(
     settings: ResidualSettings | None = None,
     seed: int = 0,
     device: str = "cpu",
-    progress: Progress | None = None,
-    partial: Partial | None = None,
+    progress: Callable[[float, str], None] | None = None,
+    unfinished: UnfinishedTraining | None = None,
 ) -> ResidualNet | None:
     """Train the non-linear residual of a closed-form fit.
 
@@ -132,7 +129,7 @@ def fit_residual(
     segments : sequence of (x, y)
         The segments of the closed-form fit, in the same order.
     linear : LinearFit
-        That fit: its folds and its out-of-fold predictions are used.
+        That fit: its splits and its held-out predictions are used.
     settings : ResidualSettings, optional
         How to train.
     seed : int
@@ -141,8 +138,8 @@ def fit_residual(
         ``"cpu"`` or ``"cuda"``.
     progress : callable, optional
         Called with the fraction done, in [0, 1], and a message.
-    partial : Partial, optional
-        Where unfinished training is kept, and taken up again.
+    unfinished : UnfinishedTraining, optional
+        Where unfinished training is saved, and taken up again.
 
     Returns
     -------
@@ -166,8 +163,11 @@ def fit_residual(
     settings = settings or ResidualSettings()
     kernel, step = encoder_taps(linear.sfreq)
     task = _prepare(segments, linear, kernel, step)
-    nets = train(task, settings, seed, device, progress or _silent, partial)
-    gains, ratios = _gains(task, nets, settings, linear.sfreq)
+    _require_torch(device)
+    from calibration.residual.training import train
+
+    nets = train(task, settings, seed, device, progress or _silent, unfinished)
+    gains, ratios = output_gains(task, nets, settings.bag_size, linear.sfreq)
     if not gains.any():
         return None
     layers, blocks = _one_network(nets, task, gains)
@@ -178,11 +178,26 @@ def _silent(fraction: float, message: str) -> None:
     """Report nothing."""
 
 
+def _require_torch(device: str) -> None:
+    """Raise a CalibrationError unless torch is installed and sees the device."""
+    try:
+        import torch
+    except ImportError as error:
+        raise CalibrationError(
+            "The non-linear residual needs torch, which is not installed. "
+            "Install emag-rt[calibrate], or calibrate with the closed form alone."
+        ) from error
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise CalibrationError(
+            f"device must be 'cpu', or 'cuda' where torch sees a GPU, got {device!r}. Use 'cpu'."
+        )
+
+
 def _prepare(segments: Sequence[Segment], linear: LinearFit, kernel: FloatArray, step: int) -> Task:
-    """Encode the inputs and take the out-of-fold residuals, both scaled to unit variance."""
+    """Encode the inputs and take the held-out residuals, both scaled to unit variance."""
     sfreq, ahead = linear.sfreq, linear.n_look_ahead
     z = np.concatenate([apply_taps(x, kernel, ahead).reshape(len(x), -1) for x, _ in segments])
-    missed = [y - p for (_, y), p in zip(segments, linear.out_of_fold(segments), strict=True)]
+    missed = [y - p for (_, y), p in zip(segments, linear.predict_held_out(segments), strict=True)]
     # Loud stretches (movement, blinks) would own the loss: weigh by local power.
     size = max(1, round(_POWER_WINDOW_S * sfreq))
     power = np.concatenate([uniform_filter1d((r**2).mean(axis=1), size) for r in missed])
@@ -192,7 +207,7 @@ def _prepare(segments: Sequence[Segment], linear: LinearFit, kernel: FloatArray,
     z_scale, r_scale = z.std(axis=0), r.std(axis=0)
     z_scale, r_scale = np.where(z_scale > 0, z_scale, 1.0), np.where(r_scale > 0, r_scale, 1.0)
     lengths, blocks = tuple(len(x) for x, _ in segments), linear.blocks
-    folds, guard = range(n_folds_of(blocks)), linear.n_lags
+    splits, guard = range(n_splits_of(blocks)), linear.n_lags
     return Task(
         z=(z / z_scale).astype(np.float32),
         r=(r / r_scale).astype(np.float32),
@@ -201,74 +216,29 @@ def _prepare(segments: Sequence[Segment], linear: LinearFit, kernel: FloatArray,
         r_scale=r_scale,
         lengths=lengths,
         blocks=blocks,
-        train=tuple(training_rows(lengths, blocks, k, guard) for k in folds),
-        held=tuple(np.flatnonzero(fold_rows(lengths, blocks, k)) for k in folds),
+        train=tuple(training_rows(lengths, blocks, k, guard) for k in splits),
+        held=tuple(np.flatnonzero(held_out_rows(lengths, blocks, k)) for k in splits),
         step=step,
     )
 
 
-def _gains(
-    task: Task, nets: Sequence[Network], settings: ResidualSettings, sfreq: float
-) -> tuple[FloatArray, tuple[float, ...]]:
-    """Shrink factor of each output (all 0: nothing pays), and out-of-fold ratio of each fold.
-
-    Products are summed over blocks of a few seconds, whose scatter gives the standard error:
-    an output whose gain is not clear of zero by one standard error gets none. Samples weigh as
-    in training: one second of movement must not decide over a session.
-    """
-    products, squares, owner = [], [], []
-    target_power = np.zeros(len(task.held))
-    for net in nets:
-        if net.fold < 0:
-            continue
-        rows = task.held[net.fold]
-        weight = task.sample_weight[rows, None].astype(np.float64)
-        target = task.r[rows] * task.r_scale
-        target_power[net.fold] = (weight * target**2).sum()
-        if net.held is None:
-            continue
-        predicted = net.held * task.r_scale
-        n_parts = max(1, round(len(rows) / (_GAIN_BLOCK_S * sfreq)))
-        for part in np.array_split(np.arange(len(rows)), n_parts):
-            weighted = weight[part] * predicted[part]
-            products.append((weighted * target[part]).sum(axis=0))
-            squares.append((weighted * predicted[part]).sum(axis=0))
-            owner.append(net.fold)
-    nothing = np.zeros(task.r.shape[1])
-    if not products:
-        return nothing, (1.0,) * len(task.held)
-    along, size, folds = np.array(products), np.array(squares), np.array(owner)
-    total = np.maximum(size.sum(axis=0), np.finfo(float).tiny)
-    slope = along.sum(axis=0) / total
-    spread = np.sqrt(((along - slope * size) ** 2).sum(axis=0))
-    careful = np.clip((along.sum(axis=0) - spread) / total, 0.0, 1.0)
-    won = (2 * careful * along - careful**2 * size).sum(axis=1)
-    won_by_fold = np.array([won[folds == k].sum() for k in range(len(task.held))])
-    ratios = 1.0 - won_by_fold / np.maximum(target_power, np.finfo(float).tiny)
-    # Clear of chance, and worth its cost: gains of a few thousandths were lost on later data.
-    clear = won.sum() > np.sqrt(((won - won.mean()) ** 2).sum())
-    pays = clear and won.sum() >= _LEAST_GAIN * target_power.sum()
-    # A bag has less noise than the networks of one fold, so the shrinkage it needs is less.
-    gains = careful / (careful + (1.0 - careful) / settings.bag_size) if pays else nothing
-    return gains, tuple(float(ratio) for ratio in ratios)
-
-
 def _one_network(
-    nets: Sequence[Network], task: Task, gains: FloatArray
+    nets: Sequence[TrainedNetwork], task: Task, gains: FloatArray
 ) -> tuple[tuple[Layer, Layer], Blocks]:
     """Write the bag as one network on unscaled inputs, its output in µV and shrunk."""
     used = [net.weights for net in nets if net.weights is not None]
     scale = (gains * task.r_scale / len(used))[:, None]
-    into = np.concatenate([w[0].T / task.z_scale for w in used])
-    out_of = np.concatenate([w[-2].T * scale for w in used], axis=1)
-    bias_in = np.concatenate([w[1][0] for w in used])
-    bias_out = np.sum([w[-1][0] * scale[:, 0] for w in used], axis=0)
+    into = np.concatenate([w["into.weight"].T / task.z_scale for w in used])
+    bias_in = np.concatenate([w["into.bias"][0] for w in used])
+    out_of = np.concatenate([w["out.weight"].T * scale for w in used], axis=1)
+    bias_out = np.sum([w["out.bias"][0] * scale[:, 0] for w in used], axis=0)
     blocks: list[DilatedBlock] = []
-    for place in range(2, len(used[0]) - 2, 4):
+    while f"blocks.{len(blocks)}.mix.weight" in used[0]:
         parts: list[Samples] = []
-        for at in (place, place + 2):
-            parts.append(np.stack([w[at].T for w in used]).astype(np.float64))
-            parts.append(np.concatenate([w[at + 1][0] for w in used]).astype(np.float64))
+        for layer in (f"blocks.{len(blocks)}.inner", f"blocks.{len(blocks)}.mix"):
+            weights = [w[f"{layer}.weight"].T for w in used]
+            biases = [w[f"{layer}.bias"][0] for w in used]
+            parts += [np.stack(weights).astype(float), np.concatenate(biases).astype(float)]
         blocks.append(DilatedBlock(task.step * 2 ** len(blocks), *parts))
     pairs = ((into, bias_in), (out_of, bias_out))
     first, last = ((w.astype(np.float32), b.astype(np.float32)) for w, b in pairs)

@@ -1,100 +1,27 @@
-"""One group of the residual's networks: what they learn from, and the steps of their training."""
+"""One group of the residual's networks: their training side by side, and their validation."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
-from calibration.regression.blocks import Block
-from calibration.residual.network import Network, forward, initial_parameters, parameter_arrays
-from emag_rt.array_types import BoolArray, Float32Array, FloatArray, IndexArray
-from emag_rt.errors import CalibrationError
-
-
-@dataclass(frozen=True)
-class ResidualSettings:
-    """How the networks are trained.
-
-    Attributes
-    ----------
-    n_units : int
-        Units of one network.
-    n_blocks : int
-        Residual blocks; the dilations are 1, 2, 4... steps.
-    dropout : float
-        Share of inner units silenced in training, in [0, 1).
-    n_whole : int
-        Networks that learn from all folds, besides the one a fold.
-    epochs : float
-        Passes over the session.
-    min_steps, max_steps : int
-        Bounds on the optimiser's steps.
-    batch_size, n_times : int
-        Sequences a step and network, and the samples of each that are learnt from.
-    learning_rate, weight_decay : float
-        Of AdamW; the rate warms up and falls by a cosine.
-    ema : float
-        Decay of the running mean of the weights, the version that is validated and kept.
-    n_checks : int
-        Validations.
-    bag_size : float
-        Networks that the bag counts for when a gain measured on one fold's network is carried
-        over to the whole bag, whose noise is smaller. 1 is the most careful.
-    """
-
-    n_units: int = 32
-    n_blocks: int = 8
-    dropout: float = 0.3
-    n_whole: int = 3
-    epochs: float = 30.0
-    min_steps: int = 300
-    max_steps: int = 2500
-    batch_size: int = 2
-    n_times: int = 512
-    learning_rate: float = 4e-3
-    weight_decay: float = 1e-2
-    ema: float = 0.99
-    n_checks: int = 10
-    bag_size: float = 3.0
-
-    def __post_init__(self) -> None:
-        counts = [self.n_units, self.n_blocks, self.min_steps, self.batch_size, self.n_times]
-        counts += [self.max_steps - self.min_steps + 1, self.n_checks, self.n_whole + 1]
-        shares = (self.dropout, self.ema)
-        if min(counts) < 1 or not all(0 <= share < 1 for share in shares) or self.bag_size < 1:
-            raise CalibrationError(
-                "residual settings must have counts and bag_size of at least 1, max_steps of at "
-                f"least min_steps, and dropout and ema in [0, 1), got {self}. Use the defaults."
-            )
-
-
-@dataclass(frozen=True)
-class Task:
-    """Everything the training loop needs, scaled to unit variance.
-
-    ``z`` (n_times, n_features) and ``r`` (n_times, n_out) hold all segments, one after another;
-    ``train`` has a mask a fold. Blocks count samples within their segment.
-    """
-
-    z: Float32Array
-    r: Float32Array
-    sample_weight: Float32Array
-    z_scale: FloatArray
-    r_scale: FloatArray
-    lengths: tuple[int, ...]
-    blocks: tuple[Block, ...]
-    train: tuple[BoolArray, ...]
-    held: tuple[IndexArray, ...]
-    step: int
+from calibration.residual.network import Dropout, Networks
+from calibration.residual.task import ALL_SPLITS, ResidualSettings, Task, TrainedNetwork
+from emag_rt.array_types import BoolArray, IndexArray
 
 
 class Data:
     """What all groups read: the task's arrays on the device, and a row of silence behind z."""
 
-    def __init__(self, torch: Any, task: Task, device: str) -> None:
+    def __init__(self, task: Task, device: str) -> None:
         zero = np.zeros((1, task.z.shape[1]), dtype=np.float32)
         arrays = (np.concatenate([task.z, zero]), task.r, task.sample_weight)
         self.z, self.r, self.weight = (torch.from_numpy(a).to(device) for a in arrays)
@@ -102,160 +29,209 @@ class Data:
         self.device = device
 
 
+class Best(TypedDict):
+    """One network at its best validation so far; see :class:`TrainedNetwork`."""
+
+    split: int
+    score: float
+    weights: dict[str, Tensor] | None
+    held: Tensor | None
+
+
+class GroupState(TypedDict):
+    """Everything that a group goes on from: numbers and tensors only."""
+
+    networks: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimizer: dict[str, object]
+    schedule: dict[str, object]
+    noise: Tensor
+    draw: dict[str, object]
+    best: list[Best]
+
+
 class Loop:
-    """Training of some networks side by side."""
+    """Training of some networks side by side.
+
+    Parameters
+    ----------
+    task : Task
+        What to learn.
+    settings : ResidualSettings
+        How.
+    seed : int
+        Of the weights, the sequences and the dropout.
+    data : Data
+        The task on the device.
+    splits : sequence of int
+        The split that validates each network, or ``ALL_SPLITS``.
+    """
 
     def __init__(
-        self,
-        torch: Any,
-        task: Task,
-        settings: ResidualSettings,
-        seed: int,
-        data: Data,
-        folds: Sequence[int],
+        self, task: Task, settings: ResidualSettings, seed: int, data: Data, splits: Sequence[int]
     ) -> None:
-        self._torch, self._task, self._settings, self._data = torch, task, settings, data
-        device = self._device = data.device
+        self._task, self._batch_size, self._data = task, settings.batch_size, data
         self.stopped = False
-        self.nets = [Network(fold) for fold in folds]
-        self._dilations = tuple(2**i for i in range(settings.n_blocks))
-        self._memory = sum(self._dilations) * task.step
+        self._best: list[Best] = [
+            {"split": split, "score": 0.0, "weights": None, "held": None} for split in splits
+        ]
         everything = np.ones(len(task.r), dtype=bool)
-        masks = [everything if net.fold < 0 else task.train[net.fold] for net in self.nets]
-        self._mask = torch.from_numpy(np.stack(masks).astype(np.float32)).to(device)
+        masks = [everything if split == ALL_SPLITS else task.train[split] for split in splits]
+        self._mask = torch.from_numpy(np.stack(masks).astype(np.float32)).to(data.device)
         self._first = np.repeat(np.cumsum([0, *task.lengths[:-1]]), task.lengths)
+        self._n_times = task.sequence_length(settings.n_times)
         self._starts = [self._starts_of(mask) for mask in masks]
         self._draw = np.random.default_rng(seed)
-        self._noise = torch.Generator(device).manual_seed(seed + 1)
-        shape = (len(self.nets), task.z.shape[1], settings.n_units, task.r.shape[1])
-        initial = torch.Generator().manual_seed(seed)
-        self._live = [
-            value.to(device).requires_grad_()
-            for value in initial_parameters(torch, shape, settings.n_blocks, initial)
-        ]
-        self._mean = [p.detach().clone() for p in self._live]
-        rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-        self._optimizer = torch.optim.AdamW(self._live, **rates)
+        self._noise = torch.Generator(data.device).manual_seed(seed + 1)
+        self._networks = Networks(
+            len(splits), task.z.shape[1], settings.n_units, task.r.shape[1], settings.n_blocks,
+            Dropout(settings.dropout, self._noise), seed,
+        ).to(data.device)  # fmt: skip
 
-    @property
-    def n_times(self) -> int:
-        """Samples of a sequence that are learnt from: what nine tenths of the session allow."""
-        lengths = np.sort(self._task.lengths)
-        behind = np.cumsum(lengths) / lengths.sum()
-        shortest = int(lengths[np.searchsorted(behind, 0.1)])
-        return max(1, min(self._settings.n_times, shortest // (2 * self._task.step)))
+        def follow(mean: PARAM_LIST, live: PARAM_LIST, n_averaged: Tensor | int) -> None:
+            # A running mean that starts at the start would hold the zero layer for too long.
+            n = int(n_averaged)
+            decay = min(settings.ema, (n + 1) / (n + 10))
+            get_ema_multi_avg_fn(decay)(mean, live, n)  # type: ignore[no-untyped-call]
+
+        self._average = AveragedModel(self._networks, multi_avg_fn=follow).eval()
+        self._optimizer = torch.optim.AdamW(
+            self._networks.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+        n_steps = task.n_steps(settings)
+
+        def rate(step: int) -> float:
+            warm = min(1.0, (step + 1) / (0.1 * n_steps))
+            return warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / n_steps)))
+
+        self._schedule = LambdaLR(self._optimizer, rate)
 
     def _starts_of(self, mask: BoolArray) -> IndexArray:
         """First samples of the sequences of which at least half may be learnt from."""
-        span = (self.n_times - 1) * self._task.step
+        span = (self._n_times - 1) * self._task.step
         starts = np.arange(len(mask) - span)
         starts = starts[self._first[starts] == self._first[starts + span]]
         counted = np.concatenate([[0], np.cumsum(mask)])
         share = (counted[starts + span + 1] - counted[starts]) / (span + 1)
-        kept = starts[share >= 0.5]
-        return kept if len(kept) else starts[share >= share.max()]
+        good = starts[share >= 0.5]
+        return good if len(good) else starts[share >= share.max()]
 
-    def run(self, start: int, stop: int, n_steps: int) -> None:
-        """Steps of the optimiser, of ``n_steps`` in all."""
-        for step in range(start, stop):
+    def run(self, n_steps: int) -> None:
+        """Take some steps of the optimiser."""
+        for _ in range(n_steps):
             if self.stopped:
                 return
-            self._step(step, n_steps)
+            self._step()
 
-    def _step(self, step: int, n_steps: int) -> None:
-        torch, settings, task = self._torch, self._settings, self._task
-        size = settings.batch_size
-        picks = [starts[self._draw.integers(len(starts), size=size)] for starts in self._starts]
-        start = np.stack(picks)[..., None]
-        wanted = start + task.step * np.arange(self.n_times)
-        units = np.arange(-sum(self._dilations), self.n_times)
-        seen = start + task.step * units
-        seen = np.where(seen < self._first[start], len(task.r), seen)  # silence before a segment
-        z = self._data.z[torch.from_numpy(seen).to(self._device)]
-        index = torch.from_numpy(wanted).to(self._device)
-        own = torch.arange(len(self.nets), device=self._device)[:, None, None]
+    def _step(self) -> None:
+        z, index = self._sequences()
+        own = torch.arange(len(self._best), device=self._data.device)[:, None, None]
         weight = self._data.weight[index] * self._mask[own, index]
-        rendered = forward(torch, z, self._live, self._dilations, settings.dropout, self._noise)
-        error = ((rendered - self._data.r[index]) ** 2).mean(dim=-1)
+        error = ((self._networks(z) - self._data.r[index]) ** 2).mean(dim=-1)
         loss = (error * weight).mean(dim=(1, 2)).sum()
-        warm = min(1.0, (step + 1) / (0.1 * n_steps))
-        cosine = 0.5 * (1 + np.cos(np.pi * step / n_steps))
-        for group in self._optimizer.param_groups:
-            group["lr"] = float(settings.learning_rate * warm * (0.03 + 0.97 * cosine))
         self._optimizer.zero_grad()
         loss.backward()
-        with torch.no_grad():
-            self._clip()
-            self._optimizer.step()
-            # A running mean that starts at the start would hold the zero layer for too long.
-            decay = min(settings.ema, (step + 1) / (step + 10))
-            torch._foreach_lerp_(self._mean, self._live, 1 - decay)
+        self._clip()
+        self._optimizer.step()
+        self._schedule.step()
+        self._average.update_parameters(self._networks)
 
+    def _sequences(self) -> tuple[Tensor, Tensor]:
+        """Random sequences of each network with their context, and the rows they learn from."""
+        task = self._task
+        picks = [s[self._draw.integers(len(s), size=self._batch_size)] for s in self._starts]
+        start = np.stack(picks)[..., None]
+        wanted = start + task.step * np.arange(self._n_times)
+        seen = start + task.step * np.arange(-self._networks.memory, self._n_times)
+        seen = np.where(seen < self._first[start], len(task.r), seen)  # silence before a segment
+        z, index = (torch.from_numpy(rows).to(self._data.device) for rows in (seen, wanted))
+        return self._data.z[z], index
+
+    @torch.no_grad()
     def _clip(self) -> None:
         """Bound each network's own gradient: one that jumps must not stop the others."""
-        squares = sum((p.grad**2).flatten(1).sum(dim=1) for p in self._live)
-        factor = (1.0 / (squares**0.5 + 1e-6)).clamp(max=1.0)
-        for p in self._live:
-            p.grad *= factor.view(-1, *[1] * (p.dim() - 1))
+        gradients = [p.grad for p in self._networks.parameters() if p.grad is not None]
+        squares = torch.stack([(g**2).flatten(1).sum(dim=1) for g in gradients]).sum(dim=0)
+        factor = (1.0 / (squares**0.5 + 1e-6)).clamp(max=1.0)[:, None, None]
+        for gradient in gradients:
+            gradient *= factor
 
     def check(self) -> list[float]:
-        """Validate each fold's network, and keep the weights that are the best so far."""
+        """Validate each split's network, and keep the weights that are the best so far."""
         return [
-            self._check(net, [p[place : place + 1] for p in self._mean])
-            for place, net in enumerate(self.nets)
-            if net.fold >= 0
+            self._check(place, best)
+            for place, best in enumerate(self._best)
+            if best["split"] != ALL_SPLITS
         ]
 
     def keep_whole(self) -> None:
         """Keep the networks that learn from everything as they are now."""
-        for place, net in enumerate(self.nets):
-            if net.fold < 0:
-                net.weights = parameter_arrays(self._mean, place)
+        for place, best in enumerate(self._best):
+            if best["split"] == ALL_SPLITS:
+                best["weights"] = self._weights(place)
 
-    def _check(self, net: Network, own: Sequence[Any]) -> float:
+    def _weights(self, place: int) -> dict[str, Tensor]:
+        """One network's running means."""
+        parameters = self._average.module.named_parameters()
+        return {name: p[place].detach().clone() for name, p in parameters}
+
+    @torch.no_grad()
+    def _check(self, place: int, best: Best) -> float:
         """What a network explains of its held-out blocks, at its best scale."""
-        torch, task = self._torch, self._task
-        dilations = tuple(d * task.step for d in self._dilations)
+        task, weights = self._task, self._weights(place)
+        alone = {name: w[None] for name, w in weights.items()}
         parts = []
-        with torch.no_grad():
-            for block in task.blocks:
-                if block.fold != net.fold:
-                    continue
-                first = sum(task.lengths[: block.segment])
-                rows = np.arange(block.start - self._memory, block.stop)
-                rows = np.where(rows < 0, len(task.r), rows + first)
-                z = self._data.z[torch.from_numpy(rows).to(self._device)][None, None]
-                parts.append(forward(torch, z, own, dilations, 0.0, None)[0, 0])
+        for block in task.blocks:
+            if block.split != best["split"]:
+                continue
+            first = sum(task.lengths[: block.segment])
+            rows = np.arange(block.start - self._networks.memory * task.step, block.stop)
+            rows = np.where(rows < 0, len(task.r), rows + first)
+            z = self._data.z[torch.from_numpy(rows).to(self._data.device)][None, None]
+            parts.append(functional_call(self._average.module, alone, (z, task.step))[0, 0])
         predicted = torch.cat(parts).double()
-        held = torch.from_numpy(task.held[net.fold]).to(self._device)
+        held = torch.from_numpy(task.held[best["split"]]).to(self._data.device)
         target, weight = self._data.r[held].double(), self._data.weight[held].double()[:, None]
         along = float(((predicted * target * weight).mean(dim=0) * self._data.power).sum())
         size = float(((predicted**2 * weight).mean(dim=0) * self._data.power).sum())
         # The scale itself is chosen later, with the gains.
         score = max(along, 0.0) ** 2 / size if size > 0 else 0.0
-        if score > net.score:
-            net.score, net.held = score, predicted.cpu().numpy()
-            net.weights = [p[0].cpu().numpy().copy() for p in own]
+        if score > best["score"]:
+            best.update({"score": score, "weights": weights, "held": predicted})
         return score
 
-    def state(self) -> dict[str, Any]:
-        """Everything that goes on from here."""
+    def trained(self) -> list[TrainedNetwork]:
+        """Bring the networks at their best to the CPU, as arrays."""
+        nets = []
+        for best in self._best:
+            weights, held = None, None
+            if best["weights"] is not None:
+                weights = {name: w.cpu().numpy() for name, w in best["weights"].items()}
+            if best["held"] is not None:
+                held = best["held"].cpu().numpy()
+            nets.append(TrainedNetwork(best["split"], weights, held))
+        return nets
+
+    def state(self) -> GroupState:
+        """Everything that training goes on from."""
         return {
-            "live": [p.detach() for p in self._live],
-            "mean": self._mean,
+            "networks": self._networks.state_dict(),
+            "average": self._average.state_dict(),
             "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
             "noise": self._noise.get_state(),
-            "draw": self._draw.bit_generator.state,
-            "nets": [net.as_tensors(self._torch) for net in self.nets],
+            "draw": dict(self._draw.bit_generator.state),
+            "best": self._best,
         }
 
-    def restore(self, kept: dict[str, Any]) -> None:
+    def restore(self, state: GroupState) -> None:
         """The inverse of :meth:`state`."""
-        with self._torch.no_grad():
-            for values, mine in ((kept["live"], self._live), (kept["mean"], self._mean)):
-                for value, own in zip(values, mine, strict=True):
-                    own.copy_(value)
-        self._optimizer.load_state_dict(kept["optimizer"])
-        self._noise.set_state(kept["noise"].cpu())
-        self._draw.bit_generator.state = kept["draw"]
-        self.nets = [Network.from_tensors(net) for net in kept["nets"]]
+        self._networks.load_state_dict(state["networks"])
+        self._average.load_state_dict(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._noise.set_state(state["noise"].cpu())
+        self._draw.bit_generator.state = state["draw"]
+        self._best = state["best"]

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from calibration.baselines.spatial import SPATIAL_METHODS, spatial_matrices
 from calibration.session.channel_quality import bridged_channels, suspicious_channels
+from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.bundle import Baseline, Bundle
 from emag_rt.core.drive import causal_fir, reference_free
 from emag_rt.core.labels import canonical, match_labels
-from emag_rt.core.metrics import band_nmse, band_psd_error, nmse, nmse_per_channel, pcc, snr_db
+from emag_rt.core.scores import band_nmse, band_psd_error, nmse, nmse_per_channel, pcc, snr_db
 from emag_rt.engine.offline import open_for, render_recording
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import RecordingError
 from emag_rt.frontend import CausalFilter
 from emag_rt.recordings.read import Recording
 
-SETTLE_S = 1.0
 METHODS = ("field", "lagged_ridge", "ridge", *SPATIAL_METHODS)
 """All methods; a bundle without ridges (an imported one) is scored beside the spatial ones."""
 
@@ -88,7 +87,7 @@ class Evaluation:
     held_out: bool = True
     psd_errors: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {
             "seconds": round(self.seconds, 2),

@@ -15,7 +15,7 @@ from calibration.session.channel_quality import (
     suspicious_channels,
 )
 from calibration.session.ld_choice import choose_ld
-from calibration.settings import CalibrationSettings
+from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle.tensors import MAX_FILL_INPUTS
 from emag_rt.core.drive import reference_free
@@ -94,20 +94,37 @@ class Session:
         return tuple(i for i in self.targets if i not in self.bridged)
 
     @property
+    def target_segments(self) -> list[tuple[FloatArray, FloatArray]]:
+        """The segments with the targets alone: what the fits learn from."""
+        rows = list(self.targets)
+        return [(x, y[:, rows]) for x, y in self.segments]
+
+    @property
     def duration_s(self) -> float:
         """Seconds of signal to learn from."""
         return sum(len(x) for x, _ in self.segments) / self.sfreq
 
 
+def read_recordings(
+    recordings: Sequence[str | Path | Recording], sfreq: float | None
+) -> list[Recording]:
+    """Read what has not been read yet; ``sfreq`` in Hz, None: as recorded."""
+    if not recordings:
+        raise CalibrationError("recordings must name at least one file, got none.")
+    return [r if isinstance(r, Recording) else read_recording(r, sfreq=sfreq) for r in recordings]
+
+
 def open_session(
-    paths: Sequence[str | Path], ld: int | Sequence[str], settings: CalibrationSettings
+    recordings: Sequence[str | Path | Recording],
+    ld: int | Sequence[str],
+    settings: CalibrationSettings,
 ) -> Session:
     """Read recordings of one subject and prepare them.
 
     Parameters
     ----------
-    paths : sequence of path-like
-        HD recordings with the same channels.
+    recordings : sequence of path-like or Recording
+        HD recordings with the same channels: files, or recordings already read.
     ld : int or sequence of str
         LD channels: how many, spread evenly over the good ones, or their labels.
     settings : CalibrationSettings
@@ -123,10 +140,7 @@ def open_session(
     CalibrationError, RecordingError, MontageError, SettingsError
         If something does not fit; the message says what to do.
     """
-    if not paths:
-        raise CalibrationError("recordings must name at least one file, got none.")
-    recordings = [read_recording(path, sfreq=settings.sfreq) for path in paths]
-    return make_session(recordings, ld, settings)
+    return make_session(read_recordings(recordings, settings.sfreq), ld, settings)
 
 
 def make_session(

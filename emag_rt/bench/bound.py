@@ -15,7 +15,7 @@ import numpy as np
 
 from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.bench.accounting import Losses, account, percentiles
-from emag_rt.bench.material import Material
+from emag_rt.bench.case_files import CaseFiles
 from emag_rt.bench.measure import START_S, amplifier, daemon, load_arrays, receiver
 from emag_rt.bench.processes import Child, all_of, new_session
 from emag_rt.streams.lsl import local_clock
@@ -54,13 +54,13 @@ class BoundSettings:
 
 
 def run_bound(
-    material: Material, settings: BoundSettings, folder: Path, tell: Tell = lambda _line: None
+    files: CaseFiles, settings: BoundSettings, folder: Path, tell: Tell = lambda _line: None
 ) -> list[dict[str, Any]]:
     """Stop a daemon, starve another, and see how soon they are back.
 
     Parameters
     ----------
-    material : Material
+    files : CaseFiles
         Bundle and signal.
     settings : BoundSettings
         Faults and budget.
@@ -75,23 +75,23 @@ def run_bound(
         One a fault of :data:`FAULTS`, see :func:`judge`; with ``counters`` of the daemon, and
         ``uncounted``, input samples that are neither in its output nor in a counter.
     """
-    return [_one(fault, material, settings, folder, tell) for fault in FAULTS]
+    return [_one(fault, files, settings, folder, tell) for fault in FAULTS]
 
 
 def _one(
-    fault: str, material: Material, settings: BoundSettings, folder: Path, tell: Tell
+    fault: str, files: CaseFiles, settings: BoundSettings, folder: Path, tell: Tell
 ) -> dict[str, Any]:
     session, name = new_session(), f"bench-{fault}"
     out, status = folder / f"{session}.npz", folder / f"{session}.jsonl"
     length = settings.stop_s if fault == "stopped" else settings.starve_s
     seconds = settings.before_s + length + settings.after_s
-    tell(f"{material.case.title}: {fault} for {length:g} s")
-    played = amplifier(material, session, "bench-amplifier", seconds + START_S, None)
+    tell(f"{files.case.title}: {fault} for {length:g} s")
+    played = amplifier(files, session, "bench-amplifier", seconds + START_S, None)
     with all_of(played):
         played.wait_for("playing", START_S)
         options = ["--latency-budget", f"{settings.budget_s:g}", "--status-json", str(status)]
         options += ["--late-policy", settings.policy]
-        served = daemon(material, session, "bench-amplifier", name, settings.engine, options)
+        served = daemon(files, session, "bench-amplifier", name, settings.engine, options)
         with all_of(served):
             served.wait_for("ready", START_S)
             consumer = receiver(session, name, seconds, "--out", str(out))
@@ -110,7 +110,7 @@ def _one(
         "fault": fault,
         "budget_s": settings.budget_s,
         "policy": settings.policy,
-        **judge(stamps, receipts, empty > 0, begun, ended, settings.budget_s, material.case.sfreq),
+        **judge(stamps, receipts, empty > 0, begun, ended, settings.budget_s, files.case.sfreq),
         "counters": {key: counters[key] for key in _COUNTED},
         "uncounted": counters["samples_in"]
         - sum(counters[key] for key in ("samples_out", "skipped", "duplicates")),

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from emag_rt.bundle import Bundle
 from emag_rt.errors import SettingsError
+from emag_rt.synthetic.standin import standin_bundle
 
 _PATTERN = re.compile(r"(\d{1,5}):(\d{1,5})@(\d{1,6}(?:\.\d{1,6})?)(?:/(\d{1,5}))?")
 MAX_CHANNELS = 4096
@@ -71,6 +73,13 @@ class Case:
     def subject(self) -> Case:
         """The same without the chunk: cases that share a subject are equal in this."""
         return replace(self, chunk=1)
+
+    def standin(self, resolution: int | None = None) -> Bundle:
+        """Make a stand-in subject of this size."""
+        return standin_bundle(
+            *(self.n_ld, self.n_hd, self.sfreq, self.look_ahead, self.residual),
+            resolution=resolution,
+        )
 
 
 def parse_case(text: str) -> Case:

@@ -11,8 +11,8 @@ import numpy as np
 
 from emag_rt.array_types import FloatArray
 from emag_rt.bench.accounting import Losses, percentiles, ratios, stage_times
+from emag_rt.bench.case_files import CaseFileMaker, CaseFiles
 from emag_rt.bench.cases import Case
-from emag_rt.bench.material import Material, Workshop
 from emag_rt.bench.measure import (
     START_S,
     Kind,
@@ -36,7 +36,7 @@ _LOSSES = ("missing", "duplicated", "reordered", "empty")
 def run_latency(
     cases: Sequence[Case],
     settings: LatencySettings,
-    workshop: Workshop,
+    maker: CaseFileMaker,
     folder: Path,
     tell: Tell = lambda _line: None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, FloatArray]]]:
@@ -48,7 +48,7 @@ def run_latency(
         What to measure.
     settings : LatencySettings
         How.
-    workshop : Workshop
+    maker : CaseFileMaker
         Makes bundles and signals.
     folder : Path
         For files of the children.
@@ -62,12 +62,12 @@ def run_latency(
     latencies_ms : list of dict
         ``relay`` and ``daemon``: receipt minus stamp of every sample of all rounds.
     """
-    done = [measure_case(workshop.make(case), settings, folder, tell) for case in cases]
+    done = [measure_case(maker.make(case), settings, folder, tell) for case in cases]
     return [report for report, _ in done], [values for _, values in done]
 
 
 def measure_case(
-    material: Material, settings: LatencySettings, folder: Path, tell: Tell
+    files: CaseFiles, settings: LatencySettings, folder: Path, tell: Tell
 ) -> tuple[dict[str, Any], dict[str, FloatArray]]:
     """Measure one case.
 
@@ -81,7 +81,7 @@ def measure_case(
     report, latencies_ms
         As for :func:`run_latency`.
     """
-    case = material.case
+    case = files.case
     session, source_id = new_session(), "bench-amplifier"
     log_path = folder / f"{session}-log.npz"
     n_rounds = settings.rounds + settings.stages
@@ -89,7 +89,7 @@ def measure_case(
     short = replace(settings, seconds=min(settings.seconds, _TRACED_S))
     found: dict[Kind, list[Measurement]] = {"relay": [], "daemon": []}
     traced: dict[Kind, Measurement] = {}
-    played = amplifier(material, session, source_id, play_s, log_path)
+    played = amplifier(files, session, source_id, play_s, log_path)
     with all_of(played):
         played.wait_for("playing", START_S)
         for number in range(n_rounds):
@@ -97,13 +97,13 @@ def measure_case(
             for kind in _KINDS if number % 2 == 0 else _KINDS[::-1]:
                 tell(f"{case.title}: round {number + 1} of {n_rounds}, {kind}")
                 how = short if tracing else settings
-                one = measure(kind, material, session, source_id, played, how, folder, tracing)
+                one = measure(kind, files, session, source_id, played, how, folder, tracing)
                 if tracing:
                     traced[kind] = one
                 else:
                     found[kind].append(one)
     log = load_arrays(log_path)
-    return _report(material, settings, log, found, traced), {
+    return _report(files, settings, log, found, traced), {
         kind: _pooled(found[kind], settings.warm_up_s) for kind in _KINDS
     }
 
@@ -115,13 +115,13 @@ def _pooled(measurements: Sequence[Measurement], warm_up_s: float) -> FloatArray
 
 
 def _report(
-    material: Material,
+    files: CaseFiles,
     settings: LatencySettings,
     log: dict[str, Any],
     found: dict[Kind, list[Measurement]],
     traced: dict[Kind, Measurement],
 ) -> dict[str, Any]:
-    case = material.case
+    case = files.case
     each = {
         kind: [summary(one, log, case.sfreq, settings.warm_up_s) for one in found[kind]]
         for kind in _KINDS
@@ -131,7 +131,7 @@ def _report(
         "title": case.title,
         "look_ahead_s": case.look_ahead / case.sfreq,
         "residual": case.residual,
-        "bundle_mb": round(material.size_mb, 1),
+        "bundle_mb": round(files.size_mb, 1),
         "amplifier_late_ms": percentiles(_amplifier_late_ms(log)),
         "rounds": [
             {kind: each[kind][number] for kind in _KINDS} for number in range(settings.rounds)

@@ -19,8 +19,8 @@ from emag_rt.bench.accounting import (
     sample_numbers,
     send_times,
 )
+from emag_rt.bench.case_files import CaseFiles
 from emag_rt.bench.consumer import GRACE_S
-from emag_rt.bench.material import Material
 from emag_rt.bench.processes import Child, all_of
 
 Kind = Literal["relay", "daemon"]
@@ -109,17 +109,17 @@ class Measurement:
 
 
 def amplifier(
-    material: Material, session: str, source_id: str, seconds: float, log: Path | None
+    files: CaseFiles, session: str, source_id: str, seconds: float, log: Path | None
 ) -> Child:
     """Start an amplifier; say ``wait_for("playing", ...)`` before going on."""
     arguments = ["-m", "emag_rt.bench.amplifier", "--session-id", session]
-    arguments += ["--signal", str(material.signal), "--source-id", source_id]
-    arguments += ["--chunk", str(material.case.chunk), "--seconds", f"{seconds:g}"]
+    arguments += ["--signal", str(files.signal), "--source-id", source_id]
+    arguments += ["--chunk", str(files.case.chunk), "--seconds", f"{seconds:g}"]
     return Child("the amplifier", *arguments, *(["--log", str(log)] if log else []))
 
 
 def daemon(
-    material: Material,
+    files: CaseFiles,
     session: str,
     source_id: str,
     name: str,
@@ -127,7 +127,7 @@ def daemon(
     options: Sequence[str] = (),
 ) -> Child:
     """Start a daemon as a user would."""
-    arguments = ["-m", "emag_rt", "serve", str(material.bundle), "--source-id", source_id]
+    arguments = ["-m", "emag_rt", "serve", str(files.bundle), "--source-id", source_id]
     arguments += ["--name", name, "--quiet", "--engine", engine, "--timeout", "20"]
     arguments += ["--scope", "machine", "--session-id", session, *options]
     return Child("the daemon", *arguments)
@@ -141,7 +141,7 @@ def receiver(session: str, name: str, seconds: float, *options: str) -> Child:
 
 def measure(
     kind: Kind,
-    material: Material,
+    files: CaseFiles,
     session: str,
     source_id: str,
     played: Child,
@@ -158,7 +158,7 @@ def measure(
     ----------
     kind : {"relay", "daemon"}
         What to put between.
-    material : Material
+    files : CaseFiles
         Bundle and signal.
     session, source_id : str
         LSL session, and the amplifier's id.
@@ -189,14 +189,14 @@ def measure(
         if kind == "relay":
             arguments = ["-m", "emag_rt.bench.relay", "--session-id", session, "--name", name]
             arguments += ["--source-id", source_id]
-            arguments += ["--channels", str(material.case.n_hd)]
+            arguments += ["--channels", str(files.case.n_hd)]
             if traced:
                 length = settings.seconds + GRACE_S + 10.0
                 arguments += ["--trace", str(trace), "--seconds", f"{length:g}"]
             middle = Child("the relay", *arguments)
         else:
             options = [*settings.serve_options, *(["--trace", str(trace)] if traced else [])]
-            middle = daemon(material, session, source_id, name, settings.engine, options)
+            middle = daemon(files, session, source_id, name, settings.engine, options)
         with all_of(middle):
             ready, _ = middle.wait_for("ready", START_S)
             first, _ = consumer.wait_for("first", START_S)
@@ -216,7 +216,7 @@ def measure(
         stamps=times["stamps"],
         receipts=times["receipts"],
         empty=times["empty"] > 0,
-        n_due=int(settings.seconds * material.case.sfreq),
+        n_due=int(settings.seconds * files.case.sfreq),
         ready_s=ready - middle.started,
         first_s=first - middle.started,
         cpu_percent=cpu[0],

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emag_rt.array_types import FloatArray
 from emag_rt.bench.rendering import RenderFigure
 from emag_rt.errors import SettingsError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = {"relay": "0.5", "daemon": "C0"}
 _MOST = 4000
@@ -30,7 +34,7 @@ def _figure(n_panels: int, width: float = 4.2, sharey: bool = False) -> tuple[An
     return figure, axes
 
 
-def _log_ticks(ax: Any) -> None:
+def _log_ticks(ax: Axes) -> None:
     """1, 2, 5 and so on, as people write them."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -40,7 +44,7 @@ def _log_ticks(ax: Any) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _save(figure: Any, path: str) -> None:
+def _save(figure: Figure, path: str) -> None:
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:

@@ -13,13 +13,12 @@ from threadpoolctl import threadpool_limits
 
 from emag_rt.array_types import FloatArray
 from emag_rt.bench.cases import Case
-from emag_rt.bench.material import eeg_like
-from emag_rt.bench.subject import standin_bundle
 from emag_rt.bundle import Bundle
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import EmagError
 from emag_rt.render import ENGINES, GPU_ENGINES, Renderer, make_renderer
 from emag_rt.render.gpu import has_nvidia_device
+from emag_rt.synthetic.standin import eeg_like
 
 Tell = Callable[[str], None]
 _NO_GPU = "--require-gpu needs"
@@ -120,7 +119,7 @@ def run_render(
     for case in cases:
         for resolution in resolutions or (0,):
             tell(f"{case.title}, grid {resolution or 'as calibrated'}")
-            bundle = standin_bundle(case.subject, resolution=resolution or None)
+            bundle = case.standin(resolution or None)
             figures += time_bundle(bundle, str(case.subject), settings, resolution)
     return figures
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emag_rt.bench.accounting import Losses, trend
-from emag_rt.bench.material import Material
+from emag_rt.bench.case_files import CaseFiles
 from emag_rt.bench.measure import START_S, amplifier, daemon, receiver
 from emag_rt.bench.processes import Child, all_of, new_session
 
@@ -38,13 +38,13 @@ class SoakSettings:
 
 
 def run_soak(
-    material: Material, settings: SoakSettings, tell: Tell = lambda _line: None
+    files: CaseFiles, settings: SoakSettings, tell: Tell = lambda _line: None
 ) -> dict[str, Any]:
     """Serve for hours, and fit lines through what an interval showed.
 
     Parameters
     ----------
-    material : Material
+    files : CaseFiles
         Bundle and signal.
     settings : SoakSettings
         How long.
@@ -60,11 +60,11 @@ def run_soak(
     session, name = new_session(), "bench-soak"
     n_points = max(1, int(settings.seconds / settings.interval_s))
     play_s = settings.seconds + settings.interval_s + _SPARE_S
-    played = amplifier(material, session, "bench-amplifier", play_s, None)
+    played = amplifier(files, session, "bench-amplifier", play_s, None)
     points: list[dict[str, Any]] = []
     with all_of(played):
         played.wait_for("playing", START_S)
-        middle = daemon(material, session, "bench-amplifier", name, settings.engine)
+        middle = daemon(files, session, "bench-amplifier", name, settings.engine)
         with all_of(middle):
             middle.wait_for("ready", START_S)
             consumer = receiver(session, name, 0, "--interval", f"{settings.interval_s:g}")
@@ -83,7 +83,7 @@ def run_soak(
                     before, last = cpu, now
                     points.append(point)
                     tell(_line(point))
-    return {"case": str(material.case), "title": material.case.title, **fit(points)}
+    return {"case": str(files.case), "title": files.case.title, **fit(points)}
 
 
 def _place(consumer: Child, n_seen: int) -> int:

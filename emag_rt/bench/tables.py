@@ -8,29 +8,32 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from emag_rt.bench.accounting import QUANTILES, STAGES, Losses
-from emag_rt.bench.law import LawPoint
+from emag_rt.bench.accounting import QUANTILES, STAGES
 from emag_rt.bench.rendering import RenderFigure
 
 _NAMES = {"p99_9": "p99.9"}
 
 
-def _ms(value: float | None) -> str:
+def ms(value: float | None) -> str:
+    """Milliseconds, or a dash."""
     return "-" if value is None else f"{value:.3f}" if value < 100 else f"{value:.0f}"
 
 
-def _number(value: float | None, form: str = ".1f") -> str:
+def number(value: float | None, form: str = ".1f") -> str:
+    """Write a number, or a dash."""
     return "-" if value is None else format(value, form)
 
 
-def _lost(losses: dict[str, int]) -> str:
+def received(losses: dict[str, int]) -> str:
+    """Samples received of sent; what is wrong in red."""
     found = [f"{count} {key}" for key, count in losses.items() if key not in ("sent", "received")]
     text = f"{losses['received']} of {losses['sent']}"
     bad = [word for word in found if not word.startswith("0 ")]
     return f"[red]{text}, {', '.join(bad)}[/red]" if bad else text
 
 
-def _table(title: str, *columns: str) -> Table:
+def new_table(title: str, *columns: str) -> Table:
+    """Make an empty table: numbers to the right of the first column."""
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
@@ -41,17 +44,17 @@ def show_latency(reports: Sequence[dict[str, Any]], console: Console) -> None:
     """Latencies, ratios, stages, cost and aims of each case."""
     for report in reports:
         names = [_NAMES.get(key, key) for key in QUANTILES]
-        table = _table(f"{report['title']}: receipt minus stamp, ms", "", *names)
+        table = new_table(f"{report['title']}: receipt minus stamp, ms", "", *names)
         for kind in ("relay", "daemon"):
             latency = report[kind]["latency_ms"]
-            table.add_row(kind, *(_ms(latency[key]) for key in QUANTILES))
+            table.add_row(kind, *(ms(latency[key]) for key in QUANTILES))
         ratio = report["ratio_latency_ms"]
         for which, name in (("median", "ratio"), ("min", "least round"), ("max", "most")):
-            table.add_row(name, *(_number(ratio[key][which], ".2f") for key in QUANTILES))
+            table.add_row(name, *(number(ratio[key][which], ".2f") for key in QUANTILES))
         ratio = report["ratio_since_send_ms"]
-        table.add_row("since departure", *(_number(ratio[k]["median"], ".2f") for k in QUANTILES))
+        table.add_row("since departure", *(number(ratio[k]["median"], ".2f") for k in QUANTILES))
         late = report["amplifier_late_ms"]
-        table.add_row("amplifier late", *(_ms(late[key]) for key in QUANTILES))
+        table.add_row("amplifier late", *(ms(late[key]) for key in QUANTILES))
         console.print(table)
         if any(report["stages_ms"].values()):
             _show_stages(report, console)
@@ -59,41 +62,41 @@ def show_latency(reports: Sequence[dict[str, Any]], console: Console) -> None:
 
 
 def _show_stages(report: dict[str, Any], console: Console) -> None:
-    table = _table("where the time goes, ms (a traced round)", "", "p50", "p95", "p99", "max")
+    table = new_table("where the time goes, ms (a traced round)", "", "p50", "p95", "p99", "max")
     for kind, stages in report["stages_ms"].items():
         for name in ("transport_in", "queue", *STAGES[1:]):
             found = stages.get(name, {})
             if found.get("p50") is not None:
-                values = (_ms(found[key]) for key in ("p50", "p95", "p99", "max"))
+                values = (ms(found[key]) for key in ("p50", "p95", "p99", "max"))
                 table.add_row(f"{kind}: {name.replace('_', ' ')}", *values)
     console.print(table)
 
 
 def _show_cost(report: dict[str, Any], console: Console) -> None:
-    table = _table("cost", "", "CPU %", "RSS MB", "ready s", "first sample s", "samples")
+    table = new_table("cost", "", "CPU %", "RSS MB", "ready s", "first sample s", "samples")
     for kind in ("relay", "daemon"):
         one = report[kind]
         table.add_row(
             kind,
-            _number(one["cpu_percent"]),
+            number(one["cpu_percent"]),
             f"{one['rss_mb']:.0f} ({one['rss_growth_mb']:+.2f})",
             f"{one['ready_s']['median']:.2f} (max {one['ready_s']['max']:.2f})",
             f"{one['first_s']['median']:.2f} (max {one['first_s']['max']:.2f})",
-            _lost(one["losses"]),
+            received(one["losses"]),
         )
     console.print(table)
     growth = report["daemon"]["growth_ms_per_s"]
     if abs(growth) > 1.0:
         console.print(f"the daemon's latency grows by {growth:.1f} ms a second: it falls behind")
     aims = report["targets"].items()
-    words = (f"{name} {aim['wanted']}: {_number(aim['measured'], '.3g')}" for name, aim in aims)
+    words = (f"{name} {aim['wanted']}: {number(aim['measured'], '.3g')}" for name, aim in aims)
     console.print("aims: " + "; ".join(words))
 
 
 def show_render(figures: Sequence[RenderFigure], console: Console) -> None:
     """Engines by montage and grid, a table a case."""
     for case in dict.fromkeys(one.case for one in figures):
-        table = _table(
+        table = new_table(
             f"{case}: µs, one thread",
             *("Gaussians", "engine", "hop p50", "hop p99", "front end too", "window"),
             *("x real time", "start s"),
@@ -105,7 +108,7 @@ def show_render(figures: Sequence[RenderFigure], console: Console) -> None:
                 continue
             times = (one.hop_p50_us, one.hop_p99_us, one.path_hop_p50_us, one.window_us)
             table.add_row(
-                *first, *(_us(v) for v in (*times, one.offline_x)), _number(one.start_s, ".3f")
+                *first, *(_us(v) for v in (*times, one.offline_x)), number(one.start_s, ".3f")
             )
         console.print(table)
     reasons = {one.engine: one.reason for one in figures if one.reason}
@@ -114,7 +117,7 @@ def show_render(figures: Sequence[RenderFigure], console: Console) -> None:
 
 
 def _us(value: float | None) -> str:
-    return _number(value, ".1f" if value is None or value < 1000 else ",.0f")
+    return number(value, ".1f" if value is None or value < 1000 else ",.0f")
 
 
 def show_direct(found: dict[str, Any], console: Console) -> None:
@@ -124,7 +127,7 @@ def show_direct(found: dict[str, Any], console: Console) -> None:
         f"{found['window']}: as written {found['direct_s']:.2f} s, folded once in "
         f"{found['fold_s']:.2f} s"
     )
-    table = _table(title, "engine", "window ms", "times faster", "relative difference")
+    table = new_table(title, "engine", "window ms", "times faster", "relative difference")
     for engine, one in found["engines"].items():
         if "reason" in one:
             table.add_row(engine, "does not run", "", "")
@@ -136,78 +139,27 @@ def show_direct(found: dict[str, Any], console: Console) -> None:
 
 def show_soak(report: dict[str, Any], console: Console) -> None:
     """Trends of a long run."""
-    table = _table(f"{report['title']}: change an hour", "", "mean", "slope", "standard error")
+    table = new_table(f"{report['title']}: change an hour", "", "mean", "slope", "standard error")
     for name, one in report["trends"].items():
         values = (one["mean"], one["slope"], one["error"])
-        table.add_row(name.replace("_", " "), *(_number(v, ".4f") for v in values))
+        table.add_row(name.replace("_", " "), *(number(v, ".4f") for v in values))
     console.print(table)
-    console.print(f"{len(report['points'])} intervals, samples {_lost(report['losses'])}")
-
-
-def show_scale(report: dict[str, Any], console: Console) -> None:
-    """Daemons side by side."""
-    table = _table(f"{report['title']}, at once", "", "p50 ms", "p99 ms", "CPU %", "MB", "samples")
-    for number, one in enumerate(report["daemons"]):
-        latency = one["latency_ms"]
-        values = (_ms(latency["p50"]), _ms(latency["p99"]), _number(one["cpu_percent"]))
-        table.add_row(f"daemon {number}", *values, f"{one['rss_mb']:.0f}", _lost(one["losses"]))
-    total = report["together"]
-    values = (_ms(total["worst_p50_ms"]), _ms(total["worst_p99_ms"]), f"{total['cpu_percent']:.1f}")
-    losses = Losses(**total["losses"])
-    table.add_row("worst, sum", *values, f"{total['rss_mb']:.0f}", _lost(losses.as_dict()))
-    console.print(table)
+    console.print(f"{len(report['points'])} intervals, samples {received(report['losses'])}")
 
 
 def show_bound(reports: Sequence[dict[str, Any]], console: Console) -> None:
     """Daemons that were stopped and starved."""
     columns = ("usual ms", "during p99 ms", "over budget", "back after s", "NaN rows", "uncounted")
-    table = _table("the bound on latency", "fault", "budget s", *columns)
+    table = new_table("the bound on latency", "fault", "budget s", *columns)
     for one in reports:
         table.add_row(
             one["fault"],
             f"{one['budget_s']:g}",
-            _ms(one["usual_ms"]),
-            _ms(one["during_ms"]["p99"]),
+            ms(one["usual_ms"]),
+            ms(one["during_ms"]["p99"]),
             str(one["n_over"]),
             f"{one['back_s']:.3f}",
             str(one["n_empty"]),
             str(one["uncounted"]),
         )
     console.print(table)
-
-
-def show_law(
-    points: Sequence[LawPoint], law: dict[str, dict[str, float]], console: Console
-) -> None:
-    """Cost of a sample as one property grows at a time."""
-    table = _table(
-        "front end and rendering of one sample, one process, one thread",
-        *(
-            "grows",
-            "to",
-            "engine",
-            "lags x taps",
-            "context",
-            "hop µs",
-            "front end µs",
-            "% of a core",
-        ),
-    )
-    for one in points:
-        table.add_row(
-            *(
-                one.axis,
-                f"{one.value:g}",
-                one.engine,
-                f"{one.n_lags} x {one.n_taps}",
-                str(one.n_context),
-            ),
-            *(f"{one.hop_us:.1f}", f"{one.front_end_us:.1f}", f"{one.core_percent:.2f}"),
-        )
-    console.print(table)
-    for axis, line in law.items():
-        console.print(
-            f"{axis}: {line['start_us']:.1f} µs + {line['slope_us']:.4g} µs x {axis}, "
-            f"off by up to {100 * line['misfit']:.0f} %",
-            highlight=False,
-        )

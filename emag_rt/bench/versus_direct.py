@@ -12,7 +12,6 @@ from threadpoolctl import threadpool_limits
 
 from emag_rt.array_types import FloatArray
 from emag_rt.bench.rendering import RenderFigure, RenderSettings, time_hops
-from emag_rt.bench.subject import cap_of
 from emag_rt.core.direct import render_direct
 from emag_rt.core.drive import Drive, HiddenBranch
 from emag_rt.core.field import GaussianField, isotropic_cholesky
@@ -21,6 +20,7 @@ from emag_rt.core.grid import lattice
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import EmagError
 from emag_rt.render import ENGINES, RenderPlan, make_renderer
+from emag_rt.synthetic.standin import cap_of
 
 Tell = Callable[[str], None]
 _MU_S = (0.0, 0.25, 0.5)

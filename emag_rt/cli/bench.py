@@ -23,7 +23,7 @@ from emag_rt.cli.bench_common import (
     tell,
     write_json,
 )
-from emag_rt.cli.bench_long import bound, scale, soak
+from emag_rt.cli.bench_long import bound, soak
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual, ManualGroup
 from emag_rt.cli.options import FiniteFloat, Whole, check_output, one_blas_thread
@@ -41,7 +41,7 @@ from emag_rt.errors import SettingsError
     see_also=("docs/benchmarks.md", "docs/latency.md"),
 )
 def bench() -> None:
-    """Measure latency, engines, long runs and many daemons on this machine.
+    """Measure latency, engines and long runs on this machine.
 
     Subjects are stand-ins of any size with random numbers, or a real bundle: cost depends on
     shapes alone. Figures are worth as much as the quiet of the machine: nothing here judges
@@ -50,7 +50,7 @@ def bench() -> None:
     one_blas_thread()
 
 
-for _command in (soak, bound, scale):
+for _command in (soak, bound):
     bench.add_command(_command)
 
 
@@ -109,8 +109,8 @@ def latency(
     lost, repeated or reordered samples, or left them empty; never for a time.
     """
     from emag_rt.bench.accounting import Losses
+    from emag_rt.bench.case_files import CaseFileMaker
     from emag_rt.bench.latency import run_latency
-    from emag_rt.bench.material import Workshop
     from emag_rt.bench.measure import LatencySettings
     from emag_rt.bench.tables import show_latency
 
@@ -130,8 +130,8 @@ def latency(
     cases = who.cases(named)
     about = about_here()
     with tempfile.TemporaryDirectory(prefix="emag_rt-bench-") as folder:
-        workshop = Workshop(Path(folder), who.bundle, who.recording)
-        reports, values = run_latency(cases, settings, workshop, Path(folder), tell)
+        maker = CaseFileMaker(Path(folder), who.bundle, who.recording)
+        reports, values = run_latency(cases, settings, maker, Path(folder), tell)
     write_json(json_path, {**about, "settings": asdict(settings), "cases": reports})
     if json_path != "-":
         show_latency(reports, console())

@@ -22,8 +22,8 @@ from emag_rt.files import replacing
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from emag_rt.bench.case_files import CaseFiles
     from emag_rt.bench.cases import Case
-    from emag_rt.bench.material import Material
 
 _F = TypeVar("_F", bound=Callable[..., object])
 SECONDS = FiniteFloat(0.5, 1e6)
@@ -79,13 +79,13 @@ class Subject:
         return cases[0]
 
     @contextmanager
-    def material(self, case: Case) -> Iterator[tuple[Material, Path]]:
+    def files(self, case: Case) -> Iterator[tuple[CaseFiles, Path]]:
         """Bundle and signal of a case, and a folder for more files, which goes in the end."""
-        from emag_rt.bench.material import Workshop
+        from emag_rt.bench.case_files import CaseFileMaker
 
         with tempfile.TemporaryDirectory(prefix="emag_rt-bench-") as name:
             folder = Path(name)
-            yield Workshop(folder, self.bundle, self.recording).make(case), folder
+            yield CaseFileMaker(folder, self.bundle, self.recording).make(case), folder
 
 
 def subject(command: Callable[..., None]) -> Callable[..., None]:
@@ -163,8 +163,8 @@ def cases_of(
     bundle: str | None,
 ) -> list[Case]:
     """Cases from the options of :func:`subject`."""
+    from emag_rt.bench.case_files import case_of_bundle
     from emag_rt.bench.cases import choose_cases
-    from emag_rt.bench.material import case_of_bundle
 
     if bundle is None:
         return choose_cases(named, texts, chunks=chunks, look_ahead=look_ahead, residual=residual)

@@ -1,9 +1,9 @@
-"""``emag-rt bench soak``, ``bound`` and ``scale``: hours, faults, many daemons."""
+"""``emag-rt bench soak`` and ``bound``: hours and faults."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import click
 
@@ -22,7 +22,7 @@ from emag_rt.cli.bench_common import (
     write_json,
 )
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import FiniteFloat, Whole
+from emag_rt.cli.options import FiniteFloat
 from emag_rt.errors import SettingsError
 
 
@@ -78,8 +78,8 @@ def soak(
     settings = SoakSettings(seconds or 3600.0 * (hours or 1.0), interval, who.engine)
     case = who.one_case()
     about = about_here()
-    with who.material(case) as (material, _):
-        report = run_soak(material, settings, tell)
+    with who.files(case) as (files, _):
+        report = run_soak(files, settings, tell)
     write_json(json_path, {**about, "settings": asdict(settings), **report})
     if json_path != "-":
         show_soak(report, console())
@@ -160,93 +160,11 @@ def bound(
     case = who.one_case()
     about = about_here()
     settings = BoundSettings(budget, late_policy, stop_s, starve_s, engine=who.engine)
-    with who.material(case) as (material, folder):
-        reports = run_bound(material, settings, folder, tell)
+    with who.files(case) as (files, folder):
+        reports = run_bound(files, settings, folder, tell)
     write_json(json_path, {**about, "settings": asdict(settings), "faults": reports})
     if json_path != "-":
         show_bound(reports, console())
     if any(one["uncounted"] for one in reports):
         click.echo("samples are neither in the output nor in a counter", err=True)
         sys.exit(1)
-
-
-@click.command(
-    cls=Manual,
-    groups={"Who is served": SUBJECT_GROUP},
-    examples=(
-        ("eight subjects for a minute", "emag-rt bench scale --daemons 8 --seconds 60"),
-        (
-            "what a sample costs, by channels, rate and look-ahead",
-            "emag-rt bench scale --law --json law.json",
-        ),
-    ),
-    exits={0: "", 1: "samples were lost", 2: "", 5: "", 9: ""},
-    see_also=("emag-rt bench", "docs/benchmarks.md"),
-)
-@subject
-@click.option(
-    "--daemons",
-    type=Whole(1, 64),
-    metavar="N",
-    default=8,
-    show_default=True,
-    help="Subjects served at once.",
-)
-@click.option(
-    "--seconds",
-    type=SECONDS,
-    metavar="S",
-    default=30.0,
-    show_default=True,
-    help="Seconds of signal.",
-)
-@click.option("--law", is_flag=True, help="Cost of a sample as one property grows at a time.")
-@click.option(
-    "--budget",
-    type=FiniteFloat(0.001, 3600),
-    metavar="S",
-    default=0.5,
-    show_default=True,
-    help="Seconds for each measurement of --law.",
-)
-@json_output
-def scale(
-    who: Subject,
-    daemons: int,
-    seconds: float,
-    law: bool,
-    budget: float,
-    json_path: str | None,
-) -> None:
-    """Serve several subjects at once on this machine, or (--law) tell what a sample costs.
-
-    Each subject has an amplifier and a receiver of its own: three processes each. With --law
-    one property (channels, rate, look-ahead, networks) grows at a time, in one process without
-    LSL.
-    """
-    from emag_rt.bench.accounting import Losses
-    from emag_rt.bench.scale import ScaleSettings, run_scale
-    from emag_rt.bench.tables import show_law, show_scale
-
-    check_outputs(json_path, None, who.bundle)
-    about = about_here()
-    if law:
-        from emag_rt.bench.law import AXES, BASE, fit_law, run_law
-
-        base = replace(BASE, residual=who.residual)
-        axes = {key: values for key, values in AXES.items() if who.residual or key != "residual"}
-        points = run_law(who.engine, base, axes, budget_s=budget, tell=tell)
-        lines = fit_law(points)
-        listed = [asdict(point) for point in points]
-        write_json(json_path, {**about, "points": listed, "law": lines})
-        if json_path != "-":
-            show_law(points, lines, console())
-        return
-    case = who.one_case()
-    settings = ScaleSettings(daemons, seconds, min(2.0, seconds / 3), who.engine)
-    with who.material(case) as (material, folder):
-        report = run_scale(material, settings, folder, tell)
-    write_json(json_path, {**about, "settings": asdict(settings), **report})
-    if json_path != "-":
-        show_scale(report, console())
-    fail_if(not Losses(**report["together"]["losses"]).clean)

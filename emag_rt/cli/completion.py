@@ -1,4 +1,4 @@
-"""``emag-rt completion``: words completed by the Tab key, in bash, zsh and fish."""
+"""What the Tab key offers beyond click's own: bundles, headsets, standard montages."""
 
 from __future__ import annotations
 
@@ -6,40 +6,7 @@ import os
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
-
-from emag_rt.cli.manual import Manual
-
-PROGRAM, VARIABLE = "emag-rt", "_EMAG_RT_COMPLETE"
-"""What is completed, and the variable by which the shell asks click for words."""
-
-
-@click.command(
-    cls=Manual,
-    examples=(
-        ("in this terminal alone", 'eval "$(emag-rt completion bash)"'),
-        (
-            "bash, from the next terminal on",
-            "emag-rt completion bash > ~/.local/share/bash-completion/completions/emag-rt",
-        ),
-        ("zsh: this line into ~/.zshrc", 'eval "$(emag-rt completion zsh)"'),
-        ("fish", "emag-rt completion fish > ~/.config/fish/completions/emag-rt.fish"),
-    ),
-    exits=(0, 2),
-)
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
-    """Print the script that completes commands, options and bundles in SHELL.
-
-    It completes subcommands, options, their values (names of engines, policies, ...) and files,
-    bundles (*.emag) first. Nothing is installed, and no stream is looked for: the script asks
-    emag-rt for words when Tab is pressed.
-    """
-    made = get_completion_class(shell)
-    assert made is not None  # click knows all three
-    from emag_rt.cli.main import cli
-
-    click.echo(made(cli, {}, PROGRAM, VARIABLE).source())
+from click.shell_completion import CompletionItem
 
 
 class BundlePath(click.Path):
@@ -72,3 +39,22 @@ class BundlePath(click.Path):
 
 
 BUNDLE = BundlePath()
+
+
+def complete_headset(
+    ctx: click.Context | None, param: click.Parameter | None, incomplete: str
+) -> list[str]:
+    """Names of headsets that begin so."""
+    from emag_rt.headsets import headset_names
+
+    return [name for name in headset_names() if name.startswith(incomplete)]
+
+
+def complete_montage(
+    ctx: click.Context | None, param: click.Parameter | None, incomplete: str
+) -> list[CompletionItem]:
+    """Names of standard montages that begin so; where none does, files."""
+    from emag_rt.montages.standard import standard_names
+
+    found = [CompletionItem(name) for name in standard_names() if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emag_rt.cli.completion import complete_headset
 from emag_rt.cli.manual import Manual
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     exits=(0, 2),
     see_also=("emag-rt calibrate", "docs/calibrating-live.md"),
 )
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete_headset)
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def headsets(names: tuple[str, ...], as_json: bool) -> None:
     """List the headsets whose channels are known, or all that is known of NAMES.

@@ -28,8 +28,7 @@ _OWN = {
     "doctor": ("emag_rt.cli.doctor:doctor", "Check this machine."),
     "headsets": ("emag_rt.cli.headsets:headsets", "List headsets whose channels are known."),
     "dashboard": ("emag_rt.cli.dashboard:dashboard", "Show a running daemon live in a browser."),
-    "bench": ("emag_rt.cli.bench:bench", "Measure latency, engines, long runs, many daemons."),
-    "completion": ("emag_rt.cli.completion:completion", "Print what completes words in a shell."),
+    "bench": ("emag_rt.cli.bench:bench", "Measure latency, engines, long runs."),
 }
 _PLUGIN_HELP = {
     "calibrate": "Fit a subject's field from HD recordings or a live stream.",

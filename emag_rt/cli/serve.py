@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.completion import BUNDLE, complete_montage
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options, one_blas_thread
 
@@ -22,6 +22,8 @@ _PATHS = {
     "wait": "source.wait",
     "timeout": "source.timeout_s",
     "unit": "source.unit",
+    "scale": "source.scale",
+    "mismatch": "source.mismatch",
     "name": "output.name",
     "engine": "engine.name",
     "require_gpu": "engine.require_gpu",
@@ -54,6 +56,8 @@ _GROUPS = {
         "wait",
         "timeout",
         "unit",
+        "scale",
+        "mismatch",
         "scope",
         "session_id",
     ),
@@ -116,6 +120,18 @@ _GROUPS = {
     help="Give up looking for the source after S seconds (10).",
 )
 @click.option("--unit", help="Unit of the input, over what the stream declares: V, mV or µV.")
+@click.option(
+    "--scale",
+    type=FiniteFloat(1e-12, 1e12),
+    metavar="UV",
+    help="Microvolts of one step of the values, as for ADC counts; over any unit.",
+)
+@click.option(
+    "--mismatch",
+    type=click.Choice(["refuse", "warn"]),
+    help="When amplitudes or rate are not those calibrated and declared: end, or only say so "
+    "(refuse).",
+)
 @click.option("--name", help="Name of the HD outlet (emag_rt).")
 @click.option(
     "--config",
@@ -132,6 +148,7 @@ _GROUPS = {
 )
 @click.option(
     "--montage",
+    shell_complete=complete_montage,
     help="Render these electrodes instead of the cap's: a standard montage (standard_1005, "
     "biosemi256), a file of positions (.tsv .csv .sfp .json), or a list (cap,PO5,POz,NEW=x/y/z, "
     "in mm).",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.completion import BUNDLE, complete_montage
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import ENGINE
 
@@ -35,6 +35,7 @@ from emag_rt.cli.options import ENGINE
 )
 @click.option(
     "--montage",
+    shell_complete=complete_montage,
     help="Render these electrodes instead: a standard montage (standard_1005, biosemi256), a file "
     "of positions (.tsv .csv .json, or any format MNE reads), or a list (cap,PO5,NEW=x/y/z, in "
     "mm).",

@@ -199,8 +199,8 @@ def _fold_general(
         square = (factor[..., 3, :] ** 2).sum(axis=-1)
         weights = readout[rows].reshape(-1, readout.shape[2])
         for i, tau in enumerate(tau_s):
-            step = tau - field.mu_s[rows]
-            kernel = np.exp(-0.5 * (constant + step * (linear + step * square)))
+            since = tau - field.mu_s[rows]
+            kernel = np.exp(-0.5 * (constant + since * (linear + since * square)))
             out[i] += kernel.reshape(len(positions), -1) @ weights
     return out
 
@@ -258,8 +258,8 @@ def context_of(taps: FloatArray, hidden: PackedHidden | None, look_ahead: int) -
 
 
 def _blocks(n_points: int, bytes_per_point: int) -> list[slice]:
-    step = max(1, int(_BLOCK_BYTES / max(1, bytes_per_point)))
-    return [slice(i, min(i + step, n_points)) for i in range(0, n_points, step)]
+    size = max(1, int(_BLOCK_BYTES / max(1, bytes_per_point)))
+    return [slice(i, min(i + size, n_points)) for i in range(0, n_points, size)]
 
 
 def _rows(field: GaussianField, rows: slice) -> GaussianField:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 
-def value_text(value: Any) -> str:
+def value_text(value: str | float | np.integer | np.floating) -> str:
     """A marker's value as text: strings as they are, whole numbers without a point.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from emag_rt.daemon.channel_watch import ChannelWatch
 from emag_rt.daemon.events import Event
 from emag_rt.daemon.presence import Presence
-from emag_rt.daemon.status.counters import Counters, LatencyWindow, ServerStatus
+from emag_rt.daemon.status.counters import Counters, LatencyWindow, ServerStatus, State
 from emag_rt.daemon.timeline import Timeline
 
 
@@ -50,8 +50,8 @@ class Account:
         """Set the time of the next status; those missed by over a second are left out."""
         self.next_status = max(self.next_status, now - 1.0) + self._interval_s
 
-    def status(self, now: float, engine: str, render_s: float | None) -> ServerStatus:
-        """What there is to say now, of a loop that renders with ``engine``."""
+    def status(self, now: float, state: State, engine: str, render_s: float | None) -> ServerStatus:
+        """What there is to say now, of a loop in a state that renders with ``engine``."""
         counters, line, channels = self._counters, self._timeline, self._channels
         counters.duplicates = line.duplicates
         counters.out_of_order = line.out_of_order
@@ -59,7 +59,7 @@ class Account:
         channels.count(counters)
         newest = self._presence.told_stamp()
         return ServerStatus(
-            state=self._presence.state,
+            state=state,
             engine=engine,
             bad_channels=channels.bad,
             counters=counters,
@@ -68,7 +68,7 @@ class Account:
             render_ms=None if render_s is None else round(render_s * 1e3, 4),
             latency=self._latency.summary_ms(),
             bad_reasons=channels.reasons,
-            too_many_bad=channels.too_many,
+            too_many_bad=channels.lacking,
         )
 
     def disorder(self) -> Event | None:

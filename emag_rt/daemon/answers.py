@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from emag_rt.array_types import Samples, Stamps
 from emag_rt.daemon.events import Event
 from emag_rt.daemon.gaps import GapPolicy
@@ -35,6 +37,8 @@ class Answers:
     ----------
     render_s : float or None
         Front end and rendering of the last chunk.
+    withheld : bool
+        Whether nothing is rendered, because no EEG comes: rows are made up as in gaps.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Answers:
         self._upsampler, self._publisher, self._clock = upsampler, publisher, clock
         self._lateness, self._gaps, self._counters = lateness, gaps, counters
         self.render_s: float | None = None
+        self.withheld = False
 
     def render(self, samples: Samples, stamps: Stamps, now: float) -> Event | None:
         """Answer samples that follow those before them."""
@@ -65,7 +70,11 @@ class Answers:
         hd, ready = self._upsampler.push(samples, stamps)
         self.render_s = self._clock() - now
         self._counters.samples_out += len(stamps)
-        self._publisher.publish(hd, ready)
+        if self.withheld:
+            hd[...] = np.nan
+            self._publisher.publish(self._gaps.replace(hd, self._publisher.held), ready, False)
+        else:
+            self._publisher.publish(hd, ready)
         return event
 
     def piece(self, piece: Piece) -> Event | None:

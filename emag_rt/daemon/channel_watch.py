@@ -7,7 +7,7 @@ import logging
 from emag_rt.daemon.events import Event
 from emag_rt.daemon.status.counters import Counters
 from emag_rt.engine.upsampler import Upsampler
-from emag_rt.frontend import Step
+from emag_rt.frontend import Jump
 
 
 class ChannelWatch:
@@ -35,23 +35,22 @@ class ChannelWatch:
         return self._upsampler.bad_reasons
 
     @property
-    def too_many(self) -> bool:
+    def lacking(self) -> bool:
         """Whether too many are bad to render."""
         return self._upsampler.lacking
 
     def count(self, counters: Counters) -> None:
         """Put what the upsampler has counted into the counters."""
         counters.unrenderable = self._upsampler.unrenderable
-        counters.steps = self._upsampler.n_steps
+        counters.steps = self._upsampler.n_jumps
 
     def news(self) -> tuple[Event, ...] | list[Event]:
         """Events since the last call; most chunks bring none."""
         upsampler = self._upsampler
-        jumps, bad = upsampler.steps, upsampler.bad
+        bad, jumps = upsampler.bad, upsampler.take_jumps()
         if not jumps and bad == self._bad:
             return ()
         events = [_jumped(jump) for jump in jumps]
-        jumps.clear()
         if bad != self._bad:
             events += self._changes(bad)
         return events
@@ -87,7 +86,7 @@ class ChannelWatch:
         return Event("too_many_bad", {"channels": channels, "policy": policy}, text, logging.ERROR)
 
 
-def _jumped(jump: Step) -> Event:
+def _jumped(jump: Jump) -> Event:
     what = "the reference" if jump.common else f"channel {', '.join(jump.channels)}"
     return Event(
         "step",

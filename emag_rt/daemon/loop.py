@@ -10,6 +10,7 @@ from emag_rt.daemon.answers import Answers
 from emag_rt.daemon.channel_watch import ChannelWatch
 from emag_rt.daemon.events import Event, Teller
 from emag_rt.daemon.gaps import GapPolicy
+from emag_rt.daemon.input_watch import InputWatch
 from emag_rt.daemon.lateness import Lateness
 from emag_rt.daemon.presence import Presence
 from emag_rt.daemon.publisher import Publisher
@@ -18,6 +19,7 @@ from emag_rt.daemon.source_check import SourceWatch
 from emag_rt.daemon.status.counters import Counters, ServerStatus, State
 from emag_rt.daemon.timeline import Timeline, TimelineRules
 from emag_rt.daemon.trace import Trace
+from emag_rt.engine.matching import match_input
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamAmbiguous, StreamMismatch
 from emag_rt.streams.base import Clock, MarkerSink, Sink, Source
@@ -76,7 +78,10 @@ class Server:
         gaps, now = settings.gaps, clock()
         self._timeline = Timeline(sfreq, TimelineRules(bridge_s=gaps.bridge_s))
         self._presence = Presence(now, gaps.stale_s)
-        self._source_watch = SourceWatch(source, upsampler.bundle, settings.source.unit)
+        self._source_watch = SourceWatch(source, upsampler.bundle, settings.source.declared_unit)
+        self._settings = settings
+        self._match = match_input(source.format, upsampler.bundle, settings.source.declared_unit)
+        self._input = self._watch_input()
         self._lateness = Lateness(settings.latency)
         self.counters = Counters()
         publisher = Publisher(sink, clock, len(upsampler.labels), trace)
@@ -143,8 +148,13 @@ class Server:
             # LSL's own thread may be waiting for this core to send the rows on.
             yield_core()
             self.upsampler.prepare()
-            for event in self._channels.news():
+            self._input.take(samples, stamps)
+            for event in self._input.judge():
                 self._tell(event)
+                self._answers.withheld = self._input.dead
+            if self._input.settled:
+                for event in self._channels.news():
+                    self._tell(event)
         else:
             was_stale = self.state == "stale"
             self._tell(self._presence.nothing_came(now, timeout_s))
@@ -155,8 +165,9 @@ class Server:
 
     @property
     def state(self) -> State:
-        """Whether samples flow; other threads may ask."""
-        return self._presence.state
+        """Whether samples flow, and carry anything; other threads may ask."""
+        state = self._presence.state
+        return "dead" if state == "running" and self._input.dead else state
 
     @property
     def heartbeat(self) -> float:
@@ -165,12 +176,14 @@ class Server:
 
     def status(self) -> ServerStatus:
         """What there is to say now."""
-        return self._account.status(self._clock(), self.upsampler.engine, self._answers.render_s)
+        return self._account.status(
+            self._clock(), self.state, self.upsampler.engine, self._answers.render_s
+        )
 
     def _report(self, now: float) -> None:
         self._account.schedule(now)
         self._tell(self._account.disorder())
-        if self._source_watch.unverified and self.state == "running":
+        if self._source_watch.unverified and self._presence.state == "running":
             self._check_source(0)
         if self._on_status is not None:
             self._on_status(self.status())
@@ -203,6 +216,7 @@ class Server:
             self._check_source(n)
             self.counters.recovered += 1
             self._tell(self._presence.recovered(now))
+            self._judge_anew()
         self._presence.state = "running"
 
     def _check_source(self, n: int) -> None:
@@ -216,7 +230,21 @@ class Server:
         if match is not None:
             self._answers.flush()
             self.upsampler.attach(match.channels, match.units)
+            self._match = match
+            self._judge_anew()
             self._timeline.forget_values()
+
+    def _judge_anew(self) -> None:
+        """After a silence, or with other channels, what was found before says nothing."""
+        was_dead = self._input.dead
+        self._input = self._watch_input()
+        if was_dead:
+            self._answers.withheld = False
+            self._tell(Event("amplifier_back"))
+
+    def _watch_input(self) -> InputWatch:
+        refuses = self._settings.source.mismatch == "refuse"
+        return InputWatch(self._source.format, self._match, self.upsampler.bundle, refuses)
 
     def _tell(self, event: Event | None) -> None:
         if event is not None:

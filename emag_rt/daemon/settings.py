@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from emag_rt.daemon.settings_errors import describe
 from emag_rt.errors import SettingsError, short
@@ -41,7 +49,11 @@ class _Section(BaseModel):
 
 
 class SourceSettings(_Section):
-    """Which LD stream to read; all given properties must match."""
+    """Which LD stream to read; all given properties must match.
+
+    ``scale`` is in µV for one step of the values, over any unit; ``mismatch`` says what is done
+    when amplitudes or rate are not what was calibrated and declared.
+    """
 
     source_id: Text | None = None
     name: Text | None = None
@@ -49,6 +61,19 @@ class SourceSettings(_Section):
     timeout_s: Seconds = 10.0
     wait: bool = False
     unit: Text | None = None
+    scale: Annotated[float, _EXPONENT, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
+    mismatch: Literal["refuse", "warn"] = "refuse"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> SourceSettings:
+        if self.unit is not None and self.scale is not None:
+            raise ValueError("give scale, in µV a step, or unit: both say the same")
+        return self
+
+    @property
+    def declared_unit(self) -> str | None:
+        """What the values are in, over what the stream says; None: as it says."""
+        return self.unit if self.scale is None else f"{self.scale!r} microvolts"
 
 
 class OutputSettings(_Section):

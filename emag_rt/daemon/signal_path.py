@@ -25,8 +25,8 @@ def make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
     Whatever is wrong without a stream is said before waiting for one, and the engine is warm
     before the first sample can queue up.
     """
-    if settings.source.unit is not None:
-        unit_to_uv(settings.source.unit)
+    if settings.source.declared_unit is not None:
+        unit_to_uv(settings.source.declared_unit)
     upsampler = Upsampler(
         bundle,
         engine=settings.engine.name,
@@ -60,7 +60,7 @@ def open_source(settings: ServeSettings, stop: Callable[[], bool]) -> LslSource:
 
 def attach(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings) -> None:
     """Read the stream's channels, in its units."""
-    match = match_input(stream, upsampler.bundle, settings.source.unit)
+    match = match_input(stream, upsampler.bundle, settings.source.declared_unit)
     for warning in match.warnings:
         log.warning(warning)
     upsampler.attach(match.channels, match.units)

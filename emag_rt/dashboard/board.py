@@ -76,7 +76,7 @@ class Board:
         self._reasons: dict[str, str] = {}
         self._events: deque[dict[str, str]] = deque(maxlen=_MAX_EVENTS)
         self._n_events = 0
-        self._open = self._seen = self._said_stopped = self._said_silent = False
+        self._open = self._seen = self._said_stopped = self._said_silent = self._dead = False
         self._too_many = self._judged = False
         self._hd_at: float | None = None
         self._status_at: float | None = None
@@ -99,7 +99,8 @@ class Board:
             self._ld = RowBuffer(len(ld_labels), hd.sfreq)
             self._latencies, self._numbers, self._reasons = Latencies(), {}, {}
             self._open = self._seen = True
-            self._said_stopped = self._said_silent = self._too_many = self._judged = False
+            self._said_stopped = self._said_silent = self._dead = False
+            self._too_many = self._judged = False
             self._hd_at = self._status_at = None
             self._source = clean(hd.input_source_id or hd.input_name) or self._source
             self._trouble = ""
@@ -163,6 +164,8 @@ class Board:
             self._said_stopped = True
         elif kind in ("silent", "recovered"):
             self._said_silent = kind == "silent"
+        elif kind in ("amplifier_dead", "amplifier_back"):
+            self._dead = kind == "amplifier_dead"
         elif kind in ("too_many_bad", "enough_good"):
             self._too_many = kind == "too_many_bad"
         elif kind == "bad_channel":
@@ -221,6 +224,7 @@ class Board:
             status_age_s=None if self._status_at is None else now - self._status_at,
             hold_s=hd.hold_s if hd else 0.0,
             status_interval_s=hd.status_interval_s if hd else 1.0,
+            dead=self._dead,
             too_many_bad=self._too_many,
             renders_on=hd is not None and hd.renders_on,
             bad=tuple(clean(x) for x in self._layout.ld_labels if x in self._reasons),

@@ -47,7 +47,7 @@ def details(event: dict[str, Any]) -> str:
     )
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, list):
         return " ".join(str(x) for x in value[:20])
     return f"{value:.6g}" if isinstance(value, float) else str(value)

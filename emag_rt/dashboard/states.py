@@ -56,6 +56,7 @@ class Facts:
     status_interval_s: float = 1.0
     too_many_bad: bool = False
     renders_on: bool = False
+    dead: bool = False
     bad: tuple[str, ...] = ()
     trouble: str = ""
 
@@ -88,6 +89,9 @@ def judge(facts: Facts) -> tuple[State, str, str]:
     if facts.said_silent or age > limit:
         text = f"No samples from the amplifier's stream{source}{_for(age)}. Serving goes on when "
         return "silent", "Source silent", text + "it is back; check its cable, battery and program."
+    if facts.dead:
+        text = "Every LD channel is flat or the same as all others. Is the amplifier on, the cap "
+        return "too_many_bad", "No EEG comes", text + "plugged in, the reference connected?"
     if facts.too_many_bad:
         text = f"{len(facts.bad) or 'Too many'} LD channels are bad ({_some(facts.bad)}). Mend the "
         text += "cap" + ("." if facts.renders_on else ": nothing is rendered meanwhile.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emag_rt.bundle import Bundle
-from emag_rt.core.labels import canonical, match_labels
+from emag_rt.core.labels import canonical, cut_common, match_labels, require_one_reference
 from emag_rt.errors import MontageError, SettingsError, StreamMismatch
 from emag_rt.frontend.units import unit_to_uv
 from emag_rt.streams.base import StreamFormat
@@ -85,7 +85,13 @@ def match_input(stream: StreamFormat, bundle: Bundle, unit: str | None = None) -
             )
         channels = tuple(wanted)
         warnings.append(f"{who} names no channels: taken to be {', '.join(wanted)}, in order")
+    electrodes = {canonical(label) for label in wanted}
     try:
+        require_one_reference(channels, electrodes, who)
+        plain, cut = cut_common(channels, electrodes)
+        if cut:
+            channels = tuple(plain)
+            warnings.append(f"{who}: all labels {cut}: cut")
         columns = match_labels(wanted, channels, who)
     except MontageError as error:
         raise StreamMismatch(str(error)) from error

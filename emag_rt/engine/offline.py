@@ -165,8 +165,8 @@ def upsample_recording(
         f"channel {label} was bad at the end: {reason}"
         for label, reason in upsampler.bad_reasons.items()
     ]
-    if upsampler.n_steps:
-        warnings.append(f"{upsampler.n_steps} jumps of electrodes or the reference were taken out")
+    if upsampler.n_jumps:
+        warnings.append(f"{upsampler.n_jumps} jumps of electrodes or the reference were taken out")
     if upsampler.unrenderable:
         seconds = upsampler.unrenderable / recording.sfreq
         warnings.append(f"too many LD channels were bad for {seconds:.1f} s: no number there")

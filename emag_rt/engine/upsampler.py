@@ -21,11 +21,12 @@ from emag_rt.engine.planning import (
     make_plan,
     require_finite,
 )
-from emag_rt.engine.quick import QuickStep
+from emag_rt.engine.waiting import OwedRows, WholeHops
+from emag_rt.engine.withholding import Withholding
 from emag_rt.errors import SettingsError
-from emag_rt.frontend import FrontEnd, Step
+from emag_rt.frontend import FrontEnd, Jump
+from emag_rt.native import FusedCall, NativeField
 from emag_rt.render import Renderer, make_renderer
-from emag_rt.render.native import NativeRenderer
 
 
 class Upsampler:
@@ -52,7 +53,7 @@ class Upsampler:
         :func:`emag_rt.montages.resolve.resolve_montage` takes, or a montage with positions in
         the bundle's frame. Those that the bundle's cap lacks are virtual.
     hop : int
-        Render in steps of this many samples; 0 renders every chunk as it comes.
+        Render this many samples at a time; 0 renders every chunk as it comes.
     require_gpu : bool
         Fail unless rendering runs on a GPU.
     max_bad_share : float
@@ -74,10 +75,8 @@ class Upsampler:
     expected_nmse : tuple of (float or None)
         Cross-validated error of each output channel; of virtual ones, that of nearby electrodes
         when left out of calibration. None for measured channels, and where it is not known.
-    unrenderable : int
-        Rows so far during which too many LD channels were bad.
     on_filtered : callable or None
-        Called between front end and rendering of chunks for which they are two steps.
+        Called between front end and rendering of chunks for which they are two calls.
 
     Examples
     --------
@@ -116,7 +115,6 @@ class Upsampler:
         self.hop = hop
         self.too_many_bad = too_many_bad
         self._max_bad_share = max_bad_share
-        self.unrenderable = 0
         self.plan = make_plan(bundle, self.placement, montage is None, measured)
         self.expected_nmse = expected_nmse(bundle, self.placement, self.plan)
         with np.errstate(all="ignore"):  # numbers that overflow are refused, in words
@@ -126,6 +124,10 @@ class Upsampler:
         self.on_filtered: Callable[[], None] | None = None
         self.reference = reference
         self._reference_rows = find_reference_rows(reference, self.labels)
+        self._hops = WholeHops(hop, self.plan.operator.n_ld)
+        self._owed = OwedRows(self.look_ahead)
+        passed = self.plan.measured if reference == "input" else ()
+        self._withholding = Withholding(too_many_bad, passed)
         self.attach(channels, units)
 
     def attach(
@@ -146,9 +148,10 @@ class Upsampler:
         settings = self.bundle.frontend_settings
         rules = replace(settings.bad_rules, max_share=self._max_bad_share)
         self._frontend = FrontEnd(replace(settings, bad_rules=rules), channels, units)
-        self._quick = None
-        if isinstance(self._renderer, NativeRenderer) and not self.hop:
-            self._quick = QuickStep(self._frontend, self._renderer.field)
+        self._fused = None
+        filtering = self._frontend.native
+        if filtering is not None and isinstance(self._renderer, NativeField) and not self.hop:
+            self._fused = FusedCall(filtering, self._renderer)
         self.reset()
 
     @classmethod
@@ -190,14 +193,18 @@ class Upsampler:
         return self._frontend.lacking
 
     @property
-    def steps(self) -> list[Step]:
-        """Jumps of channels and of the reference, since this list was emptied."""
-        return self._frontend.steps
+    def unrenderable(self) -> int:
+        """Rows so far during which too many LD channels were bad."""
+        return self._withholding.n_rows
+
+    def take_jumps(self) -> Sequence[Jump]:
+        """Jumps of channels and of the reference, since the last call."""
+        return self._frontend.take_jumps()
 
     @property
-    def n_steps(self) -> int:
+    def n_jumps(self) -> int:
         """Jumps so far, also those of channels that were bad already."""
-        return self._frontend.n_steps
+        return self._frontend.n_jumps
 
     @property
     def n_inputs(self) -> int:
@@ -223,9 +230,9 @@ class Upsampler:
         """Forget everything, as after a long gap."""
         self._frontend.reset()
         self._renderer.reset()
-        self._pending: list[tuple[FloatArray, Stamps]] = []
-        self._n_pending = 0
-        self._owed = np.empty(0)
+        self._hops.reset()
+        self._owed.reset()
+        self._withholding.reset()
         self._count = 0
 
     def push(
@@ -258,21 +265,21 @@ class Upsampler:
         """
         chunk = np.asarray(ld_chunk)
         stamps = self._stamps(len(chunk), timestamps)
-        if self._quick is not None and not skip:
-            hd = self._quick.push(chunk)
+        if self._fused is not None and not skip and not self._withholding.lacks:
+            at = self._frontend.plain_at()
+            hd = self._fused.push(chunk, at) if at is not None else None
             if hd is not None:
+                self._frontend.took(len(hd))
                 hd = self._finish(hd)
                 if not self.look_ahead:
                     return hd, stamps
-                return self._release(hd, stamps, self._frontend.newest)
+                return self._owed.release(hd, stamps, self._frontend.newest)
         ld = self._frontend.process(chunk)
         if self.on_filtered is not None:
             self.on_filtered()
-        if self.hop:
-            ld, stamps = self._whole_hops(ld, stamps)
+        ld, stamps = self._hops.add(ld, stamps)
         hd, stamps = self._render(ld, stamps, skip)
-        if self._frontend.too_many:
-            self._withhold(hd)
+        self._take_back(hd)
         return hd, stamps
 
     def prepare(self) -> None:
@@ -293,42 +300,18 @@ class Upsampler:
         hd, timestamps
             As for :meth:`push`.
         """
-        ld, stamps = self._take_pending()
-        hd, out_stamps = self._render(ld, stamps, False)
+        hd, stamps = self._render(*self._hops.take(), False)
         if len(self._owed):
-            held = np.repeat(self._last_ld, self.look_ahead, axis=0)
-            rest = self._finish(self._renderer.push(held))
-            hd = np.concatenate([hd, rest[-len(self._owed) :]])
-            out_stamps = np.concatenate([out_stamps, self._owed])
-            self._owed = np.empty(0)
-        if self._frontend.too_many:
-            self._withhold(hd)
-        return hd, out_stamps
+            rest = self._finish(self._renderer.push(self._owed.held_samples()))
+            rest, rest_stamps = self._owed.release_rest(rest)
+            hd, stamps = np.concatenate([hd, rest]), np.concatenate([stamps, rest_stamps])
+        self._take_back(hd)
+        return hd, stamps
 
-    def _withhold(self, hd: Float32Array) -> None:
+    def _take_back(self, hd: Float32Array) -> None:
         """Take back rows, the newest that are out, of samples with too many bad channels."""
-        spans = self._frontend.too_many
-        end = self._count - self._n_pending - len(self._owed)
-        first = end - len(hd)
-        for i, (start, bad) in enumerate(spans):
-            stop = min(spans[i + 1][0] if i + 1 < len(spans) else end, end) - first
-            rows = hd[max(0, start - first) : max(0, stop)]
-            if bad is None or not len(rows):
-                continue
-            self.unrenderable += len(rows)
-            if self.too_many_bad == "nan":
-                kept = [
-                    row
-                    for row, column in self.plan.measured
-                    if self.reference == "input" and not bad[column]
-                ]
-                measured = rows[:, kept]
-                rows[...] = np.nan
-                rows[:, kept] = measured
-        while len(spans) > 1 and spans[1][0] <= end:
-            del spans[0]
-        if spans[0][1] is None and spans[0][0] <= end:
-            del spans[0]
+        end = self._count - self._hops.n_waiting - len(self._owed)
+        self._withholding.take_back(hd, end, self._frontend.take_lacks())
 
     def _stamps(self, n: int, timestamps: ArrayLike | None) -> Stamps:
         if timestamps is None:
@@ -342,28 +325,6 @@ class Upsampler:
         self._count += n
         return stamps
 
-    def _whole_hops(self, ld: FloatArray, stamps: Stamps) -> tuple[FloatArray, Stamps]:
-        """Hold samples back until a hop is complete."""
-        # A copy: a source may use the memory of its stamps again.
-        self._pending.append((ld, stamps.copy()))
-        self._n_pending += len(ld)
-        if self._n_pending < self.hop:
-            return ld[:0], stamps[:0]
-        ld, stamps = self._take_pending()
-        whole = len(ld) - len(ld) % self.hop
-        if whole < len(ld):
-            self._pending = [(ld[whole:], stamps[whole:])]
-            self._n_pending = len(ld) - whole
-        return ld[:whole], stamps[:whole]
-
-    def _take_pending(self) -> tuple[FloatArray, Stamps]:
-        if not self._pending:
-            return np.empty((0, self.plan.operator.n_ld)), np.empty(0)
-        ld = np.concatenate([part for part, _ in self._pending])
-        stamps = np.concatenate([part for _, part in self._pending])
-        self._pending, self._n_pending = [], 0
-        return ld, stamps
-
     def _render(self, ld: FloatArray, stamps: Stamps, skip: bool) -> tuple[Float32Array, Stamps]:
         if not len(ld):
             return np.empty((0, len(self.labels)), dtype=np.float32), stamps
@@ -372,19 +333,7 @@ class Upsampler:
             hd = np.full((len(ld), len(self.labels)), np.nan, dtype=np.float32)
         else:
             hd = self._finish(self._renderer.push(ld))
-        return self._release(hd, stamps, ld[-1:])
-
-    def _release(
-        self, hd: Float32Array, stamps: Stamps, newest_ld: FloatArray
-    ) -> tuple[Float32Array, Stamps]:
-        """Rows with the stamps that they belong to: with a look-ahead, earlier ones."""
-        if not self.look_ahead:
-            return hd, stamps
-        self._last_ld = newest_ld.copy()
-        owed = np.concatenate([self._owed, stamps])
-        ready = max(0, len(owed) - self.look_ahead)
-        self._owed = owed[ready:]
-        return hd[len(hd) - ready :], owed[:ready]
+        return self._owed.release(hd, stamps, ld[-1:])
 
     def _finish(self, hd: Float32Array) -> Float32Array:
         if self._reference_rows is not None:

@@ -1,7 +1,7 @@
 """The causal front end: the same code in calibration, ``upsample`` and ``serve``."""
 
 from emag_rt.frontend.filters import CausalFilter, design_band
-from emag_rt.frontend.frontend import FrontEnd, FrontEndSettings
-from emag_rt.frontend.steps import Step
+from emag_rt.frontend.frontend import FrontEnd, FrontEndSettings, Lack
+from emag_rt.frontend.jumps import Jump
 
-__all__ = ["CausalFilter", "FrontEnd", "FrontEndSettings", "Step", "design_band"]
+__all__ = ["CausalFilter", "FrontEnd", "FrontEndSettings", "Jump", "Lack", "design_band"]

@@ -77,7 +77,7 @@ class BadChannelMonitor:
         return self._n_judged * self.n_block + self.filled
 
     @property
-    def too_many(self) -> bool:
+    def lacking(self) -> bool:
         """Whether too few channels are left to say anything from."""
         n_bad = int(self.bad.sum())
         return n_bad == len(self.bad) or n_bad > self._rules.max_share * len(self.bad)
@@ -104,11 +104,6 @@ class BadChannelMonitor:
     def rail_uv(self) -> float:
         """Samples beyond this are not EEG."""
         return self._rules.rail_uv
-
-    @property
-    def step_uv(self) -> float:
-        """Neighbouring samples further apart than this are not EEG."""
-        return self._rules.step_uv
 
     @property
     def room(self) -> int:

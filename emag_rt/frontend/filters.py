@@ -174,12 +174,12 @@ def _state_space(sos: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, f
     # Each section's input as a row over (state, u); the probe keeps the cascade exact.
     signal = np.zeros(n + 1)
     signal[n] = 1.0
-    step = np.zeros((n, n + 1))
+    advance = np.zeros((n, n + 1))
     for i, (b0, b1, b2, _, a1, a2) in enumerate(sos):
         first, second = np.zeros(n + 1), np.zeros(n + 1)
         first[2 * i] = second[2 * i + 1] = 1.0
         out = b0 * signal + first
-        step[2 * i] = b1 * signal - a1 * out + second
-        step[2 * i + 1] = b2 * signal - a2 * out
+        advance[2 * i] = b1 * signal - a1 * out + second
+        advance[2 * i + 1] = b2 * signal - a2 * out
         signal = out
-    return step[:, :n], step[:, n], signal[:n], float(signal[n])
+    return advance[:, :n], advance[:, n], signal[:n], float(signal[n])

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from emag_rt.array_types import BoolArray, FloatArray
+from emag_rt.array_types import BoolArray, FloatArray, Samples
 from emag_rt.core.labels import match_labels
 from emag_rt.errors import SettingsError
 from emag_rt.frontend.bad_channels import BadChannelMonitor
-from emag_rt.frontend.compiled import NativeFilter, make_native
 from emag_rt.frontend.fill import lagged_fill
 from emag_rt.frontend.filters import CausalFilter
+from emag_rt.frontend.jumps import Jump, JumpRemover
 from emag_rt.frontend.rules import BadChannelRules
-from emag_rt.frontend.steps import Step, StepAnchor
 from emag_rt.frontend.units import unit_to_uv
+from emag_rt.native import NativeFilter, why_not
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +51,22 @@ class FrontEndSettings:
     bad_rules: BadChannelRules = field(default_factory=BadChannelRules)
 
 
+@dataclass(frozen=True, eq=False)
+class Lack:
+    """From a sample on, too many channels are bad, others than before, or no longer.
+
+    Attributes
+    ----------
+    time : int
+        The sample, counted from the start.
+    bad : ndarray of bool, shape (n_ld,), or None
+        The bad channels; None where they are not too many any longer.
+    """
+
+    time: int
+    bad: BoolArray | None
+
+
 class FrontEnd:
     """From raw input chunks to filtered, filled LD channels in µV.
 
@@ -74,13 +89,12 @@ class FrontEnd:
 
     Attributes
     ----------
-    steps : list of Step
-        Jumps of channels that were good, and of the reference, since somebody emptied the list.
-    n_steps : int
+    n_jumps : int
         Jumps so far, also those of channels that were bad already.
-    too_many : list of (int, ndarray of bool or None)
-        From which sample since the start on there were too many bad channels, and which; None
-        where there were no longer. Empty, as a rule; whoever has dealt with an entry removes it.
+    lacking : bool
+        Whether too many channels are bad now.
+    native : NativeFilter or None
+        Filters plain samples in compiled code, on this object's state; None where there is none.
     """
 
     def __init__(
@@ -103,11 +117,11 @@ class FrontEnd:
         gains = np.array([unit_to_uv(by_column[c]) for c in columns])
         self._gains = None if (gains == 1.0).all() else gains
         self._filter = CausalFilter(settings.sos, len(columns))
-        self._anchor = StepAnchor(self._filter.offset, settings.bad_rules.step_uv)
-        self.steps: list[Step] = []
-        self.n_steps = 0
+        self._remover = JumpRemover(self._filter.offset, settings.bad_rules.jump_uv)
+        self._jumps: list[Jump] = []
+        self.n_jumps = 0
         self._monitor = None
-        self._native: NativeFilter | None = None
+        self.native: NativeFilter | None = None
         if settings.covariance is not None:
             lagged = settings.lagged_covariance
             self._covariances = settings.covariance[None] if lagged is None else lagged
@@ -116,18 +130,31 @@ class FrontEnd:
             )
             # No filter would work with more than a block of the past.
             self._covariances = self._covariances[: self._monitor.n_before + 1]
-            self._native = make_native(self._filter, self._monitor, self.n_inputs, columns, gains)
+            if not why_not():
+                self.native = NativeFilter(
+                    self.n_inputs,
+                    columns,
+                    gains,
+                    sos=self._filter.sos,
+                    state=self._filter.state,
+                    offset=self._filter.offset,
+                    last=self._filter.last,
+                    raw=self._monitor.raw,
+                    filtered=self._monitor.filtered,
+                    rail_uv=settings.bad_rules.rail_uv,
+                    jump_uv=settings.bad_rules.jump_uv,
+                )
         self.reset()
 
     def reset(self) -> None:
         """Forget everything, as after a long gap."""
         self._filter.reset()
-        self._anchor.reset()
+        self._remover.reset()
         if self._monitor is not None:
             self._monitor.reset()
         self._fill: FloatArray | None = None
-        self.too_many: list[tuple[int, BoolArray | None]] = []
-        self._lacking = False
+        self._lacks: list[Lack] = []
+        self.lacking = False
 
     @property
     def bad(self) -> tuple[str, ...]:
@@ -145,29 +172,42 @@ class FrontEnd:
         pairs = zip(self.settings.labels, self._monitor.reasons, strict=True)
         return {label: reason for label, reason in pairs if reason}
 
-    @property
-    def lacking(self) -> bool:
-        """Whether too many channels are bad now."""
-        return self._lacking
+    def take_jumps(self) -> Sequence[Jump]:
+        """Jumps of channels that were good, and of the reference, since the last call."""
+        taken, self._jumps = self._jumps, []
+        return taken
+
+    def take_lacks(self) -> Sequence[Lack]:
+        """Changes of which channels are too many bad ones, since the last call."""
+        taken, self._lacks = self._lacks, []
+        return taken
 
     def settle(self) -> None:
         """Judge the channels if it is time to, instead of when the next sample comes."""
         if self._monitor is not None and self._monitor.judge():
             self._refill(self._monitor)
 
-    def plain(self, n_times: int) -> NativeFilter | None:
-        """The compiled filter, if that is all that so many samples need if they are good.
+    def plain_at(self) -> int | None:
+        """Where in the block the next samples go, if filtering is all that good ones need.
 
-        For engines that filter and render in one call. With all channels bad nothing is filled
-        either, but rows are taken back.
+        For who filters and renders in one call, and then says :meth:`took`. With all channels
+        bad nothing is filled either, but they are lacking.
+
+        Returns
+        -------
+        int or None
+            A row; None if :meth:`process` must have the samples.
         """
         monitor = self._monitor
         if monitor is None or not self._filter.all_started:
             return None
-        if not monitor.room:
-            self.settle()
-        as_it_is = self._fill is None and not self.too_many
-        return self._native if as_it_is and n_times <= monitor.room else None
+        self.settle()
+        return monitor.filled if self._fill is None and not self.lacking else None
+
+    def took(self, n_times: int) -> None:
+        """So many samples went through :attr:`native`."""
+        assert self._monitor is not None
+        self._monitor.took(n_times)
 
     @property
     def newest(self) -> FloatArray:
@@ -213,17 +253,18 @@ class FrontEnd:
             start = stop
         return np.concatenate(pieces)
 
-    def _select(self, chunk: NDArray[Any]) -> FloatArray:
+    def _select(self, chunk: Samples) -> FloatArray:
         """LD channels in µV."""
         raw = chunk.astype(np.float64, copy=False)
         if self._columns is not None:
             raw = raw[:, self._columns]
         return raw if self._gains is None else raw * self._gains
 
-    def _piece(self, chunk: NDArray[Any], monitor: BadChannelMonitor) -> FloatArray:
-        if self._native is not None and self._filter.all_started:
-            filtered = self._native.process(chunk)
+    def _piece(self, chunk: Samples, monitor: BadChannelMonitor) -> FloatArray:
+        if self.native is not None and self._filter.all_started:
+            filtered = self.native.process(chunk, monitor.filled)
             if filtered is not None:
+                monitor.took(len(filtered))
                 return self._filled(filtered, monitor)
         return self._careful(self._select(chunk), monitor)
 
@@ -236,7 +277,7 @@ class FrontEnd:
         if broken.any() or not self._filter.all_started:
             raw = self._filter.repair(raw)
         before = np.concatenate([self._filter.last[None], raw[:-1]])
-        jumped = np.abs(raw - before) > self.settings.bad_rules.step_uv
+        jumped = np.abs(raw - before) > self.settings.bad_rules.jump_uv
         if not (broken.any() or jumped.any()):
             return self._run(raw, monitor)
         # A channel is filled from its first broken sample on: runs end where another breaks.
@@ -245,23 +286,23 @@ class FrontEnd:
         runs = []
         for start, stop in pairwise([0, *(1 + np.flatnonzero(new)), len(raw)]):
             if jumped[start].any():
-                self._step(raw[start], before[start], monitor)
+                self._jump(raw[start], before[start], monitor)
             if monitor.break_now(so_far[start]):
                 self._refill(monitor)
             runs.append(self._run(raw[start:stop], monitor))
         return np.concatenate(runs)
 
-    def _step(self, now: FloatArray, last: FloatArray, monitor: BadChannelMonitor) -> None:
+    def _jump(self, now: FloatArray, last: FloatArray, monitor: BadChannelMonitor) -> None:
         """Take a jump out; an electrode that jumps is not believed until it has been quiet."""
-        common, own = self._anchor.move(now, last)
+        common, own = self._remover.take_out(now, last)
         for moved, told in ((common, True), (own, bool((own & ~monitor.bad).any()))):
             if not moved.any():
                 continue
-            self.n_steps += 1
+            self.n_jumps += 1
             if told:
                 labels = tuple(self.settings.labels[i] for i in np.flatnonzero(moved))
                 size_uv = float(np.abs(now - last)[moved].max())
-                self.steps.append(Step(labels, size_uv, moved is common))
+                self._jumps.append(Jump(labels, size_uv, moved is common))
         if monitor.break_now(own, "jumped"):
             self._refill(monitor)
 
@@ -287,6 +328,6 @@ class FrontEnd:
             fill = np.zeros((len(matrices), len(bad), int(bad.sum())))
             fill[:, ~bad] = np.swapaxes(matrices[::-1], 1, 2)
             self._fill = fill.reshape(-1, fill.shape[2])
-        if monitor.too_many or self._lacking:
-            self._lacking = monitor.too_many
-            self.too_many.append((monitor.time, bad.copy() if self._lacking else None))
+        if monitor.lacking or self.lacking:
+            self.lacking = monitor.lacking
+            self._lacks.append(Lack(monitor.time, bad.copy() if self.lacking else None))

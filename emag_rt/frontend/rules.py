@@ -31,7 +31,7 @@ class BadChannelRules:
         this many times the median channel's.
     clipped_share : float
         Bad when more than this share of a block lies on its own extremes, over 1 mV apart.
-    step_uv : float
+    jump_uv : float
         A difference between neighbouring samples beyond this is a jump, not EEG.
     blocks_to_bad : int
         Wild, flooded, clipped or dead blocks in a row before the channel is bad.
@@ -52,7 +52,7 @@ class BadChannelRules:
     wild_ratio: float = 10.0
     line_ratio: float = 1.5
     clipped_share: float = 0.25
-    step_uv: float = 2000.0
+    jump_uv: float = 2000.0
     blocks_to_bad: int = 2
     blocks_to_good: int = 4
     swap_blocks: int = 40

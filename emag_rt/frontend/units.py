@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from emag_rt.errors import SettingsError
 
 _TO_UV = {
@@ -10,6 +12,7 @@ _TO_UV = {
     1.0: ("uv", "µv", "μv", "muv", "uvolt", "uvolts", "microv", "microvolt", "microvolts", "-6"),
     1e-3: ("nv", "nanovolt", "nanovolts", "-9"),
 }
+_SCALED = re.compile(r"\s*(\d+(?:\.\d*)?(?:[eE][-+]?\d{1,2})?)\s*([^\d\s.].*)")
 _FACTORS = {name: factor for factor, names in _TO_UV.items() for name in names}
 
 
@@ -19,7 +22,8 @@ def unit_to_uv(unit: str) -> float:
     Parameters
     ----------
     unit : str
-        'V', 'mV', 'microvolts', ... or MNE-LSL's power of ten ('-6'); case does not matter.
+        'V', 'mV', 'microvolts', ... or MNE-LSL's power of ten ('-6'); case does not matter. A
+        number before it scales it: '0.0224 µV' are counts of so much.
 
     Returns
     -------
@@ -31,10 +35,13 @@ def unit_to_uv(unit: str) -> float:
     SettingsError
         If the unit is not one of voltage.
     """
-    factor = _FACTORS.get(unit.strip().lower())
-    if factor is None:
+    found = _SCALED.fullmatch(unit)
+    scale, name = (float(found[1]), found[2]) if found else (1.0, unit)
+    factor = _FACTORS.get(name.strip().lower(), 0.0) * scale
+    if not 0 < factor < 1e30:
         raise SettingsError(
-            f"unit must be one of V, mV, µV, nV (or their names), got {unit!r}. "
+            f"unit must be one of V, mV, µV, nV (or their names), with a number before it or not, "
+            f"got {unit!r}. "
             "Say what the stream carries with --unit."
         )
     return factor

@@ -1,4 +1,4 @@
-"""A folded field for the compiled library."""
+"""The folded operator in compiled code, sample by sample."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ _FIRST_TIME = 1 << 32
 
 
 class NativeField:
-    """Renders a folded ``stream`` field, with the state in arrays that the library writes to.
+    """The ``native`` engine: folded rendering in C; the same sums as ``packed``, sooner done.
+
+    Long filters are looked at ever more coarsely further back, to 2e-7
+    (:mod:`emag_rt.core.lag_levels`), and all of the next sample's work that does not need it can
+    be done before it comes.
 
     Parameters
     ----------
@@ -46,13 +50,15 @@ class NativeField:
     n_out : int
         Rendered channels.
     address : int
-        Of the structure that the library works on.
+        Of the structure that the library works on, for this package alone.
 
     Raises
     ------
     EngineError
-        If the library is not there, or does not know fields of this kind.
+        If the library is not there, or the field is of another kind than serving meets.
     """
+
+    name = "native"
 
     def __init__(self, operator: PackedOperator, measured: Sequence[tuple[int, int]]) -> None:
         lib = load()
@@ -82,7 +88,7 @@ class NativeField:
         self._struct.time = _FIRST_TIME
         self._struct.is_prepared = 0
 
-    def render(self, ld: FloatArray) -> Float32Array:
+    def push(self, ld: FloatArray) -> Float32Array:
         """Render: filtered LD (n_times, n_ld) in µV to (n_times, n_out) float32, µV."""
         ld = self._checked(ld)
         hd = np.empty((len(ld), self.n_out), dtype=np.float32)
@@ -97,7 +103,7 @@ class NativeField:
         self.took(len(ld))
 
     def took(self, n_times: int) -> None:
-        """Samples were taken in, by this object or by who works on its structure."""
+        """Samples were taken in, by this object or in the fused call."""
         self._alone = n_times == 1
 
     def _checked(self, ld: FloatArray) -> FloatArray:

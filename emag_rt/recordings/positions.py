@@ -8,7 +8,6 @@ import re
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
 
 import mne
 import numpy as np
@@ -107,7 +106,7 @@ def ten_five() -> frozenset[str]:
     return frozenset(canonical(name) for name in template())
 
 
-def known_positions(info: Any) -> FloatArray:
+def known_positions(info: mne.Info) -> FloatArray:
     """Positions that MNE's info carries.
 
     Parameters

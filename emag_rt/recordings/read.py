@@ -91,7 +91,7 @@ class Recording:
     sha256: str
     meas_date: datetime | None
     events: tuple[tuple[float, float, str], ...]
-    info: Any
+    info: mne.Info
     warnings: tuple[str, ...]
     template: str = ""
 
@@ -154,7 +154,7 @@ def read_recording(
 
 
 def _digest(
-    raw: Any, path: Path, sfreq: float | None, need_positions: bool, notes: list[str]
+    raw: mne.io.BaseRaw, path: Path, sfreq: float | None, need_positions: bool, notes: list[str]
 ) -> Recording:
     raw = _pick_eeg(raw, path, notes)
     labels = tuple(raw.ch_names)
@@ -228,7 +228,7 @@ def _read_raw(path: Path, stream: str, notes: list[str]) -> Any:
     return raw
 
 
-def _pick_eeg(raw: Any, path: Path, notes: list[str]) -> Any:
+def _pick_eeg(raw: mne.io.BaseRaw, path: Path, notes: list[str]) -> Any:
     """Keep EEG channels, under clean labels."""
     types = raw.get_channel_types()
     eeg = [name for name, kind in zip(raw.ch_names, types, strict=True) if kind == "eeg"]
@@ -261,7 +261,7 @@ def _pick_eeg(raw: Any, path: Path, notes: list[str]) -> Any:
     return raw
 
 
-def _events(raw: Any) -> tuple[tuple[float, float, str], ...]:
+def _events(raw: mne.io.BaseRaw) -> tuple[tuple[float, float, str], ...]:
     """Annotations, timed from the first sample."""
     marks = raw.annotations
     onsets = marks.onset - raw.first_time
@@ -272,7 +272,7 @@ def _events(raw: Any) -> tuple[tuple[float, float, str], ...]:
 
 
 def _segments(
-    raw: Any,
+    raw: mne.io.BaseRaw,
     data: FloatArray,
     finite: BoolArray,
     sfreq: float,

@@ -12,6 +12,7 @@ import mne
 import numpy as np
 from numpy.typing import ArrayLike
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import require_unique
 from emag_rt.errors import RecordingError
 from emag_rt.files import replacing
@@ -113,7 +114,11 @@ def _target(path: Path, overwrite: bool) -> Path:
 
 
 def _raw(
-    data_uv: Any, labels: Sequence[str], sfreq: float, positions_mm: Any, origin_mm: Any
+    data_uv: FloatArray,
+    labels: Sequence[str],
+    sfreq: float,
+    positions_mm: ArrayLike | None,
+    origin_mm: ArrayLike | None,
 ) -> Any:
     info = mne.create_info(list(labels), sfreq, "eeg", verbose="ERROR")
     if positions_mm is not None:
@@ -126,7 +131,7 @@ def _raw(
     return mne.io.RawArray(data_uv.T * 1e-6, info, verbose="ERROR")
 
 
-def _save(raw: Any, target: Path, split_size: str = "2GB") -> None:
+def _save(raw: mne.io.BaseRaw, target: Path, split_size: str = "2GB") -> None:
     """MNE splits what is longer; the parts name each other, so they keep their names."""
     with replacing(target) as beside, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -265,7 +265,7 @@ def _raw(eeg: dict[str, Any], grid: Grid, nominal: float, path: Path, notes: lis
 
 
 def _annotations(
-    others: Any, stamps: FloatArray, grid: Grid, sfreq: float, notes: list[str]
+    others: Iterable[dict[str, Any]], stamps: FloatArray, grid: Grid, sfreq: float, notes: list[str]
 ) -> Any:
     """Gaps, jumps of time, and markers, in seconds after the first row."""
     marks = [(a / sfreq, (b - a) / sfreq, "BAD_gap") for a, b in grid.gaps]

@@ -16,8 +16,9 @@ from emag_rt.core.drive import causal_fir, reference_free
 from emag_rt.core.field import GaussianField
 from emag_rt.core.forward import mixture_kernel
 from emag_rt.core.model import FieldModel
-from emag_rt.render.base import History, RenderPlan
 from emag_rt.render.hidden import HiddenStream
+from emag_rt.render.history import History
+from emag_rt.render.plan import RenderPlan
 
 _BLOCK = 512
 _NEGLIGIBLE = 1e-13
@@ -62,7 +63,7 @@ class DirectRenderer:
         """There is nothing to do ahead."""
 
     def push(self, ld: FloatArray) -> Float32Array:
-        """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
+        """Render; see :meth:`emag_rt.render.plan.Renderer.push`."""
         if len(ld) == 0:
             return np.zeros((0, len(self._plan.positions_mm)), dtype=np.float32)
         blocks = [self._push(ld[i : i + _BLOCK]) for i in range(0, len(ld), _BLOCK)]

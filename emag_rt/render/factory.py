@@ -8,8 +8,8 @@ import time
 import numpy as np
 
 from emag_rt.errors import EngineError
-from emag_rt.render.base import Renderer, RenderPlan
 from emag_rt.render.gpu import why_not_on_gpu
+from emag_rt.render.plan import Renderer, RenderPlan
 
 log = logging.getLogger(__name__)
 ENGINES = ("native", "onnx", "packed", "torch", "direct")
@@ -55,9 +55,9 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
     if engine == "onnx":
         return _onnx(plan, require_gpu)
     if engine == "native":
-        from emag_rt.render.native import NativeRenderer
+        from emag_rt.native import NativeField
 
-        return NativeRenderer(plan)
+        return NativeField(plan.operator, plan.measured)
     if engine == "torch":
         from emag_rt.render.torch_engine import TorchRenderer
 

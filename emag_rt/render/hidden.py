@@ -13,7 +13,7 @@ from emag_rt.array_types import Samples
 from emag_rt.core.activation import Activation, activate
 from emag_rt.core.dilated import Blocks
 from emag_rt.core.drive import causal_fir, dense, run_layers
-from emag_rt.render.base import History
+from emag_rt.render.history import History
 
 Layers = tuple[tuple[Samples, Samples], ...]
 

@@ -10,10 +10,11 @@ import onnxruntime as ort
 
 from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.errors import EngineError
-from emag_rt.render.base import History, RenderPlan
 from emag_rt.render.gpu import has_nvidia_device
+from emag_rt.render.history import History
 from emag_rt.render.onnx_binding import BoundSample, Feeds
 from emag_rt.render.onnx_graph import build_graph
+from emag_rt.render.plan import RenderPlan
 
 log = logging.getLogger(__name__)
 _BLOCK = 4096
@@ -178,7 +179,7 @@ class OnnxRenderer:
         """There is nothing to do ahead."""
 
     def push(self, ld: FloatArray) -> Float32Array:
-        """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
+        """Render; see :meth:`emag_rt.render.plan.Renderer.push`."""
         if len(ld) <= _BLOCK:
             return self._push(ld)
         blocks = [self._push(ld[i : i + _BLOCK]) for i in range(0, len(ld), _BLOCK)]

@@ -6,8 +6,9 @@ import numpy as np
 
 from emag_rt.array_types import Float32Array, FloatArray, IndexArray, Samples
 from emag_rt.core.drive import causal_fir
-from emag_rt.render.base import History, RenderPlan
 from emag_rt.render.hidden import HiddenStream
+from emag_rt.render.history import History
+from emag_rt.render.plan import RenderPlan
 
 _BLOCK = 2048
 _FIRST = np.zeros(1, dtype=np.intp)
@@ -65,7 +66,7 @@ class PackedRenderer:
         """There is nothing to do ahead."""
 
     def push(self, ld: FloatArray) -> Float32Array:
-        """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
+        """Render; see :meth:`emag_rt.render.plan.Renderer.push`."""
         if len(ld) <= _BLOCK:
             return self._push(ld)
         blocks = [self._push(ld[i : i + _BLOCK]) for i in range(0, len(ld), _BLOCK)]

@@ -8,14 +8,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.errors import EngineError
-from emag_rt.render.base import RenderPlan
+from emag_rt.render.plan import RenderPlan
 from emag_rt.render.torch_field import TorchField
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch import device as Device
 
 log = logging.getLogger(__name__)
 _BLOCK = 1024
@@ -82,7 +87,7 @@ class TorchRenderer:
                 self._field.advance(self._on_device(part))
 
     def push(self, ld: FloatArray) -> Float32Array:
-        """Render; see :meth:`emag_rt.render.base.Renderer.push`."""
+        """Render; see :meth:`emag_rt.render.plan.Renderer.push`."""
         hop = self._hops.get(len(ld))
         if hop is not None:
             return hop.push(ld)
@@ -95,7 +100,7 @@ class TorchRenderer:
                 done += len(part)
         return out
 
-    def _on_device(self, ld: FloatArray) -> Any:
+    def _on_device(self, ld: FloatArray) -> Tensor:
         return self._torch.tensor(ld, dtype=self._torch.float64, device=self._device)
 
 
@@ -104,8 +109,8 @@ class _Hop:
 
     def __init__(
         self,
-        torch: Any,
-        device: Any,
+        torch: ModuleType,
+        device: Device,
         field: TorchField,
         size_in: tuple[int, int],
         size_out: tuple[int, int],
@@ -135,7 +140,7 @@ class _Hop:
         with _exact(self._torch):
             self._out.copy_(self._field.render(self._in))
 
-    def _on_cuda(self, cuda: Any) -> None:
+    def _on_cuda(self, cuda: ModuleType) -> None:
         """Capture the work in a graph; the same stream as for longer chunks keeps them in order."""
         self._wait = cuda.current_stream().synchronize
         try:
@@ -144,7 +149,7 @@ class _Hop:
             log.warning("engine torch: no CUDA graph, which makes it slower: %s", error)
 
 
-def _captured(cuda: Any, work: Callable[[], None]) -> Callable[[], None]:
+def _captured(cuda: ModuleType, work: Callable[[], None]) -> Callable[[], None]:
     """Capture what ``work`` launches, and give what launches it all at once."""
     # Libraries choose algorithms and take memory on first use, which must not be captured.
     side = cuda.Stream()
@@ -169,7 +174,7 @@ def _parts(ld: FloatArray) -> list[FloatArray]:
 
 
 @contextmanager
-def _exact(torch: Any) -> Iterator[None]:
+def _exact(torch: ModuleType) -> Iterator[None]:
     """No gradients, and float32 products that are float32: TF32 keeps three digits.
 
     The host process may have allowed TF32 for work of its own, so its choice is put back.
@@ -195,7 +200,7 @@ def _exact(torch: Any) -> Iterator[None]:
             setattr(matmul, name, before)
 
 
-def _import_torch() -> Any:
+def _import_torch() -> ModuleType:
     try:
         import torch
     except ImportError as error:
@@ -206,7 +211,7 @@ def _import_torch() -> Any:
     return torch
 
 
-def _choose(torch: Any, wanted: str | None) -> Any:
+def _choose(torch: ModuleType, wanted: str | None) -> Device:
     """The device to run on: CUDA where it is asked for or works."""
     if wanted not in (None, "cpu", "cuda"):
         raise EngineError(f"engine torch: device must be 'cuda' or 'cpu', got {wanted!r}.")
@@ -224,7 +229,7 @@ def _choose(torch: Any, wanted: str | None) -> Any:
     return torch.device("cpu")
 
 
-def _why_no_cuda(torch: Any) -> str:
+def _why_no_cuda(torch: ModuleType) -> str:
     """Why CUDA cannot be used, by using it; empty where it can."""
     if not torch.backends.cuda.is_built():
         return f"torch {torch.__version__} was built without CUDA"

@@ -7,12 +7,18 @@ waits for the host: what a CUDA graph can capture. ``torch`` is handed over by w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emag_rt.core.folding import PackedOperator
 from emag_rt.render.torch_hidden import Rows, TorchHidden, as_tensor, fir
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch import device as Device
+    from torch import dtype as DType
 
 
 class TorchField:
@@ -32,10 +38,10 @@ class TorchField:
 
     def __init__(
         self,
-        torch: Any,
+        torch: ModuleType,
         operator: PackedOperator,
         measured: Sequence[tuple[int, int]],
-        device: Any,
+        device: Device,
     ) -> None:
         self._torch, self._op = torch, operator
         self._taps = as_tensor(torch, operator.taps[:, ::-1], device)
@@ -57,7 +63,7 @@ class TorchField:
         self._rows = torch.tensor([row for row, _ in measured], device=device)
         self._n_measured = len(measured)
 
-        def silence(n_rows: int, dtype: Any) -> Rows:
+        def silence(n_rows: int, dtype: DType) -> Rows:
             return Rows(torch, torch.zeros((n_rows, operator.n_ld), dtype=dtype, device=device))
 
         self._centred = silence(n_before - 1, torch.float32)
@@ -74,14 +80,14 @@ class TorchField:
             self._hidden.reset()
         self._position.fill_(-self._op.look_ahead % self._op.n_positions)
 
-    def advance(self, ld: Any) -> None:
+    def advance(self, ld: Tensor) -> None:
         """Take samples (n_times, n_ld), float64, without rendering them."""
         x, _ = self._take(ld)
         if self._hidden is not None:
             self._units(x, len(ld))
-        self._step(len(ld))
+        self._move_on(len(ld))
 
-    def render(self, ld: Any) -> Any:
+    def render(self, ld: Tensor) -> Tensor:
         """Render samples (n_times, n_ld), float64, as (n_times, n_out), float32."""
         n = len(ld)
         x, current = self._take(ld)
@@ -95,26 +101,26 @@ class TorchField:
         out += current.mean(dim=1, keepdim=True)
         if self._n_measured:
             out.index_copy_(1, self._rows, current.index_select(1, self._columns).float())
-        self._step(n)
+        self._move_on(n)
         return out
 
-    def _take(self, ld: Any) -> tuple[Any, Any]:
+    def _take(self, ld: Tensor) -> tuple[Tensor, Tensor]:
         """Features with their context, and the samples that the outputs belong to."""
         x = self._centred.append((ld - ld.mean(dim=1, keepdim=True)).float())
         return x, self._delay.append(ld)[: len(ld)] if self._op.look_ahead else ld
 
-    def _filtered(self, taps: Any, x: Any, n: int) -> Any:
+    def _filtered(self, taps: Tensor, x: Tensor, n: int) -> Tensor:
         return fir(self._torch, taps, x[len(x) - n - taps.shape[1] + 1 :])
 
-    def _units(self, x: Any, n: int) -> Any:
+    def _units(self, x: Tensor, n: int) -> Tensor:
         assert self._hidden is not None
         return self._hidden.push(x[len(x) - n - self._hidden.n_lags + 1 :])
 
-    def _step(self, n: int) -> None:
+    def _move_on(self, n: int) -> None:
         if self._op.n_positions > 1:
             self._position.add_(n).remainder_(self._op.n_positions)
 
-    def _read_out(self, z: Any) -> Any:
+    def _read_out(self, z: Tensor) -> Tensor:
         torch, n_positions = self._torch, self._op.n_positions
         if n_positions == 1:
             return torch.addmm(self._bias, z, self._weights[0].T)

@@ -6,7 +6,9 @@ made once and written in place. ``torch`` is handed over by whoever imported it.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +16,17 @@ from emag_rt.array_types import Samples
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.folding import PackedHidden
 
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch import device as Device
 
-def as_tensor(torch: Any, values: Samples, device: Any) -> Any:
+
+def as_tensor(torch: ModuleType, values: Samples, device: Device) -> Tensor:
     """Copy an array to a device, float32 and contiguous."""
     return torch.tensor(np.ascontiguousarray(values, dtype=np.float32), device=device)
 
 
-def fir(torch: Any, newest_last: Any, x: Any) -> Any:
+def fir(torch: ModuleType, newest_last: Tensor, x: Tensor) -> Tensor:
     """Filter every channel with every tap sequence, 'valid' part only.
 
     Parameters
@@ -54,14 +60,14 @@ class Rows:
         What is there after a reset.
     """
 
-    def __init__(self, torch: Any, fill: Any) -> None:
+    def __init__(self, torch: ModuleType, fill: Tensor) -> None:
         self._torch, self._fill, self._rows = torch, fill, fill.clone()
 
     def reset(self) -> None:
         """Start from silence."""
         self._rows.copy_(self._fill)
 
-    def append(self, rows: Any) -> Any:
+    def append(self, rows: Tensor) -> Tensor:
         """Append rows and return them with those before, shape (n_rows + n_times, n_channels)."""
         joined = self._torch.cat([self._rows, rows])
         self._rows.copy_(joined[len(rows) :])
@@ -81,7 +87,7 @@ class TorchHidden:
         Where to compute.
     """
 
-    def __init__(self, torch: Any, hidden: PackedHidden, device: Any) -> None:
+    def __init__(self, torch: ModuleType, hidden: PackedHidden, device: Device) -> None:
         self._torch = torch
         gelu, relu = torch.nn.functional.gelu, torch.relu
         self._activate = gelu if hidden.activation == "gelu" else relu
@@ -111,12 +117,12 @@ class TorchHidden:
         if self._bag is not None:
             self._bag.reset()
 
-    def push(self, x: Any) -> Any:
+    def push(self, x: Tensor) -> Tensor:
         """Take samples (n_lags - 1 + n_times, n_ld), give units (n_before + n_times, n_hidden)."""
         h = self._first(x)
         return self._out.append(h if self._bag is None else self._bag.push(h))
 
-    def _first(self, x: Any) -> Any:
+    def _first(self, x: Tensor) -> Tensor:
         """What the dense layers give; with blocks there is one, without an activation."""
         z = fir(self._torch, self._taps, x)
         for weight, bias in self._layers:
@@ -139,7 +145,11 @@ class _Bag:
     """
 
     def __init__(
-        self, torch: Any, blocks: tuple[DilatedBlock, ...], activate: Any, device: Any
+        self,
+        torch: ModuleType,
+        blocks: tuple[DilatedBlock, ...],
+        activate: Callable[[Tensor], Tensor],
+        device: Device,
     ) -> None:
         self._torch, self._activate = torch, activate
         self._n_nets, self._n_units, _ = blocks[0].weight.shape
@@ -166,7 +176,7 @@ class _Bag:
         after[first[1:] - 1] = self._memory + np.arange(len(blocks))
         self._after = torch.tensor(after, device=device)
 
-    def silence(self, first: Any) -> None:
+    def silence(self, first: Tensor) -> None:
         """Make the state that silence leaves, from what the first layer gives for it."""
         h, rows = self._apart(first), []
         for k, dilation in enumerate(self._dilations):
@@ -176,7 +186,7 @@ class _Bag:
         self._rows = self._fill.clone()
         self._silent = h
 
-    def silent_units(self) -> Any:
+    def silent_units(self) -> Tensor:
         """Units (1, n_hidden) of silence."""
         return self._joined(self._silent)
 
@@ -184,12 +194,12 @@ class _Bag:
         """Start from silence."""
         self._rows.copy_(self._fill)
 
-    def push(self, first: Any) -> Any:
+    def push(self, first: Tensor) -> Tensor:
         """From the first layer's (n_times, n_hidden) to units of the same shape."""
         h = self._apart(first)
         return self._joined(self._one(h) if len(first) == 1 else self._several(h))
 
-    def _one(self, h: Any) -> Any:
+    def _one(self, h: Tensor) -> Tensor:
         torch = self._torch
         oldest = self._rows.index_select(1, self._oldest)
         size = (-1, 1, self._n_units)
@@ -204,7 +214,7 @@ class _Bag:
         self._rows.copy_(joined.index_select(1, self._after))
         return h
 
-    def _several(self, h: Any) -> Any:
+    def _several(self, h: Tensor) -> Tensor:
         n_times = h.shape[1]
         for k, rows in enumerate(self._rows.split(self._dilations, dim=1)):
             joined = self._torch.cat([rows, h], dim=1)
@@ -212,17 +222,17 @@ class _Bag:
             h = self._block(k, self._from_past(k, joined[:, :n_times]), h)
         return h
 
-    def _from_past(self, k: int, rows: Any) -> Any:
+    def _from_past(self, k: int, rows: Tensor) -> Tensor:
         return self._torch.baddbmm(self._bias[:, k], rows, self._past[:, k])
 
-    def _block(self, k: int, known: Any, h: Any) -> Any:
+    def _block(self, k: int, known: Tensor, h: Tensor) -> Tensor:
         """One block, from what its bias and the past give (overwritten) and the units now."""
         inner = self._activate(known.baddbmm_(h, self._now[k]))
         return self._torch.baddbmm(h, inner, self._mix[k])
 
-    def _apart(self, h: Any) -> Any:
+    def _apart(self, h: Tensor) -> Tensor:
         return h.reshape(len(h), self._n_nets, self._n_units).transpose(0, 1)
 
-    def _joined(self, h: Any) -> Any:
+    def _joined(self, h: Tensor) -> Tensor:
         units = self._activate(h + self._level)
         return units.transpose(0, 1).reshape(h.shape[1], -1)

@@ -235,7 +235,11 @@ def _eyes(radius_mm: float) -> tuple[FloatArray, FloatArray]:
 
 
 def _lead_field(
-    info: Any, origin_mm: FloatArray, radius_mm: float, places_mm: FloatArray, moments: FloatArray
+    info: mne.Info,
+    origin_mm: FloatArray,
+    radius_mm: float,
+    places_mm: FloatArray,
+    moments: FloatArray,
 ) -> FloatArray:
     """Microvolts for one nA m, by MNE's four-layer sphere; nothing is downloaded."""
     sphere = mne.make_sphere_model(

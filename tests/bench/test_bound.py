@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from emag_rt.bench.bound import BoundSettings, judge, run_bound
+from emag_rt.bench.case_files import CaseFileMaker
 from emag_rt.bench.cases import parse_case
-from emag_rt.bench.material import Workshop
 
 SFREQ = 100.0
 
@@ -42,8 +42,8 @@ def test_rows_left_empty_are_no_late_renderings():
 @pytest.mark.lsl
 def test_a_real_daemon_is_back_and_counts(tmp_path):
     settings = BoundSettings(stop_s=1.0, starve_s=1.0, before_s=1.0, after_s=1.5)
-    material = Workshop(tmp_path).make(parse_case("4:8@100"))
-    stopped, starved = run_bound(material, settings, tmp_path)
+    files = CaseFileMaker(tmp_path).make(parse_case("4:8@100"))
+    stopped, starved = run_bound(files, settings, tmp_path)
     assert stopped["counters"]["skipped"] == stopped["n_empty"] > 50
     assert stopped["losses"]["missing"] == stopped["uncounted"] == starved["uncounted"] == 0
     assert stopped["after_ms"]["p50"] < 1e3 * settings.budget_s

@@ -1,4 +1,4 @@
-"""Soak and scale on made-up data, and rendering figures on a tiny case."""
+"""Soak on made-up data, and rendering figures on a tiny case."""
 
 import json
 
@@ -8,7 +8,6 @@ from click.testing import CliRunner
 
 from emag_rt.bench.accounting import Losses
 from emag_rt.bench.cases import Case
-from emag_rt.bench.law import LawPoint, fit_law, run_law
 from emag_rt.bench.processes import THREADS
 from emag_rt.bench.rendering import RenderSettings, run_render, write_csv
 from emag_rt.bench.soak import fit
@@ -86,17 +85,6 @@ def test_folded_against_direct_is_the_same_field():
     for one in found["engines"].values():
         assert one["relative_difference"] < 1e-5
         assert one["ratio"] > 1
-
-
-def test_law():
-    points = run_law(base=Case(4, 8, 100.0), axes={"look_ahead": (0, 5)}, budget_s=0.02)
-    assert [one.value for one in points] == [0, 5]
-    assert points[1].n_lags > points[0].n_lags
-    made_up = [LawPoint("n_hd", x, "", "", 1, 1, 1, 10.0 + 0.5 * x, 0.0, 0.0) for x in (10, 20, 40)]
-    line = fit_law(made_up)["n_hd"]
-    assert line["start_us"] == pytest.approx(10.0)
-    assert line["slope_us"] == pytest.approx(0.5)
-    assert line["misfit"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_render_on_the_command_line(tmp_path):

@@ -50,19 +50,6 @@ def test_soak(cli, tmp_path):
     assert content["trends"]["rss_mb"]["mean"] > 20
 
 
-@pytest.mark.lsl
-def test_scale(cli, tmp_path):
-    out = tmp_path / "s.json"
-    child = cli(
-        *("bench", "scale", "--case", "4:8@100", "--no-residual", "--daemons", "2"),
-        *("--seconds", "1", "--json", out),
-    )
-    assert child.finish(60.0) == 0, child.output
-    content = json.loads(out.read_text())
-    assert len(content["daemons"]) == 2
-    assert content["together"]["losses"]["received"] == 200
-
-
 def test_a_child_that_fails_says_why():
     with Child("the child", "-c", "print('no luck')") as child, pytest.raises(StreamError) as error:
         child.wait_for("ready", 10.0)

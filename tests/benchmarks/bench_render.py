@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 
 from emag_rt.bench.cases import parse_case
-from emag_rt.bench.material import eeg_like
-from emag_rt.bench.subject import standin_bundle
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import EmagError
 from emag_rt.render import ENGINES
+from emag_rt.synthetic.standin import eeg_like
 
 CASES = ("16:64@250", "32:256@1000")
 
 
 @pytest.fixture(scope="module", params=CASES)
 def bundle(request):
-    return standin_bundle(parse_case(request.param))
+    return parse_case(request.param).standin()
 
 
 @pytest.fixture(params=[name for name in ENGINES if name != "direct"])

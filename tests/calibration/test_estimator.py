@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -36,12 +38,12 @@ def bundle(closed, tmp_path_factory):
 
 def test_field_gives_the_fits_numbers_at_the_electrodes(closed):
     """K A = W exactly: the mixture, summed as written, is the linear fit."""
-    session, linear = closed.session_, closed.linear_
+    session, linear = closed.result_.session, closed.result_.field.linear
     x, y = session.segments[0]
-    n_context = closed.model_.n_context
+    n_context = closed.result_.model.n_context
     ld = y[: n_context + 40, list(session.ld)]
     rows = list(session.targets)
-    rendered = render_direct(closed.model_, session.montage.positions_mm[rows], ld)
+    rendered = render_direct(closed.result_.model, session.montage.positions_mm[rows], ld)
     expected = linear.predict(x)[n_context : n_context + 40]
     np.testing.assert_allclose(rendered, expected, atol=1e-5 * np.abs(expected).max())
 
@@ -61,14 +63,14 @@ def test_field_is_no_worse_than_lagged_ridge_and_better_than_the_spline(bundle, 
 
 
 def test_cross_validated_scores_foretell_held_out_ones(closed, bundle, session_files):
-    said = closed.scores_["methods"]
+    said = closed.result_.scores.methods
     found = evaluate_bundle(bundle, session_files[2]).methods
     for name in METHODS:
-        assert said[name]["nmse_unseen"] == pytest.approx(found[name]["unseen"]["nmse"], rel=0.35)
+        assert said[name].nmse_unseen == pytest.approx(found[name]["unseen"]["nmse"], rel=0.35)
     manifest = bundle.manifest
     expected = {e.label: e.expected_nmse for e in manifest.hd}
     assert all(expected[e.label] is None for e in manifest.ld)
-    assert all(0 < expected[label] < 2 for label in closed.scores_["per_channel"])
+    assert all(0 < expected[label] < 2 for label in closed.result_.scores.per_channel)
 
 
 def test_manifest_keeps_the_contract_and_no_paths(closed, bundle):
@@ -78,12 +80,26 @@ def test_manifest_keeps_the_contract_and_no_paths(closed, bundle):
     assert {"label", "position_mm"} <= set(content["ld"][0])
     assert len(content["frontend"]["sos"][0]) == 6
     assert [i["file"] for i in content["provenance"]["inputs"]] == ["run0_raw.fif", "run1_raw.fif"]
-    assert str(closed.session_.recordings[0].path.parent) not in bundle.manifest.model_dump_json()
+    folder = closed.result_.session.recordings[0].path.parent
+    assert str(folder) not in bundle.manifest.model_dump_json()
 
 
 def test_same_seed_gives_the_same_field(session_files, closed):
     again = fit(session_files[:2], refine=False)
-    np.testing.assert_array_equal(again.model_.drive.readout, closed.model_.drive.readout)
+    first, second = (each.result_.model.drive.readout for each in (closed, again))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_the_result_is_one_frozen_whole(closed):
+    result = closed.result_
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.notes = ()
+    manifest = result.bundle.manifest
+    assert manifest.scores == result.scores.as_dict()
+    assert manifest.calibration["notes"] == list(result.notes)
+    assert set(manifest.calibration["seconds"]) < set(result.timings)
+    assert result.stream is result.field
+    assert result.model is result.bundle.model
 
 
 def test_look_ahead_helps_and_is_honoured(session_files, tmp_path):
@@ -103,6 +119,8 @@ def test_look_ahead_helps_and_is_honoured(session_files, tmp_path):
 
 def test_window_anchor_end_to_end(session_files, tmp_path):
     window = fit(session_files[:2], refine=False, anchor="window", window_s=0.5)
+    with pytest.raises(CalibrationError, match="anchor must be stream, got a window field"):
+        _ = window.result_.stream
     window.save(tmp_path / "w.emag")
     bundle = load_bundle(tmp_path / "w.emag")
     assert bundle.manifest.anchor == "window"
@@ -115,18 +133,16 @@ def test_window_anchor_end_to_end(session_files, tmp_path):
 def test_bad_channels_are_rendered_from_the_field(session_files):
     recordings = [read_recording(path) for path in session_files[:2]]
     truth = recordings[0].labels.index("P3")
-    import dataclasses
-
     marked = [dataclasses.replace(r, bads=("P3",)) for r in recordings]
-    fitted = FieldCalibrator(8, CalibrationSettings(refine=False)).fit(marked)
-    manifest = fitted.bundle_.manifest
+    fitted = FieldCalibrator(8, CalibrationSettings(refine=False)).fit(marked).result_
+    manifest = fitted.bundle.manifest
     row = [e.label for e in manifest.hd].index("P3")
     assert manifest.hd[row].bad
     assert manifest.hd[row].expected_nmse is None
-    upsampler = Upsampler(fitted.bundle_, channels=recordings[0].labels)
+    upsampler = Upsampler(fitted.bundle, channels=recordings[0].labels)
     hd, _ = upsampler.push(recordings[0].data_uv)
-    filtered = np.concatenate([y for _, y in fitted.session_.segments])[: len(hd) - 128, truth]
-    mean = hd[128:, fitted.bundle_.manifest.hd_montage.index([e.label for e in manifest.ld])].mean(
+    filtered = np.concatenate([y for _, y in fitted.session.segments])[: len(hd) - 128, truth]
+    mean = hd[128:, fitted.bundle.manifest.hd_montage.index([e.label for e in manifest.ld])].mean(
         axis=1
     )
     rendered = hd[128:, row] - mean
@@ -148,11 +164,11 @@ def test_evaluation_needs_unseen_channels_and_the_rate(bundle, session_files, tm
 
 
 def test_without_torch_it_stops_after_the_closed_form_and_says_so(session_files, monkeypatch):
-    monkeypatch.setattr("calibration.estimator.find_spec", lambda name: None)
+    monkeypatch.setattr("calibration.stages.find_spec", lambda name: None)
     fitted = fit(session_files[:1], refine=True)
-    assert fitted.residual_ is None
-    assert fitted.refinement_ is None
-    assert any("emag-rt[calibrate]" in note for note in fitted.notes_)
+    assert fitted.result_.field.residual is None
+    assert fitted.result_.field.refinement is None
+    assert any("emag-rt[calibrate]" in note for note in fitted.result_.notes)
 
 
 @pytest.mark.live  # trains networks
@@ -162,7 +178,7 @@ def test_refinement_keeps_or_betters_the_start(session_files, tmp_path):
     fitted = FieldCalibrator(
         8, CalibrationSettings(seed=1), lambda share, what: seen.append(share)
     ).fit(session_files[:1])
-    assert fitted.refinement_.validation_ratio <= 1.0
+    assert fitted.result_.field.refinement.validation_ratio <= 1.0
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
     fitted.save(tmp_path / "r.emag")
@@ -201,3 +217,9 @@ def test_gradient_steps_on_the_field_lower_the_error():
         (render_direct(start, positions, padded) - y) ** 2
     ).sum()
     assert "torch" in sys.modules
+
+
+def test_the_estimator_is_imported_without_torch():
+    """Modules that only torch code needs wait until something is trained."""
+    code = "import sys; sys.modules['torch'] = None; import calibration.estimator"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -26,8 +26,7 @@ CASES = {
 def test_at_most_lagged_ridge_and_at_most_0_6_of_the_spline(data_file, case):
     train, test, n_ld = CASES[case]
     calibrator = FieldCalibrator(n_ld, CalibrationSettings(refine=False))
-    calibrator.fit([data_file(name) for name in train])
-    bundle = calibrator.bundle_
+    bundle = calibrator.fit([data_file(name) for name in train]).result_.bundle
     for name in test:
         result = evaluate_bundle(bundle, data_file(name))
         assert round(result.ratios["lagged_ridge"], 2) <= 1.00
@@ -37,15 +36,15 @@ def test_at_most_lagged_ridge_and_at_most_0_6_of_the_spline(data_file, case):
 
 def test_bad_bridged_interpolated_and_padding_are_handled(data_file):
     settings = CalibrationSettings(refine=False)
-    s004 = FieldCalibrator(16, settings).fit([data_file("S004R01_raw.fif")])
-    labels = s004.session_.montage.labels
-    assert "FT8" in {labels[i] for i in s004.session_.bad}, "its amplitude is ten times too large"
-    rank57 = FieldCalibrator(14, settings).fit([data_file("rank57_biosemi64_raw.fif")])
-    assert len(rank57.session_.bad) == 7
-    assert len(rank57.session_.segments) == 16, "16 epochs joined"
+    s004 = FieldCalibrator(16, settings).fit([data_file("S004R01_raw.fif")]).result_
+    labels = s004.session.montage.labels
+    assert "FT8" in {labels[i] for i in s004.session.bad}, "its amplitude is ten times too large"
+    rank57 = FieldCalibrator(14, settings).fit([data_file("rank57_biosemi64_raw.fif")]).result_
+    assert len(rank57.session.bad) == 7
+    assert len(rank57.session.segments) == 16, "16 epochs joined"
     for fitted in (s004, rank57):
-        methods = fitted.scores_["methods"]
-        assert methods["field"]["nmse_unseen"] < methods["ridge"]["nmse_unseen"]
+        methods = fitted.scores.methods
+        assert methods["field"].nmse_unseen < methods["ridge"].nmse_unseen
 
 
 def test_an_average_is_not_a_recording(data_file):

@@ -9,12 +9,13 @@ import sys
 
 import pytest
 
-from emag_rt.cli.completion import BUNDLE, PROGRAM, VARIABLE
+from emag_rt.cli.completion import BUNDLE
 
+PROGRAM, VARIABLE = "emag-rt", "_EMAG_RT_COMPLETE"
 # What an installed `emag-rt` is, for an interpreter that may have another checkout installed.
 ENTRY = "import sys; sys.argv[0] = 'emag-rt'; from emag_rt.cli.main import main; main()"
 DRIVE = """
-eval "$(emag-rt completion bash)"
+eval "$(_EMAG_RT_COMPLETE=bash_source emag-rt)"
 complete -p emag-rt > /dev/null || exit 3
 COMP_WORDS=({words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
 compopt() {{ IFS=' '; echo "compopt $*"; }}
@@ -59,7 +60,11 @@ def complete(folder, words):
     [
         ("emag-rt s", ["serve", "simulate"]),
         ("emag-rt imp", ["import-checkpoint"]),
-        ("emag-rt bench s", ["soak", "scale"]),
+        ("emag-rt bench s", ["soak"]),
+        ("emag-rt headsets openbci-cyton-d", ["openbci-cyton-daisy-16"]),
+        ("emag-rt calibrate --headset dsi", ["dsi-24"]),
+        ("emag-rt serve s01.emag --montage biosemi25", ["biosemi256"]),
+        ("emag-rt upsample s01.emag --montage places.t", ["compopt -o default", ""]),
         ("emag-rt serve s01.emag --engine n", ["native"]),
         ("emag-rt serve s01.emag --gap-policy ''", ["nan", "hold", "skip"]),
         ("emag-rt serve --latency-", ["--latency-budget"]),
@@ -67,7 +72,6 @@ def complete(folder, words):
         ("emag-rt evaluate sub/", ["sub/s03.emag"]),
         ("emag-rt bench soak --bundle s02", ["s02.emag"]),
         ("emag-rt serve r", ["compopt -o default", ""]),  # nothing of ours: left to bash
-        ("emag-rt completion ''", ["bash", "zsh", "fish"]),
     ],
 )
 def test_bash_completes(folder, words, offered):
@@ -77,7 +81,8 @@ def test_bash_completes(folder, words, offered):
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_has_a_script_that_asks_emag_rt(shell):
     done = subprocess.run(
-        [sys.executable, "-c", ENTRY, "completion", shell],
+        [sys.executable, "-c", ENTRY],
+        env={**os.environ, VARIABLE: f"{shell}_source"},
         capture_output=True,
         text=True,
         check=False,

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from emag_rt.core.field import GaussianField, isotropic_cholesky
-from emag_rt.core.grid import lattice, resolution_for
+from emag_rt.core.grid import lattice, resolution_for, scalp_points
 from emag_rt.errors import SettingsError
 from tests.factories import on_sphere, random_field
 
@@ -106,3 +106,16 @@ def test_field_refuses(change, message):
     GaussianField(**good)
     with pytest.raises(SettingsError, match=message):
         GaussianField(**{**good, **change})
+
+
+def test_points_are_spread_evenly_over_the_upper_half():
+    points = scalp_points(2000, 95.0)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=1), 95.0)
+    assert (points[:, 2] > 0).all()
+    gaps = np.linalg.norm(points[:, None] - points, axis=2)
+    np.fill_diagonal(gaps, np.inf)
+    nearest = gaps.min(axis=1)
+    assert nearest.min() > 0.75 * nearest.mean()
+    assert np.abs(points.mean(axis=0)[:2]).max() < 0.5
+    with pytest.raises(SettingsError, match="at least 1, got 0"):
+        scalp_points(0, 95.0)

@@ -25,7 +25,7 @@ def news_of(ld):
 def test_nothing_changes_nothing_is_told():
     found, watch = news_of(ld_signal(100))
     assert not any(found)
-    assert (watch.bad, watch.reasons, watch.too_many) == ((), {}, False)
+    assert (watch.bad, watch.reasons, watch.lacking) == ((), {}, False)
 
 
 def test_each_change_is_told_once_with_its_line_for_the_log():
@@ -33,12 +33,12 @@ def test_each_change_is_told_once_with_its_line_for_the_log():
     ld[50:, :5] = 1e30
     found, watch = news_of(ld)
     assert [i for i, events in enumerate(found) if events] == [50]
-    *bad, too_many = found[50]
+    *bad, lacking = found[50]
     assert [e.details["channel"] for e in bad] == list(LD[:5])
     assert bad[0].text == f"channel {LD[0]} is bad (no number, or railed): filled from the others"
-    assert too_many.details == {"channels": list(LD[:5]), "policy": "nan"}
-    assert (too_many.name, too_many.level) == ("too_many_bad", logging.ERROR)
-    assert watch.too_many
+    assert lacking.details == {"channels": list(LD[:5]), "policy": "nan"}
+    assert (lacking.name, lacking.level) == ("too_many_bad", logging.ERROR)
+    assert watch.lacking
     counters = Counters()
     watch.count(counters)
     assert counters.unrenderable == 150

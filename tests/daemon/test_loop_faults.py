@@ -169,3 +169,35 @@ def test_all_channels_lost_for_a_while():
     assert relative(bench.sink.samples[-200:], whole[-200:]) < 0.2
     assert len(bench.events("bad_channel")) == len(bench.events("good_channel")) == len(LD)
     balanced(bench)
+
+
+def test_a_dead_amplifier_is_a_state_of_its_own_and_gives_no_rows():
+    """Alike on all channels: no channel is bad by the others, and yet there is no EEG."""
+    ld = ld_signal(2400)
+    ld[800:1600] = ld[800:1600, :1]
+    script = scripted_chunks(ld, stamps_of(2400), 10)
+    bench = Bench(script)
+    states = set()
+    while not bench.source.exhausted:
+        bench.server.turn(0.2)
+        states.add((bench.server.state, bench.server.status().state))
+    assert states == {("running", "running"), ("dead", "dead")}
+    assert [e["event"] for e in bench.events() if "amplifier" in e["event"]] == [
+        "amplifier_dead",
+        "amplifier_back",
+    ]
+    rows = bench.sink.samples
+    assert len(rows) == 2400
+    assert np.isnan(rows[1450:1590]).all()
+    assert np.isfinite(rows[:1000]).all()
+    assert np.isfinite(rows[-300:]).all()
+
+
+def test_a_wrong_scale_ends_serving_and_blames_no_electrode():
+    script = scripted_chunks(1e-6 * ld_signal(1000), stamps_of(1000), 10)
+    bench = Bench(script)
+    with pytest.raises(StreamMismatch, match="--unit V"):
+        bench.run()
+    names = [e["event"] for e in bench.events()]
+    assert "refused" in names
+    assert "bad_channel" not in names

@@ -53,7 +53,7 @@ NOT_RUN = {
     'pip install -e ".[dev]" && pytest',
     "python -m venv emag && . emag/bin/activate",
     "#include <onnxruntime_cxx_api.h>",
-    'eval "$(emag-rt completion bash)"   # or zsh, fish; for good: emag-rt completion --help',
+    'eval "$(_EMAG_RT_COMPLETE=bash_source emag-rt)"         # into ~/.bashrc',
     "emag-rt demo",
     "emag-rt bench latency --quick --case 16:64@250",
     "emag-rt serve s01.emag --source-id AMP-1234 --name s01-HD",

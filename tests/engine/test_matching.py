@@ -102,3 +102,18 @@ def test_another_order_of_channels_can_be_helped():
 def test_a_source_that_comes_back_changed(change, message):
     with pytest.raises(StreamMismatch, match=f"must come back as it was: {message}"):
         check_return(AMP, replace(AMP, **change))
+
+
+@pytest.mark.parametrize("pattern", ["EEG-{}", "{}-Pz", "eeg {}-A1A2"])
+def test_what_all_labels_share_is_cut_and_said(pattern):
+    labels = tuple(pattern.format(label) for label in LD)
+    match = match_input(replace(AMP, labels=labels), BUNDLE)
+    assert match.channels == LD
+    (warning,) = match.warnings
+    assert "all labels" in warning
+
+
+def test_labels_of_two_references_are_refused():
+    labels = tuple(f"{label}-{'M1' if i % 2 else 'M2'}" for i, label in enumerate(LD))
+    with pytest.raises(StreamMismatch, match="must have one reference"):
+        match_input(replace(AMP, labels=labels), BUNDLE)

@@ -112,11 +112,14 @@ def test_default_stamps_count_samples():
 
 @pytest.mark.parametrize("look_ahead", [0, 3])
 @pytest.mark.parametrize("hop", [0, 6])
-def test_skipped_samples_are_nan_and_the_state_moves_on(look_ahead, hop):
-    bundle = make_bundle(10, look_ahead=look_ahead, hidden="gelu")
+@pytest.mark.parametrize(("engine", "hidden"), [("packed", "gelu"), ("native", "dilated")])
+def test_skipped_samples_are_nan_and_the_state_moves_on(look_ahead, hop, engine, hidden):
+    if engine == "native" and why_not():
+        pytest.skip(why_not())
+    bundle = make_bundle(10, look_ahead=look_ahead, hidden=hidden)
     ld, stamps = ld_signal(60), stamps_for(60)
     whole, _ = run(Upsampler(bundle, engine="packed"), ld, stamps)
-    upsampler = Upsampler(bundle, engine="packed", hop=hop)
+    upsampler = Upsampler(bundle, engine=engine, hop=hop)
     parts = [
         upsampler.push(ld[:12], stamps[:12]),
         upsampler.push(ld[12:30], stamps[12:30], skip=True),

@@ -43,7 +43,7 @@ def test_no_false_alarms(subject):
     settings, raw = subject
     stage = FrontEnd(settings)
     stage.process(raw)
-    assert stage.n_steps == 0
+    assert stage.n_jumps == 0
     assert not any(history_of(settings, raw))
 
 
@@ -83,5 +83,5 @@ def test_jumps_of_300_mv_leave_no_ringing(subject):
         assert error[:at].max() < 1e-6
         assert error.max() < eeg_uv
         assert error[at + round(5 * settings.sfreq) :].max() < 0.01 * eeg_uv
-        assert len(stage.steps) == 1
+        assert len(stage.take_jumps()) == 1
         assert stage.bad == ()

@@ -12,7 +12,7 @@ from emag_rt.streams.lsl import LslSink, OutletSpec
 from tests.live.conftest import SFREQ
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
-RECORD = "tools/record_xdf.py"
+RECORD = ("-m", "tools.record_xdf")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_low_density_high_density_and_markers_in_one_file(
     daemon = cli("serve", subject.bundle, "--source-id", unique_id, "--name", hd, "--wait")
     daemon.wait_for("ready", 60)
     names = [word for name in (amp, hd, f"{amp}-markers") for word in ("--name", name)]
-    recorder = spawn(RECORD, xdf, *names, "--duration", "2.8")
+    recorder = spawn(*RECORD, xdf, *names, "--duration", "2.8")
     assert recorder.finish(30) == 0, recorder.output
     player.kill()
     daemon.kill()
@@ -78,8 +78,8 @@ def test_low_density_high_density_and_markers_in_one_file(
 
 
 def test_what_cannot_be_recorded_is_said(spawn, unique_id, tmp_path):
-    nobody = spawn(RECORD, tmp_path / "a.xdf", "--name", unique_id, "--timeout", "0.1")
-    nothing = spawn(RECORD, tmp_path / "a.xdf")
+    nobody = spawn(*RECORD, tmp_path / "a.xdf", "--name", unique_id, "--timeout", "0.1")
+    nothing = spawn(*RECORD, tmp_path / "a.xdf")
     assert nobody.finish(30) == 7
     assert f"name '{unique_id}' must be there" in nobody.output
     assert nothing.finish(30) == 2
@@ -90,7 +90,7 @@ def test_what_cannot_be_recorded_is_said(spawn, unique_id, tmp_path):
 def test_a_full_disk_ends_it_with_one_line(spawn, unique_id):
     sink = LslSink(OutletSpec(unique_id, unique_id, ("Fz",), 100.0))
     arguments = ("--overwrite", "--name", unique_id, "--duration", "0.1")
-    recorder = spawn(RECORD, "/dev/full", *arguments)
+    recorder = spawn(*RECORD, "/dev/full", *arguments)
     assert recorder.finish(30) == 9, recorder.output
     (line,) = [line for line in recorder.lines if line.startswith("error: ")]
     assert "cannot be written: No space left" in line

@@ -13,7 +13,7 @@ from tests.factories import random_model
 from tests.render.test_engines import plan_for
 
 ONNX = "emag_rt.render.onnx_engine.OnnxRenderer"
-NATIVE = "emag_rt.render.native.NativeRenderer"
+NATIVE = "emag_rt.native.NativeField"
 TORCH = "emag_rt.render.torch_engine.TorchRenderer"
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from emag_rt.core.folding import fold
 from emag_rt.errors import EngineError
 from emag_rt.render import ENGINES, RenderPlan, factory, make_renderer
-from emag_rt.render.base import History
+from emag_rt.render.history import History
 from tests.factories import (
     engines_for,
     ld_signal,
@@ -197,7 +197,7 @@ def test_auto_goes_on_without_engines_that_cannot_start(monkeypatch, caplog):
     monkeypatch.setattr("emag_rt.render.factory.why_not_on_gpu", lambda _engine: "")
     monkeypatch.setattr("emag_rt.render.onnx_engine.OnnxRenderer", broken)
     monkeypatch.setattr("emag_rt.render.torch_engine.TorchRenderer", broken)
-    monkeypatch.setattr("emag_rt.render.native.NativeField", broken)
+    monkeypatch.setattr("emag_rt.native.NativeField", broken)
     with caplog.at_level("INFO"):
         assert make_renderer("auto", plan_for(random_model(8))).name == "packed"
     assert caplog.text.count("no runtime") == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,23 +10,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.studies.benchmark.cases import CASES, read_case
+from tools.studies.cases import CASES, read_case
 
 ROOT = Path(__file__).parents[2]
-# Examples need what is not installed: tests/live/test_examples.py.
-TOOLS = sorted(path for path in (ROOT / "tools").rglob("*.py") if path.parent.name != "examples")
-COMMANDS = [path for path in TOOLS if "@click.command" in path.read_text(encoding="utf-8")]
+COMMANDS = [
+    path.relative_to(ROOT).with_suffix("")
+    for path in sorted((ROOT / "tools").rglob("*.py"))
+    if "@click.command" in path.read_text(encoding="utf-8") and path.parent.name != "examples"
+]
+NAMES = [".".join(path.parts).removesuffix(".__main__") for path in COMMANDS]
 
 
-@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
-def test_tool_starts(path):
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    start = ["-m", module] if "studies" in module else [path]
+@pytest.mark.parametrize("name", NAMES)
+def test_tool_starts_from_a_clone_that_is_not_installed(name):
+    # -S: no editable install reaches the path, only the folder that it is started in.
+    libraries = os.pathsep.join(path for path in sys.path if path.endswith("-packages"))
     done = subprocess.run(
-        [sys.executable, *start, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-S", "-m", name, "--help"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": libraries},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "Usage:" in done.stdout
+
+
+def test_a_study_has_one_entry():
+    studies = {name.split(".")[2] for name in NAMES if name.startswith("tools.studies.")}
+    helpers = {"__init__", "cases", "datasets"}
+    here = {path.stem for path in (ROOT / "tools/studies").iterdir() if path.stem != "__pycache__"}
+    assert here - helpers == studies
 
 
 @pytest.mark.data

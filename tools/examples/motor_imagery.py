@@ -1,7 +1,7 @@
 """Left or right fist? One decoder on LD channels, on rendered HD, and on measured HD.
 
-    EMAG_RT_DATA=... python tools/examples/motor_imagery.py [--ld 16 --ld 8] [--refine]
-    EMAG_RT_DATA=... python tools/examples/motor_imagery.py --live [--trials 5]
+    EMAG_RT_DATA=... python -m tools.examples.motor_imagery [--ld 16 --ld 8] [--refine]
+    EMAG_RT_DATA=... python -m tools.examples.motor_imagery --live [--trials 5]
 
 Subject 1 of the PhysioNet Motor Movement/Imagery Database: 45 trials of opening and closing the
 left (T1) or right (T2) fist, really (runs 3 and 7) or in imagination (run 4). Covariances (OAS) of
@@ -46,7 +46,7 @@ from emag_rt.recordings.read import Recording, read_recording
 from emag_rt.streams.lsl import LslSource, StreamQuery, configure, local_clock
 from emag_rt.streams.lsl.library import Inlet, resolve
 from emag_rt.system import ask_to_end, endable
-from tools.studies.benchmark.cases import data_folder
+from tools.studies.cases import data_folder
 
 CALIBRATION = ("S001R01.edf", "S001R02.edf", "S001R05.edf")
 DECODING = ("S001R03.edf", "S001R04.edf", "S001R07.edf")

@@ -22,10 +22,10 @@ import numpy as np
 
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.scores.held_out import Evaluation, evaluate_recording
-from emag_rt.core.metrics import BANDS_HZ
+from emag_rt.core.scores import BANDS_HZ
 from emag_rt.errors import CalibrationError
 from emag_rt.recordings.read import Recording
-from tools.studies.benchmark.cases import (
+from tools.studies.cases import (
     CASES,
     USUAL,
     Case,
@@ -88,15 +88,15 @@ def measure(
     settings: CalibrationSettings,
 ) -> dict[str, Any]:
     """Calibrate and score: NMSE on unseen channels, all and by band, and band-power errors."""
-    fitted = FieldCalibrator(n_ld, settings).fit(list(train))
-    runs = [evaluate_recording(fitted.bundle_, recording) for recording in test]
+    calibration = FieldCalibrator(n_ld, settings).fit(list(train)).result_
+    runs = [evaluate_recording(calibration.bundle, recording) for recording in test]
     return {
         "nmse": pooled_nmse(runs),
         "bands": pooled(runs, "bands"),
         "psd_errors": pooled(runs, "psd_errors"),
-        "fitted_s": fitted.session_.duration_s,
-        "prior": None if fitted.linear_ is None else vars(fitted.linear_.prior),
-        "closed_form_s": fitted.timings_["closed_form"],
+        "fitted_s": calibration.session.duration_s,
+        "prior": vars(calibration.stream.linear.prior),
+        "closed_form_s": calibration.timings["closed_form"],
     }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.scores.held_out import evaluate_recording
 from emag_rt.bundle import load_bundle
-from tools.studies.benchmark.cases import CASES, Case, data_folder, pooled_nmse, read_case
+from tools.studies.cases import CASES, Case, data_folder, pooled_nmse, read_case
 
 SHOWN = ("field", "lagged_ridge", "ridge", "spherical_spline", "minimum_norm")
 
@@ -36,7 +36,8 @@ def run_case(folder: Path, case: Case, settings: CalibrationSettings) -> dict[st
         calibrator.save(path)
         bundle = load_bundle(path)
         runs = [evaluate_recording(bundle, recording) for recording in test]
-    return {"nmse_unseen": pooled_nmse(runs), "seconds": took, "timings": calibrator.timings_}
+    timings = dict(calibrator.result_.timings)
+    return {"nmse_unseen": pooled_nmse(runs), "seconds": took, "timings": timings}
 
 
 def summary(results: dict[str, dict[str, Any]]) -> list[str]:

@@ -25,8 +25,9 @@ import click
 import numpy as np
 
 from calibration import CalibrationSettings, FieldCalibrator
-from calibration.regression.gram_matrices import fit_ridge
+from calibration.baselines.ridge import fit_ridge
 from calibration.session.segments import Session, make_session
+from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.core.labels import match_labels
@@ -34,10 +35,9 @@ from emag_rt.engine.offline import render_recording
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.frontend import CausalFilter, FrontEnd
 from emag_rt.recordings.read import Recording
-from tools.studies.benchmark.cases import CASES, Case, data_folder, read_case
+from tools.studies.cases import CASES, Case, data_folder, read_case
 
 LOST = (1, 2, 4)
-SETTLE_S = 1.0
 JUMP_UV = 3e5
 USUAL = ("S001-16", "S001-8", "biosemi128-31")
 

@@ -28,12 +28,13 @@ import click
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from calibration import CalibrationSettings, FieldCalibrator
+from calibration import Calibration, CalibrationSettings, FieldCalibrator
 from calibration.electrodes.choice import choose_montage
 from calibration.electrodes.offer import MontageRequest
 from calibration.regression.closed_form import fit_linear
 from calibration.regression.priors import session_prior
 from calibration.session.segments import Session, make_session
+from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.core.montage import spread_choice
 from emag_rt.core.spline import spherical_spline
@@ -46,7 +47,6 @@ Predict = Callable[[FloatArray], FloatArray]
 TRAIN = ("S001R03.edf", "S001R04.edf")
 TEST = ("S001R05.edf", "S001R07.edf")
 PUBLISHED = {32: 0.0385, 16: 0.0797, 8: 0.110}
-SETTLE_S = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +123,11 @@ class Bench:
             score.add(error[test.rows], test.signal[test.rows], session.unseen)
         return score
 
-    def served(self, calibrator: FieldCalibrator) -> Score:
+    def served(self, calibration: Calibration) -> Score:
         """Score a bundle through the engine that serves, on the raw recordings."""
-        score, unseen = Score(), calibrator.session_.unseen
+        score, unseen = Score(), calibration.session.unseen
         for test in self.tests:
-            upsampler = Upsampler(calibrator.bundle_, channels=test.recording.labels)
+            upsampler = Upsampler(calibration.bundle, channels=test.recording.labels)
             rendered = render_recording(upsampler, np.nan_to_num(test.recording.data_uv))
             error = (rendered - test.signal)[test.rows]
             score.add(error, test.signal[test.rows], unseen)
@@ -152,13 +152,13 @@ class Bench:
         )
         yield "| electrodes, method | all, average ref. | unseen, average ref. | all, file's ref. |"
         yield "| --- | --- | --- | --- |"
-        calibrator = FieldCalibrator(list(labels), self.with_refine(False)).fit(self.train)
-        session = calibrator.session_
+        closed = FieldCalibrator(list(labels), self.with_refine(False)).fit(self.train).result_
+        session = closed.session
         if refine:
-            refined = FieldCalibrator(list(labels), self.with_refine(True)).fit(self.train)
+            refined = FieldCalibrator(list(labels), self.with_refine(True)).fit(self.train).result_
             yield f"| chosen, field (refined, as served) | {self.served(refined).row()} |"
-        yield f"| chosen, field (closed form, as served) | {self.served(calibrator).row()} |"
-        ridge = calibrator.baselines_["lagged_ridge"]
+        yield f"| chosen, field (closed form, as served) | {self.served(closed).row()} |"
+        ridge = closed.baselines["lagged_ridge"]
         yield f"| chosen, lagged ridge | {self.score(session, ridge.predict).row()} |"
         places = self.montage.positions_mm
         spline = spherical_spline(places[list(session.ld)], places[list(session.targets)])

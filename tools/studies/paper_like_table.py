@@ -17,15 +17,15 @@ from pathlib import Path
 import click
 import numpy as np
 
+from calibration.baselines.ridge import fit_ridge
 from calibration.paper.baseline import WINDOW_S, fit_paper_like
-from calibration.paper.options import PaperOptions
 from calibration.regression.blocks import make_blocks
-from calibration.regression.gram_matrices import fit_ridge
 from calibration.session.segments import Session, make_session
-from calibration.settings import CalibrationSettings
+from calibration.settings.calibration_settings import CalibrationSettings
+from calibration.settings.paper_options import PaperOptions
 from emag_rt.array_types import FloatArray
-from emag_rt.core.metrics import nmse
-from tools.studies.benchmark.cases import CASES, USUAL, Case, data_folder, read_case
+from emag_rt.core.scores import nmse
+from tools.studies.cases import CASES, USUAL, Case, data_folder, read_case
 
 Predict = Callable[[FloatArray], FloatArray]
 TARGET = 0.85

@@ -9,7 +9,7 @@ import numpy as np
 
 from emag_rt.array_types import FloatArray
 
-State = Literal["waiting", "running", "stale", "stopped"]
+State = Literal["waiting", "running", "dead", "stale", "stopped"]
 """Nothing yet; samples flow; the source is silent; told to end."""
 
 

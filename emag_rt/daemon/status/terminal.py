@@ -57,7 +57,9 @@ class LiveView:
 
         c = status.counters
         latency = status.latency
-        style = {"running": "green", "stale": "bold red"}.get(status.state, "yellow")
+        style = {"running": "green", "stale": "bold red", "dead": "bold red"}.get(
+            status.state, "yellow"
+        )
         line = Text(f"{self._name} ")
         line.append(status.state, style=style)
         line.append(f"  in {c.samples_in}  out {c.samples_out}")

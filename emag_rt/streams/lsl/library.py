@@ -404,7 +404,7 @@ class Outlet:
         return bool(self._outlet.wait_for_consumers(timeout_s))
 
 
-def _decoded(value: Any) -> str:
+def _decoded(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

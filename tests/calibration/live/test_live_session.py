@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import calibration.live.session_file as session_file
-from calibration.live.run import LiveRequest, record_live
+from calibration.live.record_live import LiveRequest, record_live
 from calibration.live.session import Plan
 from calibration.live.session_file import free_path
 from emag_rt.errors import OutputError, StreamError, StreamMismatch, StreamNotFound
@@ -223,7 +223,7 @@ def test_markers_outside_are_counted(tmp_path):
 def stepped(session, n):
     """Of the recorder, what it keeps after so many more chunks."""
     for _ in range(n):
-        session.recorder.step(0.1)
+        session.recorder.take(0.1)
     parts = session.recorder.recorded.parts
     return np.concatenate([part.samples for part in parts]) if parts else np.zeros((0, 8))
 
@@ -291,7 +291,7 @@ def test_a_signal_while_the_stream_is_looked_for_ends_it_as_itself(tmp_path, mon
         assert stop()
         raise StreamNotFound("none")
 
-    monkeypatch.setattr("calibration.live.run.find_stream", never)
+    monkeypatch.setattr("calibration.live.record_live.find_stream", never)
     request = LiveRequest("amp", Plan(10.0))
     before = signal.signal(signal.SIGTERM, end)
     try:

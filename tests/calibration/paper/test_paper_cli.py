@@ -11,8 +11,8 @@ pytest.importorskip("torch")
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.cli.calibrate import calibrate
 from calibration.cli.evaluate import evaluate
-from calibration.paper.options import PaperOptions
 from calibration.scores.held_out import evaluate_bundle
+from calibration.settings.paper_options import PaperOptions
 from emag_rt.bundle import load_bundle
 from emag_rt.core.direct import render_direct
 from emag_rt.core.grid import lattice
@@ -45,7 +45,7 @@ def test_calibrate_to_bundle_to_evaluate(session_files, tmp_path):
         *("--device", "cpu", "--quiet"),
     )
     assert done.exit_code == 0, done.output
-    assert "on one fold, which also chose its epochs" in done.output
+    assert "on one split, which also chose its epochs" in done.output
     assert "had not converged after 60 epochs" in done.output
     bundle = load_bundle(out)
     field = bundle.model.field
@@ -109,15 +109,15 @@ def test_a_learned_matrix_renders_bad_channels_from_their_neighbours(session_fil
 
     marked = dataclasses.replace(read_recording(session_files[0]), bads=("P3",))
     settings = small(forward="linear", forward_rank=6, epochs=25, learning_rate=1e-2)
-    fitted = FieldCalibrator(8, settings).fit([marked])
-    session, matrix = fitted.session_, fitted.model_.forward.matrix
+    fitted = FieldCalibrator(8, settings).fit([marked]).result_
+    session, matrix = fitted.session, fitted.model.forward.matrix
     row = session.montage.labels.index("P3")
     assert matrix.shape[0] == len(session.montage)
     assert np.linalg.matrix_rank(matrix, tol=1e-4 * np.abs(matrix).max()) == 6
-    assert fitted.bundle_.manifest.hd[row].bad
+    assert fitted.bundle.manifest.hd[row].bad
     truth = session.segments[0][1][:800]
     place = session.montage.positions_mm[[row]]
-    rendered = render_direct(fitted.model_, place, truth[:, list(session.ld)])[:, 0]
+    rendered = render_direct(fitted.model, place, truth[:, list(session.ld)])[:, 0]
     assert np.corrcoef(rendered, truth[:, row])[0, 1] > 0.7
 
 
@@ -162,4 +162,4 @@ def test_without_torch_the_error_comes_before_any_work(session_files, monkeypatc
     calibrator = FieldCalibrator(8, small())
     with pytest.raises(CalibrationError, match=r"emag-rt\[calibrate\]"):
         calibrator.fit(session_files[:1])
-    assert not hasattr(calibrator, "session_")
+    assert not hasattr(calibrator, "result_")

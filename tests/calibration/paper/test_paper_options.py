@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from calibration.paper.lead_field import read_lead_field
-from calibration.paper.options import PaperOptions
-from calibration.settings import CalibrationSettings
+from calibration.settings.calibration_settings import CalibrationSettings
+from calibration.settings.paper_options import PaperOptions
 from emag_rt.errors import CalibrationError, SettingsError
 
 

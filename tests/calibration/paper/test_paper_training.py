@@ -8,11 +8,12 @@ import pytest
 pytest.importorskip("torch")
 
 from calibration.paper.baseline import fit_paper_like
-from calibration.paper.export import field_model
-from calibration.paper.model import PaperModel
-from calibration.paper.options import PaperOptions
-from calibration.paper.training import choose_points, fit_paper
+from calibration.paper.paper_field import field_model
+from calibration.paper.paper_fit import choose_points
+from calibration.paper.paper_model import PaperModel
+from calibration.paper.training import fit_paper
 from calibration.regression.blocks import make_blocks
+from calibration.settings.paper_options import PaperOptions
 from emag_rt.core.direct import render_direct
 from emag_rt.core.drive import reference_free, run_layers
 from emag_rt.core.folding import fold, fold_readout

@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from calibration import CalibrationSettings, FieldCalibrator
-from calibration.report.material import from_calibration
+from calibration.report.evidence import from_calibration
 from calibration.report.write import report_of_calibration
 from emag_rt.bundle import load_bundle
 
@@ -26,9 +26,10 @@ def subject(session_files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     calibrator = FieldCalibrator(8, CalibrationSettings(refine=False)).fit(session_files[:1])
     digest = calibrator.save(folder / "s01.emag")
-    verdict = report_of_calibration(calibrator, calibrator.bundle_, digest, folder / "s01.html")
+    calibration = calibrator.result_
+    verdict = report_of_calibration(calibration, digest, folder / "s01.html")
     return SimpleNamespace(
-        calibrator=calibrator,
+        calibration=calibration,
         digest=digest,
         verdict=verdict,
         bundle=load_bundle(folder / "s01.emag"),
@@ -40,6 +41,6 @@ def subject(session_files, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def material(subject):
+def evidence(subject):
     """What the report is made from."""
-    return from_calibration(subject.calibrator, subject.bundle, subject.digest)
+    return from_calibration(subject.calibration, subject.digest)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from calibration.report.curves import Curves, Point, measure_curves
+from calibration.report.evidence import from_recordings
 from calibration.report.gaussians import (
     contributions,
     make_clip,
@@ -17,56 +18,56 @@ from calibration.report.gaussians import (
     spatial_axes,
     strongest,
 )
-from calibration.report.material import from_recordings
 from calibration.report.page import scores_html
 from calibration.report.quality import look_at
 from calibration.report.scores import score
 from calibration.report.write import _facts, report_of_bundle
 from calibration.session.segments import open_session
-from calibration.settings import CalibrationSettings
+from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.core.direct import render_direct
 from emag_rt.errors import EmagError
 from tests.factories import random_model
 
 
-def test_cross_validated_scores_are_those_that_calibration_printed(subject, material):
-    scores = score(material)
+def test_cross_validated_scores_are_those_that_calibration_printed(subject, evidence):
+    scores = score(evidence)
     for name, value in scores.methods.items():
-        assert value == subject.calibrator.scores_["methods"][name]["nmse_unseen"]
+        assert value == subject.calibration.scores.methods[name].nmse_unseen
     # The traces behind bands and pictures are out of fold, and of the same field.
-    traces = material.methods["field"], material.truth
+    traces = evidence.methods["field"], evidence.truth
     error = ((traces[0] - traces[1]) ** 2).sum() / (traces[1] ** 2).sum()
     assert error == pytest.approx(scores.methods["field"], rel=0.02)
-    assert not material.held_out
-    seen = subject.calibrator.linear_.predict(subject.calibrator.targets_[0][0])
+    assert not evidence.held_out
+    calibration = subject.calibration
+    seen = calibration.field.linear.predict(calibration.session.target_segments[0][0])
     assert ((seen - traces[1]) ** 2).sum() < ((traces[0] - traces[1]) ** 2).sum()
 
 
-def test_what_networks_leave_is_told(material, monkeypatch):
+def test_what_networks_leave_is_told(evidence, monkeypatch):
     for name in ("method_maps", "band_maps"):  # seconds of drawing that say nothing here
         monkeypatch.setattr(f"calibration.report.page.{name}", lambda *_: "")
-    assert material.left_by_networks == 1
+    assert evidence.left_by_networks == 1
     stage = {"residual": {"fold_ratios": [0.8, 0.9]}, "refinement": {"validation_ratio": 0.98}}
-    manifest = material.bundle.manifest.model_copy(update={"calibration": stage})
-    refined = replace(material, bundle=replace(material.bundle, manifest=manifest))
+    manifest = evidence.bundle.manifest.model_copy(update={"calibration": stage})
+    refined = replace(evidence, bundle=replace(evidence.bundle, manifest=manifest))
     assert refined.left_by_networks == pytest.approx(0.85 * 0.98)
     told = scores_html(refined, score(refined), Curves())
     assert "leave 0.833 of its error" in told
-    assert "leave" not in scores_html(material, score(material), Curves())
+    assert "leave" not in scores_html(evidence, score(evidence), Curves())
 
 
-def test_spline_in_the_report_is_the_spline_of_the_scores(material, subject):
-    truth, spline = material.truth, material.methods["spherical_spline"]
+def test_spline_in_the_report_is_the_spline_of_the_scores(evidence, subject):
+    truth, spline = evidence.truth, evidence.methods["spherical_spline"]
     error = ((spline - truth) ** 2).sum() / (truth**2).sum()
-    wanted = subject.calibrator.scores_["methods"]["spherical_spline"]["nmse_unseen"]
+    wanted = subject.calibration.scores.methods["spherical_spline"].nmse_unseen
     assert error == pytest.approx(wanted, rel=1e-4)
 
 
 def test_a_recording_not_seen_goes_through_the_engine(subject):
-    material = from_recordings(subject.bundle, [subject.seen, subject.unseen])
-    assert material.held_out
-    assert [r.path.name for r in material.session.recordings] == [subject.unseen.name]
-    scores = score(material)
+    evidence = from_recordings(subject.bundle, [subject.seen, subject.unseen])
+    assert evidence.held_out
+    assert [r.path.name for r in evidence.session.recordings] == [subject.unseen.name]
+    scores = score(evidence)
     assert 0 < scores.methods["field"] < scores.methods["spherical_spline"]
     assert set(scores.bands["field"]) == {"delta", "theta", "alpha", "beta", "gamma"}
 
@@ -101,12 +102,12 @@ def test_run(subject, tmp_path_factory):
     manifest = subject.bundle.manifest.model_copy(
         update={"hd": hd, "calibration": {"duration_s": 240.0}}
     )
-    material = from_recordings(replace(subject.bundle, manifest=manifest), [path])
-    return SimpleNamespace(material=material, renamed=renamed, free=free)
+    evidence = from_recordings(replace(subject.bundle, manifest=manifest), [path])
+    return SimpleNamespace(evidence=evidence, renamed=renamed, free=free)
 
 
-def facts_of(material, curves):
-    return _facts(material, score(material), look_at(material.session), curves)
+def facts_of(evidence, curves):
+    return _facts(evidence, score(evidence), look_at(evidence.session), curves)
 
 
 def curves_that_pay():
@@ -115,7 +116,7 @@ def curves_that_pay():
 
 
 def test_a_test_run_says_nothing_of_the_calibration(test_run):
-    facts = facts_of(test_run.material, curves_that_pay())
+    facts = facts_of(test_run.evidence, curves_that_pay())
     assert facts.held_out
     assert facts.seconds == 240.0
     assert facts.longer_gain is None
@@ -125,24 +126,24 @@ def test_a_test_run_says_nothing_of_the_calibration(test_run):
 
 
 def test_distances_are_known_under_old_names(test_run):
-    facts = facts_of(test_run.material, Curves())
+    facts = facts_of(test_run.evidence, Curves())
     assert set(test_run.renamed) <= set(facts.channels), "the bundle's names"
     assert set(facts.nearest_ld_mm) == set(facts.channels)
 
 
-def test_curves_count_only_where_they_say_something_of_this_calibration(material, monkeypatch):
-    facts = facts_of(material, curves_that_pay())
+def test_curves_count_only_where_they_say_something_of_this_calibration(evidence, monkeypatch):
+    facts = facts_of(evidence, curves_that_pay())
     assert facts.longer_gain == facts.waiting_gain == pytest.approx(0.5)
     monkeypatch.setattr("calibration.report.write.MAX_S", 10.0)
-    manifest = material.bundle.manifest.model_copy(update={"look_ahead_samples": 6})
-    waits = replace(material, bundle=replace(material.bundle, manifest=manifest))
+    manifest = evidence.bundle.manifest.model_copy(update={"look_ahead_samples": 6})
+    waits = replace(evidence, bundle=replace(evidence.bundle, manifest=manifest))
     facts = facts_of(waits, curves_that_pay())
     assert facts.longer_gain is None, "the curve ends before the session does"
     assert facts.waiting_gain is None, "it waits already"
 
 
-def test_curves_fall_with_length_and_end_at_the_same_place(material):
-    curves = measure_curves(material)
+def test_curves_fall_with_length_and_end_at_the_same_place(evidence):
+    curves = measure_curves(evidence)
     assert [round(p.seconds) for p in curves.lengths] == [9, 18]
     assert curves.note.startswith("Too short to fit: 4")
     assert curves.test_s == pytest.approx(6, abs=0.1)
@@ -213,8 +214,8 @@ def test_amplitudes_with_networks_look_ahead_and_windows(options):
     )
 
 
-def test_clip_is_what_the_field_renders(subject, material):
-    clip = make_clip(subject.bundle, material.session)
+def test_clip_is_what_the_field_renders(subject, evidence):
+    clip = make_clip(subject.bundle, evidence.session)
     positions = subject.bundle.manifest.hd_montage.positions_mm
     kernel = subject.bundle.model.field.spatial_kernel(positions)[:, :, 0]
     rendered = clip.amplitudes_uv @ kernel.T
@@ -235,9 +236,9 @@ def test_ellipsoids_have_the_shape_of_the_precision(subject):
     np.testing.assert_allclose(eye, np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-9)
 
 
-def test_a_session_shorter_than_the_memory_is_told(subject, material):
+def test_a_session_shorter_than_the_memory_is_told(subject, evidence):
     short = replace(
-        material.session, segments=tuple((x[:20], y[:20]) for x, y in material.session.segments)
+        evidence.session, segments=tuple((x[:20], y[:20]) for x, y in evidence.session.segments)
     )
     with pytest.raises(EmagError, match="memory"):
         make_clip(subject.bundle, short)

@@ -96,7 +96,7 @@ def test_every_counter_and_state_is_a_metric(watched):
     before = watched.metrics()
     for name in Counters().__dataclass_fields__:
         assert before[f"emag_rt_{name}_total",] == 0
-    assert [before["emag_rt_state", name] for name in get_args(State)] == [1, 0, 0, 0]
+    assert [before["emag_rt_state", name] for name in get_args(State)] == [1, 0, 0, 0, 0]
     assert before["emag_rt_build_info", "packed", "1.2"] == 1
     assert ("emag_rt_latency_p50_seconds",) not in before, "not known yet"
     watched.vitals.follow(lambda: watched.server.heartbeat, lambda: watched.server.state)

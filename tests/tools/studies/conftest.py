@@ -1,4 +1,4 @@
-"""Studies calibrate too: the session on disk and its head are those of calibration's tests."""
+"""Studies calibrate too: on the session that calibration's tests have."""
 
 from tests.calibration.conftest import head, one_torch_thread, session_files
 

@@ -9,7 +9,7 @@ import pytest
 
 from emag_rt.recordings.read import Recording
 from tools.studies.accuracy_curves import stretches
-from tools.studies.benchmark.cases import cut
+from tools.studies.cases import cut
 
 SFREQ = 100.0
 

@@ -15,7 +15,7 @@ from emag_rt.errors import CalibrationError, RecordingError
 from emag_rt.recordings.read import read_recording
 from emag_rt.recordings.write import write_raw
 from emag_rt.synthetic.head import SyntheticHead
-from tools.studies.cross_subject_matrix import (
+from tools.studies.cross_subject.matrix import (
     Part,
     Subject,
     cross_subject,
@@ -70,7 +70,8 @@ def test_only_shared_good_unseen_channels_count(matrix):
 
 
 def test_the_diagonal_is_what_evaluate_says_on_these_channels(matrix, subjects):
-    bundle = FieldCalibrator(matrix.ld, QUICK).fit([p.path for p in subjects[0].train]).bundle_
+    calibrator = FieldCalibrator(matrix.ld, QUICK).fit([p.path for p in subjects[0].train])
+    bundle = calibrator.result_.bundle
     alone = evaluate_bundle(bundle, subjects[0].test[0].path)
     assert set(alone.unseen) > set(matrix.channels[0])
     truth_weighted = [alone.per_channel[label] for label in matrix.channels[0]]

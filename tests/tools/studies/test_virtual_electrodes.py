@@ -7,7 +7,7 @@ from calibration import CalibrationSettings
 from emag_rt.errors import CalibrationError, RecordingError
 from emag_rt.recordings.read import read_recording
 from tests.factories import on_sphere
-from tools.studies.left_out_electrodes import (
+from tools.studies.virtual_electrodes import (
     METHODS,
     left_out_groups,
     score_left_out,
@@ -60,13 +60,13 @@ def test_field_beats_splines_where_nobody_wore_an_electrode(recordings):
 def test_electrodes_of_the_calibration_are_not_virtual(recordings):
     from calibration import FieldCalibrator
 
-    fitted = FieldCalibrator(8, CLOSED).fit(recordings[:1])
-    left_out = fitted.bundle_.manifest.scores["left_out"]
+    fitted = FieldCalibrator(8, CLOSED).fit(recordings[:1]).result_
+    left_out = fitted.bundle.manifest.scores["left_out"]
     assert set(left_out["per_channel"]) == {
-        fitted.session_.montage.labels[i] for i in fitted.session_.targets
+        fitted.session.montage.labels[i] for i in fitted.session.targets
     }
     assert 0 < left_out["nmse"] < 1
-    known = fitted.session_.montage.select([fitted.session_.targets[0]])
+    known = fitted.session.montage.select([fitted.session.targets[0]])
     moved = type(known)(("other",), known.positions_mm)
     with pytest.raises(RecordingError, match="did not have"):
-        score_left_out(fitted.bundle_, fitted.session_, moved, recordings[2:])
+        score_left_out(fitted.bundle, fitted.session, moved, recordings[2:])

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from calibration.estimator import FieldCalibrator
 from calibration.field.placement import spatial_kernel
 from calibration.regression.closed_form import fit_linear
 from calibration.regression.profiles import DELAY_WIDTH, DILATED, Bank, candidate_banks
+from calibration.result import Calibration
 from emag_rt.array_types import FloatArray
 from emag_rt.core.grid import lattice
 from emag_rt.core.montage import spread_choice
@@ -28,7 +28,6 @@ from tools.studies.simulation.methods import (
     draw_test,
     field_weights,
     session_of,
-    target_segments,
 )
 from tools.studies.simulation.point_sets import (
     Interpolation,
@@ -63,10 +62,10 @@ def space(plan: Plan, say: Say) -> Iterator[Row]:
         at_known, _ = problems(subject, ld, known)
         at_virtual, _ = problems(subject, ld, virtual)
         data, _ = subject.draw(round(_SECONDS * subject.sfreq), 1000 + seed)
-        fitted = calibrate(subject, data, ld, rows=sorted([*known, *ld]))
-        weights = _all_known(fitted)
+        calibration = calibrate(subject, data, ld, rows=sorted([*known, *ld]))
+        weights = _all_known(calibration)
         floors = [p.nmse(p.optimal(FLOOR_LAGS)) for p in (at_known, at_virtual)]
-        for group, name, basis in _spaces(plan, fitted, places[virtual], seed):
+        for group, name, basis in _spaces(plan, calibration, places[virtual], seed):
             yield {
                 "seed": seed,
                 "group": group,
@@ -79,10 +78,9 @@ def space(plan: Plan, say: Say) -> Iterator[Row]:
             }
 
 
-def _all_known(fitted: FieldCalibrator) -> FloatArray:
+def _all_known(calibration: Calibration) -> FloatArray:
     """The fit as a filter to the electrodes known: targets, then the LD channels themselves."""
-    session, linear = fitted.session_, fitted.linear_
-    assert linear is not None
+    session, linear = calibration.session, calibration.stream.linear
     weights = field_weights(linear, session.scale_uv)
     n_lags, n_ld, _ = weights.shape
     own = np.zeros((n_lags, n_ld, n_ld))
@@ -95,9 +93,9 @@ def _nmse(problem: LinearProblem, weights: FloatArray, basis: FloatArray) -> flo
 
 
 def _spaces(
-    plan: Plan, fitted: FieldCalibrator, virtual: FloatArray, seed: int
+    plan: Plan, calibration: Calibration, virtual: FloatArray, seed: int
 ) -> Iterator[tuple[str, str, Interpolation]]:
-    session, start = fitted.session_, fitted.start_
+    session, start = calibration.session, calibration.stream.start
     rows = [*session.targets, *session.ld]
     known = session.montage.positions_mm[rows]
     samples = np.concatenate([y[:, rows] for _, y in session.segments])[::8].T
@@ -156,10 +154,9 @@ def time(plan: Plan, say: Say) -> Iterator[Row]:
         for seconds in plan.time_seconds:
             say(f"ablation of time: subject {seed}, {seconds:g} s")
             data, _ = subject.draw(round(seconds * subject.sfreq), 1000 + seed)
-            fitted = calibrate(subject, data, ld)
-            session, shipped = fitted.session_, fitted.linear_
-            assert shipped is not None
-            segments = target_segments(session)
+            calibration = calibrate(subject, data, ld)
+            session, shipped = calibration.session, calibration.stream.linear
+            segments = session.target_segments
             for name, banks in _banks(session.sfreq).items():
                 linear = (
                     shipped if name == SHIPPED else fit_linear(segments, session.sfreq, banks=banks)
@@ -210,7 +207,7 @@ def trained(plan: Plan, say: Say) -> Iterator[Row]:
     NMSE on held-out signal over the best linear filter's on the same.
     """
     from calibration.paper.baseline import PaperBaseline, fit_paper_like
-    from calibration.paper.options import PaperOptions
+    from calibration.settings.paper_options import PaperOptions
 
     if not plan.paper_epochs:
         return
@@ -229,7 +226,7 @@ def trained(plan: Plan, say: Say) -> Iterator[Row]:
     known = [i for i in rest if i not in virtual]
     data, _ = subject.draw(round(_SECONDS * subject.sfreq), 1000 + plan.seeds[0])
     session = session_of(subject, data, ld, sorted([*known, *ld]))
-    segments = target_segments(session)
+    segments = session.target_segments
     known_test, virtual_test = (draw_test(subject, 120.0, 5000, ld, r) for r in (known, virtual))
     floors = [
         p.nmse(p.optimal(FLOOR_LAGS))
@@ -238,13 +235,14 @@ def trained(plan: Plan, say: Say) -> Iterator[Row]:
     x = known_test.x / session.scale_uv
     for name, options in variants.items():
         say(f"ablation by gradient: {name}")
-        fitted = fit_paper_like(segments, places[known], subject.sfreq, options)
+        trained = fit_paper_like(segments, places[known], subject.sfreq, options)
         yield {
             "name": name,
-            "epochs": fitted.fit.epochs,
-            "known": known_test.nmse(fitted.predict(x)) / floors[0],
+            "epochs": trained.fit.epochs,
+            "known": known_test.nmse(trained.predict(x)) / floors[0],
             "virtual": (
-                virtual_test.nmse(PaperBaseline(fitted.fit, places[virtual]).predict(x)) / floors[1]
+                virtual_test.nmse(PaperBaseline(trained.fit, places[virtual]).predict(x))
+                / floors[1]
                 if options.forward == "splat"
                 else float("nan")
             ),

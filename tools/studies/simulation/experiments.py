@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.estimator import FieldCalibrator
+from calibration.result import Calibration
 from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.core.grid import lattice
 from emag_rt.core.montage import spread_choice
@@ -137,8 +137,8 @@ def distance_to_floor(plan: Plan, say: Say) -> Iterator[Row]:
                 for seconds in plan.seconds:
                     say(f"floor: {condition}, subject {seed}, {n_ld} LD, {seconds:g} s")
                     data, _ = subject.draw(round(seconds * subject.sfreq), 1000 + seed)
-                    fitted = calibrate(subject, data, ld)
-                    for method, weights in linear_methods(fitted).items():
+                    calibration = calibrate(subject, data, ld)
+                    for method, weights in linear_methods(calibration).items():
                         yield {
                             "condition": condition,
                             "seed": seed,
@@ -174,10 +174,10 @@ def refinement(plan: Plan, say: Say, test_seconds: float = 300.0) -> Iterator[Ro
         noisy, _ = problems(subject, ld, out)
         signal = draw_test(subject, test_seconds, 5000 + seed, ld, out)
         data, _ = subject.draw(round(seconds * subject.sfreq), 1000 + seed)
-        fitted = calibrate(subject, data, ld, refine=True)
-        methods = linear_methods(fitted)
+        calibration = calibrate(subject, data, ld, refine=True)
+        methods, networks = linear_methods(calibration), calibration.stream
         best = apply(noisy.optimal(FLOOR_LAGS), signal.x)
-        refined = served(fitted, subject, signal)
+        refined = served(calibration, subject, signal)
         yield {
             "condition": condition,
             "seed": seed,
@@ -191,8 +191,8 @@ def refinement(plan: Plan, say: Say, test_seconds: float = 300.0) -> Iterator[Ro
             "refined": signal.nmse(refined),
             "floor_sample_clean": signal.nmse(best, clean=True),
             "refined_clean": signal.nmse(refined, clean=True),
-            "residual_kept": fitted.residual_ is not None,
-            "precision_steps": fitted.refinement_.steps if fitted.refinement_ else 0,
+            "residual_kept": networks.residual is not None,
+            "precision_steps": networks.refinement.steps if networks.refinement else 0,
         }
 
 
@@ -220,8 +220,8 @@ def localisation(plan: Plan, say: Say, seconds: float = 60.0) -> Iterator[Row]:
                 say(f"localisation: depth {depth:g}, source {k + 1}, SNR {snr:g}")
                 place = depth * subject.radius_mm * outward
                 planted = plant(subject, background, place, moment, snr, 100 * k)
-                fitted = calibrate(subject, planted.data_uv, ld)
-                maps = _field_maps(fitted, planted.on, bases)
+                calibration = calibrate(subject, planted.data_uv, ld)
+                maps = _field_maps(calibration, planted.on, bases)
                 filtered = in_band(planted.data_uv, sfreq)
                 for name, loreta in loretas.items():
                     maps[name] = (loreta.power(filtered, planted.on), grid)
@@ -246,13 +246,13 @@ def _upward(rng: np.random.Generator) -> FloatArray:
     return np.array([ring * np.cos(angle), ring * np.sin(angle), height])
 
 
-def _bases(fitted: FieldCalibrator, resolution: int) -> dict[str, tuple[FloatArray, FloatArray]]:
+def _bases(calibration: Calibration, resolution: int) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Points and solvers from electrodes (targets, then LD) to amplitudes.
 
     The field as it ships, its lattice's points alone; and the paper's fine lattice with the
     smallest amplitudes.
     """
-    session, start = fitted.session_, fitted.start_
+    session, start = calibration.session, calibration.stream.start
     rows = [*session.targets, *session.ld]
     known = session.montage.positions_mm[rows]
     n_grid = start.solver.shape[0] - (len(rows) if len(start.centers_mm) > len(rows) else 0)
@@ -270,15 +270,14 @@ def _bases(fitted: FieldCalibrator, resolution: int) -> dict[str, tuple[FloatArr
 
 
 def _field_maps(
-    fitted: FieldCalibrator, on: BoolArray, bases: dict[str, tuple[FloatArray, FloatArray]]
+    calibration: Calibration, on: BoolArray, bases: dict[str, tuple[FloatArray, FloatArray]]
 ) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Maps of the amplitudes that the field has at run time, and of those HD itself would give.
 
     Amplitudes are ``S v`` for what the field renders at the electrodes it knows, v: the sum over
     a point's Gaussians of readout and profile is the solver times the same sum of the fit.
     """
-    session, linear = fitted.session_, fitted.linear_
-    assert linear is not None
+    session, linear = calibration.session, calibration.stream.linear
     x, y = session.segments[0]
     now = on[len(on) - len(x) :]
     rows = [*session.targets, *session.ld]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from emag_rt.files import replacing
-from tools.studies.simulation.tables import METHODS, Rows, unique
+from tools.studies.simulation.markdown import METHODS, Rows, unique
 
 _WORST = 4.0
 """End of the axis of NMSE over the floor; what lies beyond is written out."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.baselines.mne import minimum_norm_matrix
+from calibration.baselines.ridge import RidgeBaseline
 from calibration.estimator import FieldCalibrator
-from calibration.regression.blocks import Segment
 from calibration.regression.closed_form import LinearFit, fit_linear
-from calibration.regression.gram_matrices import RidgeBaseline
+from calibration.result import Calibration
 from calibration.session.segments import Session, make_session
-from calibration.settings import CalibrationSettings
+from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import FloatArray
-from emag_rt.core.metrics import nmse
+from emag_rt.core.scores import nmse
 from emag_rt.core.spline import spherical_spline
 from emag_rt.engine.offline import render_recording
 from emag_rt.engine.upsampler import Upsampler
@@ -90,7 +90,7 @@ def calibrate(
     rows: Sequence[int] | None = None,
     grid_resolution: int | None = None,
     seed: int = 0,
-) -> FieldCalibrator:
+) -> Calibration:
     """Calibrate on drawn samples by the very code that users run.
 
     Parameters
@@ -112,8 +112,8 @@ def calibrate(
 
     Returns
     -------
-    FieldCalibrator
-        Fitted.
+    Calibration
+        Of the ``stream`` anchor.
 
     Raises
     ------
@@ -124,9 +124,9 @@ def calibrate(
     settings = CalibrationSettings(
         band_hz=BAND_HZ, refine=refine, grid_resolution=grid_resolution, seed=seed, device="cpu"
     )
-    fitted = FieldCalibrator(labels, settings).fit([subject.recording(data_uv, rows)])
-    _all_good(fitted.session_)
-    return fitted
+    calibration = FieldCalibrator(labels, settings).fit([subject.recording(data_uv, rows)]).result_
+    _all_good(calibration.session)
+    return calibration
 
 
 def field_weights(linear: LinearFit, scale_uv: FloatArray) -> FloatArray:
@@ -179,19 +179,13 @@ def _all_good(session: Session) -> Session:
     return session
 
 
-def target_segments(session: Session) -> list[Segment]:
-    """Features and targets of a session."""
-    rows = list(session.targets)
-    return [(x, y[:, rows]) for x, y in session.segments]
-
-
-def linear_methods(fitted: FieldCalibrator) -> dict[str, FloatArray]:
+def linear_methods(calibration: Calibration) -> dict[str, FloatArray]:
     """Every linear method as a filter on the LD channels relative to their mean.
 
     Parameters
     ----------
-    fitted : FieldCalibrator
-        Calibrated.
+    calibration : Calibration
+        Of the ``stream`` anchor.
 
     Returns
     -------
@@ -199,26 +193,25 @@ def linear_methods(fitted: FieldCalibrator) -> dict[str, FloatArray]:
         ``field`` as calibrated, ``plain`` (its closed form without beliefs about the head),
         ``lagged_ridge``, ``ridge``, ``minimum_norm``, ``spline``; outputs are the targets.
     """
-    session, linear = fitted.session_, fitted.linear_
-    assert linear is not None
+    session, linear = calibration.session, calibration.stream.linear
     scale = session.scale_uv
-    plain = fit_linear(target_segments(session), session.sfreq)
+    plain = fit_linear(session.target_segments, session.sfreq)
     return {
         "field": field_weights(linear, scale),
         "plain": field_weights(plain, scale),
-        "lagged_ridge": ridge_weights(fitted.baselines_["lagged_ridge"], scale),
-        "ridge": ridge_weights(fitted.baselines_["ridge"], scale),
+        "lagged_ridge": ridge_weights(calibration.baselines["lagged_ridge"], scale),
+        "ridge": ridge_weights(calibration.baselines["ridge"], scale),
         "minimum_norm": minimum_norm_weights(session),
         "spline": spline_weights(session),
     }
 
 
-def served(fitted: FieldCalibrator, subject: SimulatedSubject, signal: HeldOut) -> FloatArray:
+def served(calibration: Calibration, subject: SimulatedSubject, signal: HeldOut) -> FloatArray:
     """What the fitted field serves, through bundle, front end and renderer.
 
     Parameters
     ----------
-    fitted : FieldCalibrator
+    calibration : Calibration
         With its residual, where it has one.
     subject : SimulatedSubject
         For the labels of the raw channels.
@@ -230,8 +223,8 @@ def served(fitted: FieldCalibrator, subject: SimulatedSubject, signal: HeldOut) 
     ndarray, shape (n_times, n_targets), float64
         Relative to the LD mean, in µV.
     """
-    session = fitted.session_
-    upsampler = Upsampler(fitted.bundle_, channels=subject.montage.labels, engine="packed")
+    session = calibration.session
+    upsampler = Upsampler(calibration.bundle, channels=subject.montage.labels, engine="packed")
     rendered = render_recording(upsampler, signal.raw).astype(np.float64)
     mean = rendered[:, list(session.ld)].mean(axis=1, keepdims=True)
     return np.asarray(rendered[:, list(session.targets)] - mean)

@@ -51,7 +51,7 @@ def test_sloreta_with_all_channels_finds_it(head, planted):
 
 def test_the_fields_power_map_shows_it(head, planted):
     fitted = calibrate(head, planted.data_uv, range(0, 32, 3))
-    session, linear, model = fitted.session_, fitted.linear_, fitted.model_
+    session, linear, model = fitted.session, fitted.field.linear, fitted.model
     x, y = session.segments[0]
     on = planted.on[-len(x) :]
     power = field_power(model, in_band(x, head.sfreq), on)
@@ -59,7 +59,7 @@ def test_the_fields_power_map_shows_it(head, planted):
     assert found.lateral < 40.0
     # The same map from what the field renders at the electrodes it knows.
     rendered = np.hstack([linear.predict(x), y[:, list(session.ld)]])
-    short_cut = gain(fitted.start_.solver, in_band(rendered, head.sfreq), on)
+    short_cut = gain(fitted.field.start.solver, in_band(rendered, head.sfreq), on)
     np.testing.assert_allclose(power, short_cut, atol=0.03 * np.abs(power).max())
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from click.testing import CliRunner
 
 from tools.studies.simulation import experiments
+from tools.studies.simulation.__main__ import main
 from tools.studies.simulation.ablations import space, time
 from tools.studies.simulation.experiments import QUICK, localisation
-from tools.studies.simulation.tables import all_tables
-from tools.studies.simulation_report import main
+from tools.studies.simulation.markdown import all_tables
 
 
 def silent(_what):

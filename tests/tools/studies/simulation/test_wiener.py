@@ -63,7 +63,7 @@ def test_more_calibration_comes_nearer_to_the_floor(subject, rows, problem, fitt
 def test_what_is_served_is_the_filter_that_is_scored(subject, fitted, signal):
     weights = linear_methods(fitted)["field"]
     rendered = served(fitted, subject, signal)[signal.skip :]
-    expected = (apply(weights, signal.x) + fitted.linear_.bias)[signal.skip :]
+    expected = (apply(weights, signal.x) + fitted.field.linear.bias)[signal.skip :]
     assert np.abs(rendered - expected).max() < 1e-3 * np.abs(expected).max()
 
 

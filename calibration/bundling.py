@@ -1,0 +1,160 @@
+"""From what a calibration gave to a bundle."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from calibration.baselines.ridge import RidgeBaseline
+from calibration.field_fits import CalibratedField
+from calibration.provenance import provenance
+from calibration.scores.cross_validated import CrossValidatedScores
+from calibration.session.segments import Session
+from calibration.settings.calibration_settings import CalibrationSettings
+from emag_rt.array_types import FloatArray
+from emag_rt.bundle import (
+    Baseline,
+    Bundle,
+    Electrode,
+    FrontEndManifest,
+    HeadSphere,
+    Manifest,
+    RenderedElectrode,
+)
+from emag_rt.core.folding import fold
+
+
+def make_bundle(
+    session: Session,
+    settings: CalibrationSettings,
+    field: CalibratedField,
+    *,
+    baselines: Mapping[str, RidgeBaseline],
+    scores: CrossValidatedScores,
+    seconds: Mapping[str, float],
+    notes: Sequence[str],
+) -> Bundle:
+    """Fold the field for its montage and write everything down.
+
+    Parameters
+    ----------
+    session : Session
+        What was fitted.
+    settings : CalibrationSettings
+        As it was asked for.
+    field : StreamField, WindowField or PaperField
+        What was fitted to it.
+    baselines : mapping of str to RidgeBaseline
+        Kept beside the field, to be evaluated with it.
+    scores : CrossValidatedScores
+        Of all of them.
+    seconds : mapping of str to float
+        That each stage took.
+    notes : sequence of str
+        What the user should know.
+
+    Returns
+    -------
+    Bundle
+        Not yet saved, so without a hash.
+    """
+    operator = fold(field.model, session.montage.positions_mm)
+    facts = {
+        "duration_s": round(session.duration_s, 2),
+        "bad": [session.montage.labels[i] for i in session.bad],
+        "bridged": [session.montage.labels[i] for i in session.bridged],
+        "method": settings.method,
+        "seed": settings.seed,
+        "refine": settings.refine and settings.method != "paper",
+        "seconds": dict(seconds),
+        "notes": list(notes),
+        **field.facts(),
+    }
+    return Bundle(
+        manifest=_manifest(session, settings, field, operator.n_context, facts, scores),
+        model=field.model,
+        operator=operator,
+        covariance=session.covariance,
+        lagged_covariance=session.lagged_covariance,
+        baselines={name: _baseline(session, ridge) for name, ridge in baselines.items()},
+    )
+
+
+def _manifest(
+    session: Session,
+    settings: CalibrationSettings,
+    field: CalibratedField,
+    n_context: int,
+    facts: dict[str, object],
+    scores: CrossValidatedScores,
+) -> Manifest:
+    model = field.model
+    hidden = model.drive.hidden
+    return Manifest(
+        name=session.recordings[0].path.stem,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        sfreq=session.sfreq,
+        anchor=model.anchor,
+        n_lags=model.n_lags,
+        n_window=model.n_window,
+        look_ahead_samples=model.look_ahead,
+        look_ahead_s=model.look_ahead / session.sfreq,
+        ld=[_electrode(session, row) for row in session.ld],
+        hd=_rendered(session, scores),
+        head=HeadSphere(origin_mm=_point(session.origin_mm), radius_mm=session.radius_mm),
+        frontend=FrontEndManifest(
+            band_hz=settings.band_hz, sos=[[float(v) for v in row] for row in session.sos]
+        ),
+        render={
+            "input": "LD channels after frontend.sos, in µV, in the input's reference; "
+            "(n_context + n_times, n_ld), float32",
+            "output": "HD channels in µV in the same reference, measured ones passed through; "
+            "row i belongs to input row i + n_context - look_ahead_samples",
+            "n_context": n_context,
+            "activation": hidden.activation if hidden is not None else "gelu",
+        },
+        calibration=facts,
+        scores=scores.as_dict(),
+        provenance=provenance([(r.path, r.sha256) for r in session.recordings]),
+    )
+
+
+def _electrode(session: Session, row: int) -> Electrode:
+    return Electrode(
+        label=session.montage.labels[row], position_mm=_point(session.montage.positions_mm[row])
+    )
+
+
+def _rendered(session: Session, scores: CrossValidatedScores) -> list[RenderedElectrode]:
+    return [
+        RenderedElectrode(
+            label=label,
+            position_mm=_point(position),
+            origin="measured" if row in session.ld else "rendered",
+            bad=row in session.bad,
+            expected_nmse=scores.per_channel.get(label),
+        )
+        for row, (label, position) in enumerate(
+            zip(session.montage.labels, session.montage.positions_mm, strict=True)
+        )
+    ]
+
+
+def _point(values: FloatArray) -> tuple[float, float, float]:
+    x, y, z = (round(float(v), 6) for v in values)
+    return x, y, z
+
+
+def _baseline(session: Session, ridge: RidgeBaseline) -> Baseline:
+    """On all HD channels: targets as fitted, LD as they are, bad ones left at 0."""
+    n_lags, n_ld, _ = ridge.weights.shape
+    weights = np.zeros((n_lags, n_ld, len(session.montage)))
+    bias = np.zeros(len(session.montage))
+    targets = list(session.targets)
+    weights[:, :, targets] = ridge.weights
+    bias[targets] = ridge.bias
+    for column, row in enumerate(session.ld):
+        weights[ridge.n_look_ahead, column, row] = session.scale_uv[column]
+    return Baseline(weights, bias)

@@ -1,0 +1,1 @@
+"""One subject's field on another subject: ``python -m tools.studies.cross_subject``."""

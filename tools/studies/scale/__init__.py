@@ -1,0 +1,1 @@
+"""Many daemons at once, and what one costs: ``python -m tools.studies.scale``."""
