@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from emag_rt.frontend.filters import design_band
-from emag_rt.native import FrontEndStruct, Memory, NativeField, why_not
+from emag_rt.native import NativeField, why_not
 from emag_rt.native.build_hook import FLAGS, LEVELS
-from emag_rt.native.library import load
+from emag_rt.native.library import FrontEndStruct, Memory, load
 from tests.factories import relative
-from tests.native.test_native_field import packed, random_operator
+from tests.native.test_field import packed, random_operator
 from tools.wheels import compiler
 from tools.wheels import why_not as why_no_zig
 
