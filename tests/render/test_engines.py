@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from emag_rt.core.folding import fold
 from emag_rt.errors import EngineError
 from emag_rt.render import ENGINES, RenderPlan, factory, make_renderer
-from emag_rt.render.history import History
 from tests.factories import (
     engines_for,
     ld_signal,
@@ -151,19 +150,6 @@ def test_long_recordings_are_rendered_in_blocks(engine, monkeypatch):
     module = "packed" if engine == "packed" else f"{engine}_engine"
     monkeypatch.setattr(f"emag_rt.render.{module}._BLOCK", 64)
     assert relative(push_all(make_renderer(engine, plan), ld), whole) < 1e-6
-
-
-def test_history_keeps_its_context_through_growth_and_wrap():
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(9000, 2))
-    history, start = History(5, 2), 0
-    padded = np.vstack([np.zeros((5, 2)), rows])
-    while start < len(rows):
-        n = int(rng.choice([0, 1, 7, 300, 1500]))
-        chunk = rows[start : start + n]
-        found = history.append(chunk)
-        np.testing.assert_array_equal(found, padded[start : start + 5 + len(chunk)])
-        start += len(chunk)
 
 
 def test_unknown_engines_are_refused():
