@@ -62,15 +62,15 @@ HOMES = {
         "emag_rt/system.py",
         "emag_rt/native/",
         "emag_rt/streams/lsl/library.py",
-        "emag_rt/cli/checks.py",
+        "emag_rt/cli/doctor_checks.py",
     ),
     "pylsl": ("emag_rt/streams/lsl/library.py",),
     "torch": ("emag_rt/render/torch_engine.py", "calibration/", "tools/"),
-    "onnx": ("emag_rt/render/onnx_graph.py", "emag_rt/cli/checks.py", "tools/"),
+    "onnx": ("emag_rt/render/onnx_graph.py", "emag_rt/cli/doctor_checks.py", "tools/"),
     "onnxruntime": (
         "emag_rt/render/onnx_engine.py",
         "emag_rt/render/onnx_binding.py",
-        "emag_rt/cli/checks.py",
+        "emag_rt/cli/doctor_checks.py",
         "tools/",
     ),
     "mne": (

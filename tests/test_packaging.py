@@ -61,10 +61,7 @@ def test_the_command_line_says_the_version():
 
 
 def test_developers_have_every_extra_but_the_gpu_and_zig():
-    """Zig takes 400 MB, for who makes releases.
-
-    And of the two builds of ONNX Runtime, which overwrite each other, one by itself.
-    """
+    """Zig takes 400 MB; of the two builds of ONNX Runtime, which overwrite each other, one."""
     extras = SETTINGS["project"]["optional-dependencies"]
     references = [line.split("[")[1] for line in extras["dev"] if line.startswith("emag-rt[")]
     named = set(re.findall(r"\w+", " ".join(references)))

@@ -14,7 +14,7 @@ from emag_rt.cli.bench_common import (
     Subject,
     about_here,
     cases_of,
-    check_outputs,
+    check_bench_outputs,
     console,
     fail_if,
     numbers,
@@ -114,7 +114,7 @@ def latency(
     from emag_rt.bench.measure import LatencySettings
     from emag_rt.bench.tables import show_latency
 
-    check_outputs(json_path, plot, who.bundle)
+    check_bench_outputs(json_path, plot, who.bundle)
     settings = LatencySettings(
         rounds=rounds or (2 if quick else 5),
         seconds=seconds or (3.0 if quick else 10.0),
@@ -233,7 +233,7 @@ def render(
     from emag_rt.bundle import load_bundle
     from emag_rt.render import ENGINES
 
-    check_outputs(json_path, plot, bundle)
+    check_bench_outputs(json_path, plot, bundle)
     if csv_path:
         check_output("--csv", csv_path, [bundle] if bundle else [], ".csv")
     settings = RenderSettings(

@@ -186,7 +186,7 @@ def numbers(option: str, text: str) -> list[int]:
         ) from error
 
 
-def check_outputs(json_path: str | None, plot: str | None, bundle: str | None) -> None:
+def check_bench_outputs(json_path: str | None, plot: str | None, bundle: str | None) -> None:
     """Refuse files that cannot be written, or are inputs."""
     inputs = [bundle] if bundle else []
     if json_path:

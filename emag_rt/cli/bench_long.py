@@ -12,7 +12,7 @@ from emag_rt.cli.bench_common import (
     SUBJECT_GROUP,
     Subject,
     about_here,
-    check_outputs,
+    check_bench_outputs,
     console,
     fail_if,
     json_output,
@@ -72,7 +72,7 @@ def soak(
     from emag_rt.bench.soak import SoakSettings, run_soak
     from emag_rt.bench.tables import show_soak
 
-    check_outputs(json_path, plot, who.bundle)
+    check_bench_outputs(json_path, plot, who.bundle)
     if hours and seconds:
         raise SettingsError("--hours and --seconds exclude each other, got both. Drop one of them.")
     settings = SoakSettings(seconds or 3600.0 * (hours or 1.0), interval, who.engine)
@@ -156,7 +156,7 @@ def bound(
     from emag_rt.bench.bound import BoundSettings, run_bound
     from emag_rt.bench.tables import show_bound
 
-    check_outputs(json_path, None, who.bundle)
+    check_bench_outputs(json_path, None, who.bundle)
     case = who.one_case()
     about = about_here()
     settings = BoundSettings(budget, late_policy, stop_s, starve_s, engine=who.engine)

@@ -13,10 +13,10 @@ from emag_rt.cli.options import lsl_options
 from emag_rt.streams.config import Scope
 
 if TYPE_CHECKING:
-    from emag_rt.cli.checks import Report
+    from emag_rt.cli.doctor_checks import Report
 
 if TYPE_CHECKING:
-    from emag_rt.cli.checks import Report
+    from emag_rt.cli.doctor_checks import Report
 
 
 @click.command(
@@ -41,7 +41,7 @@ def doctor(as_json: bool, scope: Scope | None, session_id: str | None) -> None:
     ONNX Runtime once, where that is installed. A firewall between two machines is not seen from
     here.
     """
-    from emag_rt.cli.checks import run_checks
+    from emag_rt.cli.doctor_checks import run_checks
     from emag_rt.streams.lsl import configure
 
     configure(scope, session_id)

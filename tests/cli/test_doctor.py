@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from emag_rt.cli import checks
+from emag_rt.cli import doctor_checks as checks
 from emag_rt.errors import StreamError
 
 

@@ -94,7 +94,9 @@ def test_stopped_while_catching_up_then_changed(cli, spawn, subject, unique_id, 
     def amplifier(*extra):
         fmt = "int16" if change == "format" and extra else "float32"
         unit = ("V",) if change == "unit" and extra else ("microvolts",)
-        child = spawn(AMPLIFIER, "amp", unique_id, labels, SFREQ, fmt, 10**6, *unit, *extra)
+        child = spawn(
+            AMPLIFIER, "amp", unique_id, labels, SFREQ, fmt, 10**6, *unit, *extra, "noise"
+        )
         child.wait_for("up")
         return child
 

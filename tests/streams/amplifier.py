@@ -1,9 +1,11 @@
 """A plain pylsl amplifier, as somebody else would write it. Run by the tests as a process.
 
-Usage: amplifier.py NAME SOURCE_ID LABELS SFREQ FORMAT N_SAMPLES [UNIT [nowait]].
-Sample i is (i, i + 1000, ...), its stamp start + i / SFREQ; `start` is printed with all its digits.
+Usage: amplifier.py NAME SOURCE_ID LABELS SFREQ FORMAT N_SAMPLES [UNIT [nowait] [noise]].
+Sample i is (i, i + 1000, ...), or, with `noise`, something that may be EEG; its stamp is
+start + i / SFREQ; `start` is printed with all its digits.
 """
 
+import random
 import sys
 import time
 
@@ -11,6 +13,7 @@ import pylsl
 
 name, source_id, labels, sfreq, fmt, n_samples = sys.argv[1:7]
 unit, waits = (*sys.argv[7:], "microvolts")[0], "nowait" not in sys.argv
+noise = random.Random(0) if "noise" in sys.argv else None
 names = labels.split(",")
 rate = float(sfreq)
 info = pylsl.StreamInfo(name, "EEG", len(names), rate, fmt, source_id)
@@ -31,6 +34,8 @@ i, step = 0, max(1, int(rate / 50))
 while i < int(n_samples):
     count = min(step, int(n_samples) - i)
     chunk = [[k + 1000 * c for c in range(len(names))] for k in range(i, i + count)]
+    if noise is not None:
+        chunk = [[round(noise.gauss(0.0, 30.0)) for _ in names] for _ in chunk]
     outlet.push_chunk(chunk, [start + k / rate for k in range(i, i + count)])
     i += count
     time.sleep(max(0.0, start + i / rate - pylsl.local_clock()))

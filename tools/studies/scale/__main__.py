@@ -24,7 +24,7 @@ from emag_rt.cli.bench_common import (
     SECONDS,
     Subject,
     about_here,
-    check_outputs,
+    check_bench_outputs,
     console,
     fail_if,
     json_output,
@@ -129,7 +129,7 @@ def main(
     """Serve several subjects at once, or (--law) tell what a sample costs."""
     one_blas_thread()
     try:
-        check_outputs(json_path, None, who.bundle)
+        check_bench_outputs(json_path, None, who.bundle)
         if law:
             _law(who, budget, json_path)
         else:
