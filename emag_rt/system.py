@@ -1,4 +1,4 @@
-"""What operating systems do differently: the only module that asks which one this is."""
+"""What operating systems do differently; names of drivers and libraries alone stand elsewhere."""
 
 from __future__ import annotations
 

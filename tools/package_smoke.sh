@@ -46,6 +46,12 @@ from emag_rt.dashboard.launch import require_extra
 from emag_rt.dashboard import app
 require_extra()" ;;
     xdf) "$1/python" -W error -c "import pyxdf" ;;
+    wheels) # made by zig, then run where no compiler is on the path
+      (cd "$tools/.." && "$1/python" -m tools.wheels --platform manylinux2014_x86_64 --out "$work")
+      "$1/pip" install --quiet --no-deps --force-reinstall "$work"/emag_rt-*.whl
+      PATH="" "$1/python" -c "
+from emag_rt import Upsampler
+print('engine', Upsampler.load('out/demo.emag', engine='native').engine, 'without a compiler')" ;;
     docs) PATH="$1:$PATH" "$tools/docs.sh" --quiet --site-dir "$PWD/site" ;;
   esac
 }

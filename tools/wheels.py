@@ -1,7 +1,7 @@
 """Wheels for six platforms with the compiled hot path inside, made on one machine.
 
-    python tools/wheels.py --out dist/wheels          pip install -e '.[wheels]' first
-    python tools/wheels.py --dependencies             asks pip, builds nothing
+    python -m tools.wheels --out dist/wheels          pip install -e '.[wheels]' first
+    python -m tools.wheels --dependencies             asks pip, builds nothing
 
 Zig's C compiler (package ``ziglang``) brings the headers and libraries of all of them. Every wheel
 is checked: its tag, that both packages and nothing of the tests are in it, and that each library
