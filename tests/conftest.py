@@ -46,14 +46,28 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 # Real processes; whole calibrations, one after another.
-LIVE_FOLDERS = ("live", "calibration/paper", "calibration/report", "tools/studies")
-LIVE = {ROOT / "tests" / folder for folder in LIVE_FOLDERS}
+LIVE_PLACES = (
+    "live",
+    "calibration/paper",
+    "calibration/report",
+    "calibration/residual",
+    "calibration/electrodes/test_montage_choice.py",
+    "calibration/regression/test_priors.py",
+    "calibration/test_estimator.py",
+    "cli/test_montage.py",
+    "cli/test_upsample_montage.py",
+    "docs/test_snippets.py",
+    "test_files.py",
+    "tools",
+)
+LIVE = {ROOT / "tests" / place for place in LIVE_PLACES}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark as ``live`` what needs LSL, a browser, or minutes; more is marked by hand."""
     marked = any(map(item.get_closest_marker, ("lsl", "soak")))
-    if marked or "browser" in getattr(item, "fixturenames", ()) or LIVE & {*item.path.parents}:
+    browser = "browser" in getattr(item, "fixturenames", ())
+    if marked or browser or LIVE & {item.path, *item.path.parents}:
         item.add_marker("live")
 
 

@@ -57,6 +57,14 @@ def test_what_is_not_there_is_seen(command):
     assert wrong(shlex.split(command))
 
 
+def test_the_readmes_commands_are_run():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = [shlex.join(words) for name, words in COMMANDS if name == "ci.yml"]
+    for command in ("pip install -e .", "emag-rt demo", 'pip install -e ".[dev]"', "pytest"):
+        assert shlex.join(shlex.split(command)) in commands
+        assert command in readme
+
+
 def test_three_systems_and_the_oldest_and_newest_python_are_tested():
     jobs = WORKFLOWS["ci.yml"]["jobs"]
     matrix = jobs["tests"]["strategy"]["matrix"]
