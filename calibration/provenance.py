@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -33,8 +34,11 @@ def provenance(inputs: Sequence[tuple[Path, str]]) -> dict[str, object]:
         except PackageNotFoundError:
             continue
     return {
-        # Names only: a path would tell who recorded where.
-        "inputs": [{"file": path.name, "sha256": digest} for path, digest in inputs],
+        # Names only: a path would tell who recorded where. Bytes that are no UTF-8 are in no JSON.
+        "inputs": [
+            {"file": os.fsencode(path.name).decode("utf-8", "replace"), "sha256": digest}
+            for path, digest in inputs
+        ],
         "versions": versions,
         "git_commit": _git_commit(),
     }

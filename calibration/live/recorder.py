@@ -98,6 +98,10 @@ class Recorder:
             doubtful.append((self._unverified_from, np.inf))
         return Recorded(self.channels, self.sfreq, parts, tuple(doubtful))
 
+    def kept(self, since: int) -> list[Part]:
+        """Parts that were kept, but for the first so many."""
+        return self._parts[since:] if self.started else []
+
     @property
     def rate_note(self) -> str | None:
         """What the user should know of the rate."""
