@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from emag_rt import __version__
+from emag_rt.files import shown_name
 
 _PACKAGES = ("numpy", "scipy", "mne", "torch")
 
@@ -34,11 +34,8 @@ def provenance(inputs: Sequence[tuple[Path, str]]) -> dict[str, object]:
         except PackageNotFoundError:
             continue
     return {
-        # Names only: a path would tell who recorded where. Bytes that are no UTF-8 are in no JSON.
-        "inputs": [
-            {"file": os.fsencode(path.name).decode("utf-8", "replace"), "sha256": digest}
-            for path, digest in inputs
-        ],
+        # Names only: a path would tell who recorded where.
+        "inputs": [{"file": shown_name(path), "sha256": digest} for path, digest in inputs],
         "versions": versions,
         "git_commit": _git_commit(),
     }

@@ -76,6 +76,11 @@ def replacing(
             _unfinished.discard(folder)
 
 
+def shown_name(path: Path) -> str:
+    """Name of a file as any text can hold it: what is not printable, or no UTF-8, is replaced."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in path.name)
+
+
 def write_text(path: str | os.PathLike[str], text: str, what: str = "output") -> None:
     """Write a text file by :func:`replacing`, in UTF-8.
 

@@ -69,7 +69,9 @@ class Journal:
             self._came.put((parts, markers))
 
     def close(self) -> None:
-        """Wait until all is on the disk; harmless when repeated."""
+        """Wait until all is on the disk; nothing the second time."""
+        if self._ended.is_set():  # the name may be another session's by now
+            return
         self._ended.set()
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():

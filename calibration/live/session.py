@@ -13,7 +13,7 @@ from typing import Protocol
 from calibration.live.display import Display, LiveState
 from calibration.live.journal import Journal
 from calibration.live.keys import START_KEYS, STOP_KEYS, ReadKeys
-from calibration.live.parts import Part, Recorded
+from calibration.live.parts import Part, Recorded, sure
 from calibration.live.quality import Finding, QualityWatch
 from calibration.live.recorder import AHEAD_S, Recorder
 from calibration.live.session_file import fits_fif, recording_path, save_session
@@ -251,11 +251,11 @@ class LiveSession:
             self.display.say(f"warning: {told}")
 
     def _write_down(self) -> None:
-        """Hand on what is new to the journal."""
+        """Hand on what is new to the journal, which has no way to say that it is doubted."""
         parts, events = self.recorder.kept(self._n_parts), self._events[self._n_events :]
         self._n_parts += len(parts)
         self._n_events += len(events)
-        self.journal.add(parts, events)
+        self.journal.add(sure(parts, self.recorder.doubtful), events)
         if self.journal.error is not None and not self._journal_told:
             self._journal_told = True
             self.display.say(
@@ -299,7 +299,7 @@ class LiveSession:
         """Elsewhere, in a folder that nobody else can look into, or foresee."""
         folder = Path(tempfile.mkdtemp(prefix="emag_rt-"))
         spare = self.journal.again(folder)
-        spare.add(recorded.parts, self._events)
+        spare.add(sure(recorded.parts, recorded.doubtful), self._events)
         spare.close()
         if spare.error is not None:
             raise spare.error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import mne
@@ -102,6 +103,24 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     assert re.search(reason, said), said
     assert isinstance(done.exception, SettingsError) or done.exit_code == 2
     assert [path.name for path in tmp_path.iterdir()] in ([], [target])
+
+
+def test_recordings_of_any_name_are_fitted_scored_and_reported(files, tmp_path):
+    """Also where its bytes are no UTF-8: found out at the end, it would cost the work."""
+    path = tmp_path / "سلام 😀 \udce9 a\x07b_raw.fif"
+    shutil.copy(files[0], path)
+    bundle = tmp_path / "s.emag"
+    for words in (
+        ("calibrate", path, "--ld", "6", "--out", bundle, "--no-refine", "--quiet"),
+        ("inspect", bundle),
+        ("inspect", bundle, "--json"),
+        ("evaluate", bundle, path, "--json", tmp_path / "s.json"),
+        ("upsample", bundle, path, "--out", tmp_path / "hd_raw.fif"),
+    ):
+        done = run(*words)
+        assert done.exit_code == 0, (words, done.output, done.exception)
+        assert "no report" not in done.output
+    assert (tmp_path / "s.html").exists()
 
 
 def test_output_folder_and_ending_are_checked_before_the_work(files, tmp_path):

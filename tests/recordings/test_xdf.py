@@ -1,6 +1,7 @@
 """XDF files: written by us, read by pyxdf and by us."""
 
 import builtins
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from emag_rt.errors import OutputError, RecordingError
 from emag_rt.recordings.read import read_recording
 from emag_rt.recordings.stamps import place_on_grid
 from emag_rt.recordings.xdf import read_xdf, split_stream
-from emag_rt.recordings.xdf_write import XdfWriter
+from emag_rt.recordings.xdf_write import BOUNDARY_MARK, XdfWriter
 
 LABELS = ("Fp1", "Fz", "Cz", "C3", "C4", "Pz", "O1", "O2")
 SFREQ = 200.0
@@ -163,6 +164,17 @@ def test_one_of_several_streams_is_named(tmp_path):
         assert any("8 of 8 channels were rendered" in note for note in recording.warnings)
     assert not read_recording(tmp_path / "two.xdf#amp").warnings
     assert split_stream("a.fif#x")[1] == ""
+
+
+def test_a_boundary_has_all_before_it_on_the_disk(tmp_path, monkeypatch):
+    path, synced = tmp_path / "a.xdf", []
+    with XdfWriter(path) as writer:
+        number = writer.add_stream(head())
+        writer.samples(number, eeg(3), [1.0, 2.0, 3.0])
+        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+        writer.boundary()
+        assert synced == [path.stat().st_size]
+        assert path.read_bytes().endswith(BOUNDARY_MARK)
 
 
 def test_cut_at_any_byte_it_is_read_up_to_its_last_whole_chunk(tmp_path):

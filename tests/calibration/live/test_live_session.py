@@ -3,6 +3,7 @@
 import errno
 import signal
 import stat
+import threading
 
 import mne
 import numpy as np
@@ -146,6 +147,7 @@ def test_what_came_while_the_source_did_not_say_what_it_is_is_doubted(tmp_path):
         return answer(timeout_s)
 
     source.current_format = busy
+    session.journal.remove = lambda: None
     run_until_lost(session)
     raw, data = recorded(session)
     (gap, (start, n, text)) = marks(raw)
@@ -154,6 +156,10 @@ def test_what_came_while_the_source_did_not_say_what_it_is_is_doubted(tmp_path):
     assert 100 <= n <= 220
     np.testing.assert_allclose(data[1200 + n :], PLAYED[1200 + n : 1500], rtol=1e-6)
     assert "could not be checked after its return" in said
+    journal = read_xdf(session.journal.path, "", []).get_data().T * 1e6
+    np.testing.assert_allclose(journal[:1000], PLAYED[:1000], rtol=1e-6)
+    np.testing.assert_allclose(journal[1200 + n :], PLAYED[1200 + n : 1500], rtol=1e-6)
+    assert np.isnan(journal[1000 : 1200 + n]).all(), "nothing that is doubted"
 
 
 @pytest.mark.parametrize(
@@ -460,6 +466,27 @@ def test_what_comes_is_in_the_journal_before_the_end(tmp_path, wait_until):
     assert [text for onset, text in kinds if 3.0 <= onset < 3.1] == wanted
     places = raw.info["chs"][3]["loc"][:3] * 1e3
     np.testing.assert_allclose(places, session.recorder.channels.positions_mm[3], rtol=1e-5)
+
+
+def test_a_disk_that_stalls_holds_nothing_up(tmp_path):
+    session, _ = stage(tmp_path, chunks(PLAYED), plan=Plan(25.0))
+    writes, stalled, go_on = session.journal._writer.samples, threading.Event(), threading.Event()
+
+    def stall(*what):
+        stalled.set()
+        assert go_on.wait(30)
+        writes(*what)
+
+    session.journal._writer.samples = stall
+    session.recorder.start()
+    while not session._over():
+        session._turn()
+        if session.recorder.seconds == 5.0:
+            assert stalled.wait(30), "the journal is at it"
+    assert not go_on.is_set()
+    go_on.set()
+    session._save()
+    np.testing.assert_allclose(recorded(session)[1], PLAYED[:2500], rtol=1e-6)
 
 
 @pytest.mark.timeout(60)
