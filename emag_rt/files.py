@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from emag_rt.errors import OutputError
 from emag_rt.system import flush_folder, flush_to_disk, lock
 
 _unfinished: set[Path] = set()
+_PREFIX = ".emag_rt-"
 _GUARD, _ROOM = "in-use", "new"
 """In the folder beside a file: what is locked while it is written, and where it is written."""
 
@@ -117,11 +117,10 @@ def discard_unfinished() -> None:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what processes left unfinished beside a file when they were killed."""
-    target = Path(path)
+    """Remove what processes left unfinished in a file's folder when they were killed."""
     with contextlib.suppress(OSError):
-        for folder in target.parent.iterdir():
-            if folder.name.startswith(_prefix(target)):
+        for folder in Path(path).parent.iterdir():
+            if folder.name.startswith(_PREFIX):
                 _remove_if_left(folder)
 
 
@@ -147,7 +146,7 @@ def _remove_if_left(folder: Path) -> None:
 def _own_folder(target: Path) -> tuple[Path, int]:
     """A new folder beside a file, for its owner alone, and the open file by which it is locked."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=target.parent))
         guard = os.open(folder / _GUARD, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             ours = lock(guard)
@@ -157,11 +156,6 @@ def _own_folder(target: Path) -> tuple[Path, int]:
         if ours and (folder / _GUARD).exists():
             return folder, guard
         os.close(guard)
-
-
-def _prefix(target: Path) -> str:
-    # Of one length: a name that a disk takes must not become too long for it.
-    return f".emag_rt-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}-"
 
 
 def _put_in_place(room: Path, target: Path) -> None:

@@ -27,6 +27,7 @@ _SHOW_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.5
 _JUDGE_EVERY_S = 1.0
 _MANY = 20_000
+_ON_ITS_WAY_S = 5.0
 
 
 class MarkerSource(Protocol):
@@ -133,6 +134,7 @@ class LiveSession:
         try:
             while not self._over():
                 self._turn()
+            self._hear_out()
             if self._stop_at is not None:
                 self.recorder.stop_at(self._stop_at)
         finally:
@@ -179,16 +181,24 @@ class LiveSession:
             if self._began is None and self.recorder.started:
                 self._began = datetime.now(UTC)
 
-    def _hear(self) -> None:
+    def _hear_out(self) -> None:
+        """Markers of samples that came, but are still on their way: a flood takes a while."""
+        end = self.clock() + _ON_ITS_WAY_S
+        while self._hear() <= self._newest and self.clock() < end:
+            pass
+
+    def _hear(self) -> float:
+        """Take in the markers that came; returns the time of the last, infinity without one."""
+        last = math.inf
         if self.markers is None:
-            return
+            return last
         now = self.clock()
         if now - self._looked >= _LOOK_EVERY_S:
             self._looked = now
             for name in self.markers.look():
                 self.display.say(f"recording the markers of {name!r}")
         for marker in self.markers.pull():
-            text = marker.text.strip()
+            last, text = marker.stamp, marker.text.strip()
             if not self.recorder.started and text == self.plan.start_marker:
                 self._start(marker.stamp)
             if not self.recorder.started:
@@ -197,6 +207,7 @@ class LiveSession:
             if text == self.plan.stop_marker and self._stop_at is None:
                 self.display.say(f"marker {text!r}: stop")
                 self._stop_at = marker.stamp
+        return last
 
     def _type(self) -> None:
         typed = set(self.keys())

@@ -242,6 +242,15 @@ def test_a_recording_that_fif_cannot_hold_stays_in_its_journal(tmp_path, monkeyp
     assert "kept as XDF instead" in said
 
 
+def test_markers_on_their_way_at_the_end_are_waited_for(tmp_path):
+    session, _ = stage(tmp_path, chunks(PLAYED), plan=Plan(20.0))
+    waiting = [Marker(stamp(100 * i), f"m{i}", "task") for i in range(25)]
+    session.markers.pull = lambda: [waiting.pop(0)] if session._over() and waiting else []
+    session.run()
+    assert [text for _, _, text in marks(recorded(session)[0])] == [f"m{i}" for i in range(21)]
+    assert len(waiting) == 4, "later ones may be without end"
+
+
 def test_markers_outside_are_counted(tmp_path):
     markers = [Marker(stamp(s), "S 1", "task") for s in (-500, 500)]
     session, said = stage(tmp_path, chunks(PLAYED), plan=Plan(20.0), markers=markers)
