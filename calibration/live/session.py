@@ -19,7 +19,7 @@ from calibration.live.recorder import AHEAD_S, Recorder
 from calibration.live.session_file import fits_fif, recording_path, save_session
 from calibration.live.stopping import StopRequest
 from calibration.live.unit import UNIT_AFTER_S, check_unit
-from emag_rt.errors import EmagError, StreamError
+from emag_rt.errors import EmagError, OutputError, StreamError
 from emag_rt.streams.lsl import Marker
 
 _PULL_S = 0.1
@@ -308,7 +308,10 @@ class LiveSession:
 
     def _rescue(self, recorded: Recorded) -> None:
         """Elsewhere, in a folder that nobody else can look into, or foresee."""
-        folder = Path(tempfile.mkdtemp(prefix="emag_rt-"))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="emag_rt-"))
+        except OSError as error:
+            raise OutputError(f"recording {self.path.name}: kept nowhere: {error}") from error
         spare = self.journal.again(folder)
         spare.add(sure(recorded.parts, recorded.doubtful), self._events)
         spare.close()
