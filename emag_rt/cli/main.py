@@ -22,6 +22,7 @@ from emag_rt.system import TERMINATE, utf8_output
 _OWN = {
     "serve": ("emag_rt.cli.serve:serve", "Read a live LD stream, publish HD channels."),
     "simulate": ("emag_rt.cli.simulate:simulate", "Play a recording as a live amplifier."),
+    "streams": ("emag_rt.cli.streams:streams", "List the LSL streams in sight."),
     "upsample": ("emag_rt.cli.upsample:upsample", "Render HD channels for a recording."),
     "export": ("emag_rt.cli.export_graph:export", "Write the field for other runtimes (ONNX)."),
     "inspect": ("emag_rt.cli.inspect:inspect", "Show what a bundle holds."),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -83,6 +85,10 @@ _GROUPS = {
     examples=(
         ("one amplifier, pinned by its source id", "emag-rt serve s01.emag --source-id AMP-1234"),
         (
+            "before a participant arrives: go or no go",
+            "emag-rt serve s01.emag --source-id AMP-1234 --check",
+        ),
+        (
             "started before the amplifier, with health checks",
             "emag-rt serve s01.emag --source-id AMP-1234 --wait --http-port 9464",
         ),
@@ -96,12 +102,13 @@ _GROUPS = {
         ),
     ),
     exits={
-        0: "ended by a signal or --duration, after everything owed was published",
+        0: "ended by a signal or --duration, after everything owed was published; --check: go",
         **dict.fromkeys((1, 2, 3, 5, 6, 7, 8, 9), ""),
         130: "a second Ctrl-C, which ends it at once",
     },
     see_also=(
         "emag-rt simulate",
+        "emag-rt streams",
         "emag-rt doctor",
         "docs/serving.md",
         "docs/latency.md",
@@ -208,7 +215,13 @@ _GROUPS = {
 @click.option("--dashboard-host", help="Show it on this address (127.0.0.1); others get a warning.")
 @lsl_options("How far LSL looks.")
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
-def serve(bundle: str, config: str | None, quiet: bool, **options: object) -> None:
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Publish nothing: read for six seconds (or --duration), check all that serving checks, "
+    "and say go or no go (exit 0 or not).",
+)
+def serve(bundle: str, config: str | None, quiet: bool, check: bool, **options: object) -> None:
     """Serve BUNDLE: read a live LD stream, publish HD channels with the same stamps.
 
     Reads an EEG stream with the bundle's LD channels (by label, in any order) at the bundle's
@@ -231,8 +244,30 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: object) -> No
             options["dashboard"] = True
         overrides = {_PATHS[key]: value for key, value in options.items()}
         settings = load_settings(config, overrides)
+        if check:
+            _check(bundle, settings, stop)
+            return
         with _dashboard(bundle, settings):
             serve_bundle(bundle, settings, quiet=quiet, stop=stop)
+
+
+def _check(bundle: str, settings: ServeSettings, stop: threading.Event) -> None:
+    """Say go or no go, with the exit code that serving would end with."""
+    from emag_rt.daemon.check import check_bundle
+    from emag_rt.errors import EmagError, StreamMismatch
+
+    try:
+        verdict = check_bundle(bundle, settings, stop)
+    except EmagError as error:
+        click.echo(f"NO GO: {error}")
+        sys.exit(error.exit_code)
+    for line in verdict.facts:
+        click.echo(f"  {line}")
+    for line in verdict.against:
+        click.echo(f"NO GO: {line}")
+    if not verdict.go:
+        sys.exit(StreamMismatch.exit_code)
+    click.echo("GO: serve it as it is.")
 
 
 @contextlib.contextmanager

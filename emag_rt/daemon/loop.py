@@ -54,6 +54,8 @@ class Server:
     ----------
     counters : Counters
         What happened to samples.
+    last_state : State
+        The state in which :meth:`serve` ended.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Server:
         self._input = self._watch_input()
         self._lateness = Lateness(settings.latency)
         self.counters = Counters()
+        self.last_state: State = "waiting"
         publisher = Publisher(sink, clock, len(upsampler.labels), trace)
         self._answers = Answers(
             upsampler, publisher, clock, self._lateness, GapPolicy(gaps, sfreq), self.counters
@@ -132,6 +135,7 @@ class Server:
             self._answers.flush()
             self._tell(self._account.disorder())
             self._tell(Event("stopped"))
+            self.last_state = self.state
             self._presence.state = "stopped"
         return self.status()
 
@@ -168,6 +172,11 @@ class Server:
         """Whether samples flow, and carry anything; other threads may ask."""
         state = self._presence.state
         return "dead" if state == "running" and self._input.dead else state
+
+    @property
+    def settled(self) -> bool:
+        """Whether the scale of the source's signal has been judged."""
+        return self._input.settled
 
     @property
     def heartbeat(self) -> float:

@@ -58,7 +58,7 @@ def complete(folder, words):
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("emag-rt s", ["serve", "simulate"]),
+        ("emag-rt s", ["serve", "simulate", "streams"]),
         ("emag-rt imp", ["import-checkpoint"]),
         ("emag-rt bench s", ["soak"]),
         ("emag-rt headsets openbci-cyton-d", ["openbci-cyton-daisy-16"]),

@@ -124,7 +124,12 @@ def find_stream(
     return found
 
 
+def all_streams(timeout_s: float = 1.0) -> list[FoundStream]:
+    """All streams that answer within ``timeout_s`` seconds, markers included."""
+    found = (FoundStream(header(info), info) for info in resolve("", timeout_s))
+    return list({stream.format.uid: stream for stream in found}.values())
+
+
 def list_streams(timeout_s: float = 1.0) -> list[StreamFormat]:
     """Headers of all streams that answer within ``timeout_s`` seconds, markers included."""
-    streams = (header(info) for info in resolve("", timeout_s))
-    return list({stream.uid: stream for stream in streams}.values())
+    return [stream.format for stream in all_streams(timeout_s)]
