@@ -13,7 +13,6 @@ import numpy as np
 import pylsl
 import pytest
 
-from calibration import CalibrationSettings, FieldCalibrator
 from emag_rt import Upsampler
 from emag_rt.bundle import load_bundle
 from tests.live.clients.amplifier import Amplifier
@@ -64,16 +63,6 @@ def test_pyxdf_plays_a_recording(cli, spawn, subject, unique_id, tmp_path):
     summary = json.loads((tmp_path / "status.jsonl").read_text().splitlines()[-1])
     assert summary["samples_in"] == summary["samples_out"] >= 1000
     assert summary["gaps"] == summary["bridged"] == summary["restamped"] == 0
-
-
-@pytest.fixture(scope="module")
-def ten_twenty(subject):
-    """A bundle of the channels that SendDataAdvanced has."""
-    labels = ["Fp1", "Fp2", "C3", "C4", "Cz", "P3", "P4", "Pz", "O1", "O2"]
-    calibrator = FieldCalibrator(labels, CalibrationSettings(refine=False))
-    path = subject.folder / "ten_twenty.emag"
-    calibrator.fit([subject.folder / "calibration_raw.fif"]).save(path)
-    return path
 
 
 @pytest.fixture
