@@ -11,11 +11,12 @@ from emag_rt.bundle import load_bundle
 from tests.live.clients.amplifier import Amplifier
 from tests.live.reading import open_stream, read_until
 
+NEEDS = "the tests with programs of others need emag-rt[clients]"
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
 
 
 def test_it_watches_samples_status_and_markers(cli, subject, unique_id):
-    module = pytest.importorskip("dareplane_utils.stream_watcher.lsl_stream_watcher")
+    module = pytest.importorskip("dareplane_utils.stream_watcher.lsl_stream_watcher", reason=NEEDS)
     amplifier = Amplifier(subject, unique_id, 700)
     hd = f"hd-{unique_id}"
     daemon = cli("serve", subject.bundle, "--source-id", unique_id, "--name", hd, "--quiet")

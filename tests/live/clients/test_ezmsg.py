@@ -12,6 +12,7 @@ from tests.live.clients.amplifier import Amplifier
 from tests.live.conftest import SFREQ
 from tests.live.reading import open_stream, read_until
 
+NEEDS = "the tests with programs of others need emag-rt[clients]"
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
 GRAPH = ("-m", "tests.live.clients.ezmsg_graph")
 
@@ -19,7 +20,7 @@ GRAPH = ("-m", "tests.live.clients.ezmsg_graph")
 def test_its_outlet_is_an_amplifier_and_its_inlet_reads_hd(
     cli, spawn, subject, unique_id, tmp_path
 ):
-    pytest.importorskip("ezmsg.lsl")
+    pytest.importorskip("ezmsg.lsl", reason=NEEDS)
     played = Amplifier(subject, unique_id, 1000)
     played.sink.close()
     np.savez(tmp_path / "amp.npz", rows=played.rows, labels=played.labels, sfreq=SFREQ)

