@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from emag_rt import __version__
+from emag_rt.files import shown_name
 
 _PACKAGES = ("numpy", "scipy", "mne", "torch")
 
@@ -34,7 +35,7 @@ def provenance(inputs: Sequence[tuple[Path, str]]) -> dict[str, object]:
             continue
     return {
         # Names only: a path would tell who recorded where.
-        "inputs": [{"file": path.name, "sha256": digest} for path, digest in inputs],
+        "inputs": [{"file": shown_name(path), "sha256": digest} for path, digest in inputs],
         "versions": versions,
         "git_commit": _git_commit(),
     }

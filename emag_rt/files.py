@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import errno
 import os
 import shutil
-import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from emag_rt.errors import OutputError
-from emag_rt.system import flush_to_disk, process_runs
+from emag_rt.system import flush_folder, flush_to_disk, lock
 
-_numbers = itertools.count()
 _unfinished: set[Path] = set()
+_PREFIX = ".emag_rt-"
+_GUARD, _ROOM = "in-use", "new"
+"""In the folder beside a file: what is locked while it is written, and where it is written."""
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str], what: str = "output") -> Iterator[Path]:
+def replacing(
+    path: str | os.PathLike[str], what: str = "output", *, new: bool = False
+) -> Iterator[Path]:
     """Write beside a file, and put what was written in its place once it is complete.
 
     The block writes to the path it is given, which has the same name and lies in a folder of its
@@ -33,6 +37,8 @@ def replacing(path: str | os.PathLike[str], what: str = "output") -> Iterator[Pa
         File to make or to replace.
     what : str
         Option or thing, for the message.
+    new : bool
+        Nothing of that name may be there; a link is not followed.
 
     Yields
     ------
@@ -42,27 +48,37 @@ def replacing(path: str | os.PathLike[str], what: str = "output") -> Iterator[Pa
     Raises
     ------
     OutputError
-        If it cannot be written: no space, no permission, no folder.
+        If it cannot be written: no space, no permission, no folder; or it must be new, and is not.
     """
     target = Path(path)
     folder: Path | None = None
+    guard = -1
     try:
-        target = target.resolve()
-        if target.exists() and not target.is_file():
+        target = target.parent.resolve() / target.name if new else target.resolve()
+        if not new and target.exists() and not target.is_file():
             yield target
             return
         remove_leftovers(target)
-        folder = target.with_name(f"{_prefix(target)}{os.getpid()}-{next(_numbers)}")
+        folder, guard = _own_folder(target)
         _unfinished.add(folder)
-        folder.mkdir()
-        yield folder / target.name
-        _put_in_place(folder, target)
+        room = folder / _ROOM
+        room.mkdir()
+        yield room / target.name
+        if new and os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        _put_in_place(room, target)
     except OSError as error:
         raise OutputError(f"{what} {path}: {_reason(error)}") from error
     finally:
         if folder is not None:
+            os.close(guard)
             shutil.rmtree(folder, ignore_errors=True)
             _unfinished.discard(folder)
+
+
+def shown_name(path: Path) -> str:
+    """Name of a file as any text can hold it: what is not printable, or no UTF-8, is replaced."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in path.name)
 
 
 def write_text(path: str | os.PathLike[str], text: str, what: str = "output") -> None:
@@ -101,28 +117,55 @@ def discard_unfinished() -> None:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what processes of this host left unfinished beside a file when they were killed."""
-    target = Path(path)
-    prefix = _prefix(target)
+    """Remove what processes left unfinished in a file's folder when they were killed."""
     with contextlib.suppress(OSError):
-        for folder in target.parent.iterdir():
-            pid = folder.name.removeprefix(prefix).split("-")[0]
-            if folder.name.startswith(prefix) and pid.isdecimal() and not process_runs(int(pid)):
-                shutil.rmtree(folder, ignore_errors=True)
+        for folder in Path(path).parent.iterdir():
+            if folder.name.startswith(_PREFIX):
+                _remove_if_left(folder)
 
 
-def _prefix(target: Path) -> str:
-    # Process ids mean something on one host only, and folders may be shared.
-    return f".{target.name}.{socket.gethostname()}."
+def _remove_if_left(folder: Path) -> None:
+    """Whoever writes in a folder holds its lock: what can be locked, nobody writes in."""
+    try:
+        guard = os.open(folder / _GUARD, os.O_RDWR)
+    except OSError:  # just being made, or not for us to touch
+        return
+    left = False
+    try:
+        left = lock(guard)
+        if left:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # no locks here: it may be in use
+        pass
+    finally:
+        os.close(guard)
+    if left:  # Windows removes no file that is open
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _put_in_place(folder: Path, target: Path) -> None:
+def _own_folder(target: Path) -> tuple[Path, int]:
+    """A new folder beside a file, for its owner alone, and the open file by which it is locked."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=target.parent))
+        guard = os.open(folder / _GUARD, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        try:
+            ours = lock(guard)
+        except OSError:  # no locks here, so nobody clears up either
+            ours = True
+        # Somebody who clears up may have taken it between the last two steps.
+        if ours and (folder / _GUARD).exists():
+            return folder, guard
+        os.close(guard)
+
+
+def _put_in_place(room: Path, target: Path) -> None:
     """Parts first: the file that names them comes last."""
-    written = sorted(folder.iterdir(), key=lambda file: (file.name == target.name, file.name))
+    written = sorted(room.iterdir(), key=lambda file: (file.name == target.name, file.name))
     for file in written:
         flush_to_disk(file)
     for file in written:
         os.replace(file, target.with_name(file.name))
+    flush_folder(target.parent)
 
 
 def _reason(error: OSError) -> str:

@@ -44,14 +44,51 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def process_runs(pid: int) -> bool:
-    """Whether a process of this id is there, anybody's."""
-    import psutil  # late: serving has no need of it
-
+def flush_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk, too; Windows has no such request."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        return bool(psutil.pid_exists(pid))
-    except OverflowError:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems refuse; the files themselves are there
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int) -> bool:
+    """Take an open file for this process alone, without waiting, until it is closed.
+
+    Between containers that share a folder a lock holds, and a process id means nothing.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of a file opened for writing.
+
+    Returns
+    -------
+    bool
+        False where another has it.
+
+    Raises
+    ------
+    OSError
+        If the file system knows no locks.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
         return False
+    return True
 
 
 def step_back() -> None:

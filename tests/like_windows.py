@@ -57,7 +57,13 @@ def become_windows() -> None:
         sys.modules[name] = None  # type: ignore[assignment]  # makes its import fail
     os.fsync, os.kill, select.select = fsync, kill, select_sockets  # type: ignore[assignment]
     socket.socketpair = lambda *_args: pair(pair_family)  # made by TCP there
-    sys.modules["msvcrt"] = types.SimpleNamespace(kbhit=lambda: False, getch=lambda: b"q")  # type: ignore[assignment]
+    flock, alone = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB
+    sys.modules["msvcrt"] = types.SimpleNamespace(  # type: ignore[assignment]
+        kbhit=lambda: False,
+        getch=lambda: b"q",
+        LK_NBLCK=2,
+        locking=lambda descriptor, _mode, _n_bytes: flock(descriptor, alone),
+    )
     sys.platform = "win32"
 
 

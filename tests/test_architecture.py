@@ -208,7 +208,7 @@ def test_imports_go_one_way(path):
         ("calibration/report/write.py", "calibration.live.display"),
         ("calibration/live/record_live.py", "calibration.cli.progress"),
         ("calibration/report/evidence.py", "calibration.Calibration"),
-        ("tools/studies/accuracy_table.py", "tools.xdf_write"),
+        ("tools/studies/accuracy_table.py", "tools.record_xdf"),
         ("emag_rt/daemon/process.py", "pylsl"),
         ("emag_rt/core/drive.py", "torch.nn"),
         ("emag_rt/engine/upsampler.py", "mne.io"),

@@ -87,25 +87,73 @@ import os, signal, sys
 from emag_rt.files import replacing
 with replacing(sys.argv[1]) as beside:
     beside.write_text("half")
+    print("writing", flush=True)
+    sys.stdin.read()
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+def writer(path, *prefix):
+    """A process that is in the middle of writing a file, and is killed once told to."""
+    process = subprocess.Popen(
+        [*prefix, sys.executable, "-c", KILLED, path],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b"writing\n"
+    return process
+
+
 def test_what_a_killed_process_left_is_swept(tmp_path):
     path = tmp_path / "a.npz"
-    done = subprocess.run([sys.executable, "-c", KILLED, path], cwd=ROOT, check=False)
-    assert done.returncode == -9
-    assert len(names(tmp_path)) == 1, "the case is real"
-    living = tmp_path / f"{names(tmp_path)[0].split('.')[0]}.a.npz.elsewhere.{os.getpid()}-0"
-    living.mkdir()  # of another host
+    process = writer(path)
     with replacing(path) as beside:
-        other = beside.parent
         write_text(path, "by another thread")
-        assert other.exists(), "of a living process"
+        assert len(names(tmp_path)) == 3, "of a living process, and of a living thread"
         beside.write_text("whole")
-    assert names(tmp_path) == [living.name, "a.npz"]
+    assert len(names(tmp_path)) == 2
+    process.communicate()
+    assert process.returncode == -9
+    assert len(names(tmp_path)) == 2, "the case is real"
     remove(path)
-    assert names(tmp_path) == [living.name]
+    assert names(tmp_path) == []
+
+
+def test_what_a_process_of_another_container_writes_is_left_alone(tmp_path):
+    """In a process namespace of its own it has the id 2, which here is somebody else's."""
+    container = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+    if subprocess.run([*container, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no namespaces for processes here")
+    process = writer(tmp_path / "a.npz", *container)
+    write_text(tmp_path / "a.npz", "ours")
+    assert len(names(tmp_path)) == 2
+    process.communicate()
+    write_text(tmp_path / "a.npz", "ours")
+    assert names(tmp_path) == ["a.npz"]
+
+
+def test_a_new_file_follows_no_link_and_replaces_nothing(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "a.txt").symlink_to(tmp_path / "victim")
+
+    def write():
+        with replacing(tmp_path / "a.txt", new=True) as beside:
+            beside.write_text("mine")
+
+    with pytest.raises(OutputError, match="File exists"):
+        write()
+    assert (tmp_path / "victim").read_text() == "precious"
+    (tmp_path / "a.txt").unlink()
+    write()
+    assert (tmp_path / "a.txt").read_text() == "mine"
+    with pytest.raises(OutputError, match="File exists"):
+        write()
+
+
+def test_a_name_as_long_as_the_disk_takes_is_written(tmp_path):
+    write_text(tmp_path / ("ن" * 127), "x")
+    assert names(tmp_path) == ["ن" * 127]
 
 
 FULL = """

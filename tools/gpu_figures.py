@@ -33,6 +33,7 @@ from calibration.residual.task import ResidualSettings, Task
 from calibration.residual.training import train
 from calibration.settings.paper_options import PaperOptions
 from emag_rt import __version__
+from emag_rt.cli.options import check_output
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import Drive, HiddenBranch
 from emag_rt.core.field import GaussianField, isotropic_cholesky
@@ -388,6 +389,8 @@ def main(device: str, sections: tuple[str, ...], quick: bool, json_path: Path | 
     """Measure on DEVICE, and print Markdown tables."""
     if device == "cuda" and not torch.cuda.is_available():
         raise click.UsageError("--device cuda: torch sees no CUDA device here.")
+    if json_path is not None:
+        check_output("--json", str(json_path), ())
     size, failed = QUICK if quick else FULL, False
     figures: dict[str, Any] = {}
     for name in sections or SECTIONS:

@@ -19,10 +19,10 @@ import click
 from emag_rt.cli.options import DURATION_S, lsl_options
 from emag_rt.daemon.stopping import stop_signals
 from emag_rt.errors import EmagError, SettingsError, StreamAmbiguous, StreamError, StreamNotFound
+from emag_rt.recordings.xdf_write import XdfWriter
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.lsl import configure
 from emag_rt.streams.lsl.library import Inlet, header, resolve
-from tools.xdf_write import XdfWriter
 
 BUFFER_S = 360  # what a stalled disk may take
 PULL_S = 0.1

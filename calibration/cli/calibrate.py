@@ -194,7 +194,8 @@ def calibrate(
 
     Unfinished training is kept in OUT.partial: interrupted, the same command goes on from it.
     With --stream, the HD stream is recorded first, and the recording kept: OUT's name with
-    _raw.fif. Interrupted twice, nothing else is.
+    _raw.fif; while it goes on, and if it is killed, with _raw.xdf. Interrupted twice, nothing
+    else is kept.
     """
     # Threads that spin while they wait make torch several times slower on busy cores; must be
     # said before torch is first imported.

@@ -8,12 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from emag_rt.array_types import FloatArray
-from emag_rt.core.labels import require_unique
+from emag_rt.core.labels import (
+    cut_common,
+    require_one_reference,
+    require_unique,
+    unfit_labels,
+)
 from emag_rt.core.montage import Montage, fit_sphere
-from emag_rt.errors import MontageError, SettingsError, StreamMismatch
+from emag_rt.errors import MontageError, SettingsError, StreamMismatch, short
 from emag_rt.frontend.units import unit_to_uv
 from emag_rt.headsets import Headset
-from emag_rt.recordings.positions import clean_labels, fill_from_template, looks_like_eeg
+from emag_rt.recordings.positions import (
+    clean_labels,
+    fill_from_template,
+    looks_like_eeg,
+    ten_five,
+)
 from emag_rt.streams.base import StreamFormat
 
 FIELDS = (
@@ -92,7 +102,7 @@ def live_channels(
     Raises
     ------
     StreamMismatch
-        If rate, labels or units do not do.
+        If rate, labels or units do not do; labels that name several references among them.
     MontageError
         If labels are double, or fewer than four EEG channels have a known position.
     """
@@ -107,7 +117,8 @@ def live_channels(
     labels = _labels(stream, headset, who, notes)
     kinds = _kinds(labels, told, headset)
     eeg = [i for i, kind in enumerate(kinds) if kind == "eeg"]
-    for i, label in zip(eeg, clean_labels([labels[i] for i in eeg]), strict=True):
+    plain = clean_labels(_electrodes([labels[i] for i in eeg], who, notes))
+    for i, label in zip(eeg, plain, strict=True):
         labels[i] = label
     require_unique(labels, who)
     factors = _factors(stream, labels, kinds, headset, unit, who, notes)
@@ -122,13 +133,32 @@ def eeg_labels(stream: StreamFormat, fields: Sequence[Mapping[str, str]] = ()) -
     Raises
     ------
     StreamMismatch
-        If the stream names no channels.
+        If the stream names no channels, or not such as can be fitted.
     """
     who = f"stream {stream.name!r} (source_id {stream.source_id!r})"
     labels = _labels(stream, None, who, [])
     told = list(fields) if len(fields) == stream.n_channels else [{}] * stream.n_channels
     kinds = _kinds(labels, told, None)
-    return [label for label, kind in zip(labels, kinds, strict=True) if kind == "eeg"]
+    eeg = [label for label, kind in zip(labels, kinds, strict=True) if kind == "eeg"]
+    return _electrodes(eeg, who, [])
+
+
+def _electrodes(labels: list[str], who: str, notes: list[str]) -> list[str]:
+    """EEG labels without what all share; those that a fit would refuse are refused now."""
+    try:
+        require_one_reference(labels, ten_five(), who)
+    except MontageError as error:
+        raise StreamMismatch(str(error)) from error
+    plain, cut = cut_common(labels, ten_five())
+    if cut:
+        notes.append(f"all labels {cut}: cut")
+    unfit = unfit_labels(plain)
+    if unfit:
+        raise StreamMismatch(
+            f"{who}: labels of EEG channels must be 1 to 64 printable characters, got "
+            f"{short(unfit[0])}. Name the channel anew at the amplifier."
+        )
+    return plain
 
 
 def _labels(stream: StreamFormat, headset: Headset | None, who: str, notes: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from calibration.live.channels import LiveChannels
@@ -82,6 +83,15 @@ class Recorded:
 def cut(part: Part, keep: BoolArray) -> Part:
     """The samples of a part for which ``keep``, shape (n_times,), is true."""
     return Part(part.kind, part.samples[keep], part.stamps[keep])
+
+
+def sure(parts: Sequence[Part], doubtful: Sequence[tuple[float, float]]) -> list[Part]:
+    """Parts that did not begin while it was unknown what the source is."""
+    return [
+        part
+        for part in parts
+        if not any(len(part.stamps) and a <= part.stamps[0] <= b for a, b in doubtful)
+    ]
 
 
 def n_to_jump(parts: list[Part]) -> int:

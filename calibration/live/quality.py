@@ -13,6 +13,7 @@ from emag_rt.array_types import FloatArray, Samples
 from emag_rt.frontend import CausalFilter, design_band
 from emag_rt.frontend.bad_channels import clipped_channels
 from emag_rt.frontend.rules import BadChannelRules
+from emag_rt.recordings.read import median_amplitude
 
 WINDOW_S = 10.0
 """What is judged: the newest so many seconds."""
@@ -123,13 +124,30 @@ class QualityWatch:
             words.insert(0, Finding("", "line noise", f"{100 * share:.0f} % of the amplitude"))
         return words
 
-    def amplitude_uv(self) -> float:
-        """Median amplitude about the median, as recordings are judged by; NaN without samples."""
-        if not self._chunks:
-            return float("nan")
-        raw = np.concatenate([chunk[0] for chunk in self._chunks])
-        seen = raw[:, np.isfinite(raw).all(axis=0)]
-        return float(np.median(np.abs(seen - np.median(seen, axis=0)))) if seen.size else np.nan
+    def amplitude_uv(self, seconds: float) -> tuple[float, float]:
+        """How large the newest seconds are, as sent and within the pass band.
+
+        Parameters
+        ----------
+        seconds : float
+            How many, in s.
+
+        Returns
+        -------
+        raw, filtered : float
+            Median amplitudes in µV, as recordings are judged by, of channels that stood still at
+            no time; NaN where there are none, or not so many seconds.
+        """
+        n = max(3, round(seconds * self._sfreq))
+        if self._n < n:
+            return np.nan, np.nan
+        raw, filtered = (np.concatenate(parts)[-n:] for parts in zip(*self._chunks, strict=True))
+        alive = np.isfinite(raw).all(axis=0)
+        for third in np.array_split(raw, 3):
+            alive &= (third != third[0]).any(axis=0)
+        if not alive.any():
+            return np.nan, np.nan
+        return median_amplitude(raw[:, alive]), median_amplitude(filtered[:, alive])
 
     def _broken(self, raw: FloatArray) -> dict[int, tuple[str, str]]:
         """What the raw signal says."""

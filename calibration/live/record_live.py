@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from calibration.live.channels import FIELDS, LiveChannels, live_channels
 from calibration.live.display import Display, open_display
+from calibration.live.journal import Journal
 from calibration.live.keys import read_keys
 from calibration.live.quality import QualityWatch
 from calibration.live.recorder import Recorder
 from calibration.live.session import LiveSession, Plan, require_samples
-from calibration.live.session_file import free_path
+from calibration.live.session_file import fits_fif, open_journal
 from calibration.live.stopping import StopRequest, end_as_asked, stop_requests
-from emag_rt.errors import EmagError, OutputError, StreamNotFound
+from emag_rt.errors import EmagError, SettingsError, StreamNotFound
 from emag_rt.headsets import read_headset
 from emag_rt.streams.lsl import (
     LslMarkerReader,
@@ -93,9 +94,6 @@ def record_live(
     KeyboardInterrupt
         If the user gave up; what came before is saved.
     """
-    path = free_path(out)
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"recording {path}: the folder cannot be written to. Name another --out.")
     headset = None if request.headset is None else read_headset(request.headset)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_requests())
@@ -106,11 +104,19 @@ def record_live(
             raise KeyboardInterrupt
         source, fields = connected
         channels = live_channels(source.format, fields, headset, request.unit)
+        _require_reader(channels)
         check(channels, source.format.sfreq)
         display = stack.enter_context(open_display(quiet))
         keys = stack.enter_context(read_keys(request.plan.wait_for_key))
-        _announce(display, source, channels, path)
-        session = _session(request, source, channels, path, display, stop)
+        journal, others = open_journal(out, source.format, channels)
+        stack.callback(journal.close)
+        _announce(display, source, channels, journal)
+        if others:
+            display.say(
+                f"warning: {', '.join(path.name for path in others)}: of sessions that go on or "
+                "were cut short; emag-rt calibrate fits them like any recording"
+            )
+        session = _session(request, source, channels, journal, display, stop)
         session.keys = keys
         _drop_backlog(source)
         try:
@@ -149,7 +155,7 @@ def _session(
     request: LiveRequest,
     source: LslSource,
     channels: LiveChannels,
-    path: Path,
+    journal: Journal,
     display: Display,
     stop: StopRequest,
 ) -> LiveSession:
@@ -160,13 +166,23 @@ def _session(
         recorder=Recorder(source, channels, local_clock, display.say, request.patience_s),
         quality=QualityWatch(labels, stream.sfreq, request.band_hz),
         plan=request.plan,
-        path=path,
+        journal=journal,
         display=display,
         stop=stop,
         clock=local_clock,
         markers=markers,
         description=f"from LSL stream {stream.name!r}, source id {stream.source_id!r}",
     )
+
+
+def _require_reader(channels: LiveChannels) -> None:
+    """Refuse at the start what could not be fitted at the end."""
+    if not fits_fif(channels) and find_spec("pyxdf") is None:
+        odd = next(label for label in channels.labels if not label.isascii())
+        raise SettingsError(
+            f"labels beyond ASCII must be kept as XDF, got {odd!r}, and pyxdf, which reads it, is "
+            "not installed. Run pip install 'emag-rt[xdf]', or name the channel anew."
+        )
 
 
 def _drop_backlog(source: LslSource) -> None:
@@ -176,15 +192,19 @@ def _drop_backlog(source: LslSource) -> None:
         source.pull(0.0)
 
 
-def _announce(display: Display, source: LslSource, channels: LiveChannels, path: Path) -> None:
+def _announce(
+    display: Display, source: LslSource, channels: LiveChannels, journal: Journal
+) -> None:
     stream = source.format
     others = len(channels.labels) - len(channels.eeg)
     display.say(
         f"listening to {stream.name!r} (source id {stream.source_id!r}): {len(channels.eeg)} EEG "
         f"channels at {stream.sfreq:g} Hz"
         + (f", {others} others" if others else "")
-        + f"; recording to {path.name}"
+        + f"; recording to {journal.path.name}"
     )
+    if not fits_fif(channels):
+        display.say("labels beyond ASCII fit into no FIF file: the recording stays XDF")
     for note in channels.notes:
         display.say(f"warning: {note}")
 

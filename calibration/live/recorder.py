@@ -55,6 +55,8 @@ class Recorder:
         Whether what comes is kept.
     silent_s : float
         How long nothing has come, in s; 0 while samples flow.
+    doubtful : list of (float, float)
+        As in :class:`calibration.live.parts.Recorded`, as far as it is known.
     """
 
     source: Source
@@ -65,6 +67,7 @@ class Recorder:
     counts: Counts = field(default_factory=Counts)
     started: bool = False
     silent_s: float = 0.0
+    doubtful: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._format = self.source.format
@@ -73,7 +76,6 @@ class Recorder:
         self._rate = RateWatch(self._format)
         self._parts: list[Part] = []
         self._columns: list[int] | None = None
-        self._doubtful: list[tuple[float, float]] = []
         self._last_arrival = self.clock()
         self._asked = self._last_arrival
         self._ambiguous_told = False
@@ -93,10 +95,15 @@ class Recorder:
     def recorded(self) -> Recorded:
         """What was kept so far."""
         parts = tuple(self._parts) if self.started else ()
-        doubtful = list(self._doubtful)
+        doubtful = list(self.doubtful)
         if self._unverified_from is not None:
             doubtful.append((self._unverified_from, np.inf))
         return Recorded(self.channels, self.sfreq, parts, tuple(doubtful))
+
+    def kept(self, since: int) -> list[Part]:
+        """Parts that were kept, but for the first so many; none while the source is doubted."""
+        known = self.started and self._unverified_from is None
+        return self._parts[since:] if known else []
 
     @property
     def rate_note(self) -> str | None:
@@ -225,7 +232,7 @@ class Recorder:
             self._timeline.forget_values()
             if self._unverified_from is not None:
                 newest = max((p.stamps[-1] for p in self._parts if len(p.stamps)), default=-np.inf)
-                self._doubtful.append((self._unverified_from, float(newest)))
+                self.doubtful.append((self._unverified_from, float(newest)))
         self._unverified_from = None
         self._columns = columns
 

@@ -11,22 +11,23 @@ from pathlib import Path
 from typing import Protocol
 
 from calibration.live.display import Display, LiveState
+from calibration.live.journal import Journal
 from calibration.live.keys import START_KEYS, STOP_KEYS, ReadKeys
-from calibration.live.parts import Part
+from calibration.live.parts import Part, Recorded, sure
 from calibration.live.quality import Finding, QualityWatch
 from calibration.live.recorder import AHEAD_S, Recorder
-from calibration.live.session_file import free_name, save_session
+from calibration.live.session_file import fits_fif, recording_path, save_session
 from calibration.live.stopping import StopRequest
-from emag_rt.errors import EmagError, OutputError, RecordingError, StreamError
-from emag_rt.recordings.read import PLAUSIBLE_UV
+from calibration.live.unit import UNIT_AFTER_S, check_unit
+from emag_rt.errors import EmagError, OutputError, StreamError
 from emag_rt.streams.lsl import Marker
 
 _PULL_S = 0.1
 _SHOW_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.5
 _JUDGE_EVERY_S = 1.0
-_SAVE_EVERY_S = 60.0
-_UNIT_AFTER_S = 3.0
+_MANY = 20_000
+_ON_ITS_WAY_S = 5.0
 
 
 class MarkerSource(Protocol):
@@ -71,8 +72,8 @@ class LiveSession:
         Judges its EEG channels.
     plan : Plan
         When to start and to end.
-    path : Path
-        Where the recording is kept.
+    journal : Journal
+        Where it is kept as it comes.
     display : Display
         Where it is shown.
     stop : StopRequest
@@ -89,13 +90,15 @@ class LiveSession:
     Attributes
     ----------
     saved : bool
-        Whether the recording is on disk, in ``path``.
+        Whether the recording is on disk, whole.
+    path : Path
+        Where it is kept once it ended.
     """
 
     recorder: Recorder
     quality: QualityWatch
     plan: Plan
-    path: Path
+    journal: Journal
     display: Display
     stop: StopRequest
     clock: Callable[[], float]
@@ -105,11 +108,13 @@ class LiveSession:
     saved: bool = False
 
     def __post_init__(self) -> None:
+        self.path = recording_path(self.journal.path)
         self._events: list[Marker] = []
         self._findings: list[Finding] = []
         self._began: datetime | None = None
         self._shown = self._looked = self._judge_at = float("-inf")
-        self._saved_s = 0.0
+        self._n_parts = self._n_events = 0  # of the journal
+        self._journal_told = False
         self._newest = float("-inf")
         self._stop_at: float | None = None
         self._quit = self._unit_judged = False
@@ -122,17 +127,18 @@ class LiveSession:
         StreamError, StreamMismatch
             If the stream fails; the recording so far is saved.
         OutputError
-            If it can be saved neither there nor in the folder for temporary files.
+            If it can be saved neither beside the bundle nor in the folder for temporary files.
         """
         if not (self.plan.wait_for_key or self.plan.start_marker):
             self._start(None)
         try:
             while not self._over():
                 self._turn()
+            self._hear_out()
             if self._stop_at is not None:
                 self.recorder.stop_at(self._stop_at)
         finally:
-            self._save(last=True)
+            self._save()
             self._show(force=True)
 
     @property
@@ -160,9 +166,9 @@ class LiveSession:
         for part in parts:
             self._watch(part)
         self._hear()
+        self._write_down()
+        self._judge_unit()
         self._type()
-        if self.recorder.seconds - self._saved_s >= _SAVE_EVERY_S:
-            self._save()
         self._show()
 
     def _watch(self, part: Part) -> None:
@@ -175,16 +181,24 @@ class LiveSession:
             if self._began is None and self.recorder.started:
                 self._began = datetime.now(UTC)
 
-    def _hear(self) -> None:
+    def _hear_out(self) -> None:
+        """Markers of samples that came, but are still on their way: a flood takes a while."""
+        end = self.clock() + _ON_ITS_WAY_S
+        while self._hear() <= self._newest and self.clock() < end:
+            pass
+
+    def _hear(self) -> float:
+        """Take in the markers that came; returns the time of the last, infinity without one."""
+        last = math.inf
         if self.markers is None:
-            return
+            return last
         now = self.clock()
         if now - self._looked >= _LOOK_EVERY_S:
             self._looked = now
             for name in self.markers.look():
                 self.display.say(f"recording the markers of {name!r}")
         for marker in self.markers.pull():
-            text = marker.text.strip()
+            last, text = marker.stamp, marker.text.strip()
             if not self.recorder.started and text == self.plan.start_marker:
                 self._start(marker.stamp)
             if not self.recorder.started:
@@ -193,6 +207,7 @@ class LiveSession:
             if text == self.plan.stop_marker and self._stop_at is None:
                 self.display.say(f"marker {text!r}: stop")
                 self._stop_at = marker.stamp
+        return last
 
     def _type(self) -> None:
         typed = set(self.keys())
@@ -213,7 +228,6 @@ class LiveSession:
         self._shown = now
         if force or now >= self._judge_at:
             self._findings = self.quality.judge()
-            self._judge_unit()
             # Many channels at a high rate take a while: a tenth of the time at most.
             done = self.clock()
             self._judge_at = done + max(_JUDGE_EVERY_S, 9.0 * (done - now))
@@ -239,67 +253,72 @@ class LiveSession:
         return "press Enter to start"
 
     def _judge_unit(self) -> None:
-        """Electrodes may still be in the air, so a wrong unit is no error yet."""
-        if self._unit_judged or self.recorder.seconds < _UNIT_AFTER_S:
+        if self._unit_judged or self.recorder.seconds < UNIT_AFTER_S:
             return
-        self._unit_judged = True
-        amplitude, (low, high) = self.quality.amplitude_uv(), PLAUSIBLE_UV
-        if not low <= amplitude <= high:
+        recorder = self.recorder
+        told = check_unit(self.quality, recorder.channels, recorder.source.format)
+        self._unit_judged = told is not None
+        if told:
+            self.display.say(f"warning: {told}")
+
+    def _write_down(self) -> None:
+        """Hand on what is new to the journal, which has no way to say that it is doubted."""
+        parts, events = self.recorder.kept(self._n_parts), self._events[self._n_events :]
+        self._n_parts += len(parts)
+        self._n_events += len(events)
+        self.journal.add(sure(parts, self.recorder.doubtful), events)
+        if self.journal.error is not None and not self._journal_told:
+            self._journal_told = True
             self.display.say(
-                f"warning: the median EEG amplitude is {amplitude:.3g} µV, where {low:g} to "
-                f"{high:g} µV would be EEG: is the unit right? Say it with --unit"
+                f"warning: {self.journal.error} The recording goes on in memory, and is saved at "
+                "its end"
             )
 
-    def _save(self, last: bool = False) -> None:
-        """Keep what came so far; at the end elsewhere, rather than not at all."""
-        self._saved_s = self.recorder.seconds
-        if not any(len(part.stamps) for part in self.recorder.recorded.parts):
+    def _save(self) -> None:
+        """One FIF file of all; where it cannot be, the journal stays, or is written elsewhere."""
+        recorded = self.recorder.recorded
+        self._write_down()
+        self.journal.close()
+        if not any(len(part.stamps) for part in recorded.parts):
             return
-        try:
-            n_outside = self._write(self.path, self._events)
-        except EmagError as error:
-            self.display.say(f"warning: {error}")
-            if not last:
-                return
-            n_outside = self._rescue(error)
+        if fits_fif(recorded.channels) and self._save_fif(recorded):
+            self.journal.remove()
+        elif self.journal.error is None:
+            self.path = self.journal.path
+        else:
+            self._rescue(recorded)
         self.saved = True
-        if last and n_outside:
+
+    def _save_fif(self, recorded: Recorded) -> bool:
+        events = self._events
+        if len(events) > _MANY:
+            self.display.say(f"saving {len(events)} markers takes MNE a while")
+        try:
+            n_outside = save_session(self.path, recorded, events, self._began, self.description)
+        except Exception as error:  # whatever MNE raises: the journal is there
+            said = str(error) if isinstance(error, EmagError) else repr(error)
+            self.display.say(f"warning: {said} The recording is kept as XDF instead")
+            return False
+        if n_outside:
             self.display.say(
-                f"warning: {n_outside} of {len(self._events)} markers fell outside the recording: "
+                f"warning: {n_outside} of {len(events)} markers fell outside the recording: "
                 "left out"
             )
+        return True
 
-    def _rescue(self, error: EmagError) -> int:
-        """Without the markers where they may be what cannot be written; then elsewhere."""
-        if not isinstance(error, OutputError) and self._events:
-            try:
-                self._write(self.path, [])
-            except EmagError as again:
-                self.display.say(f"warning: {again}")
-            else:
-                self._say_without_markers()
-                return 0
-        spare = free_name(Path(tempfile.gettempdir()) / self.path.name)
-        n_outside = 0
+    def _rescue(self, recorded: Recorded) -> None:
+        """Elsewhere, in a folder that nobody else can look into, or foresee."""
         try:
-            n_outside = self._write(spare, self._events)
-        except RecordingError:
-            self._write(spare, [])
-            self._say_without_markers()
-        self.path = spare
+            folder = Path(tempfile.mkdtemp(prefix="emag_rt-"))
+        except OSError as error:
+            raise OutputError(f"recording {self.path.name}: kept nowhere: {error}") from error
+        spare = self.journal.again(folder)
+        spare.add(sure(recorded.parts, recorded.doubtful), self._events)
+        spare.close()
+        if spare.error is not None:
+            raise spare.error
+        self.path = spare.path
         self.display.say(f"warning: the recording is kept in {self.path} instead")
-        return n_outside
-
-    def _say_without_markers(self) -> None:
-        listed = "; ".join(f"{m.text!r} at {m.stamp:.3f}" for m in self._events)
-        self.display.say(
-            f"warning: the recording is kept without its {len(self._events)} markers, which could "
-            f"not be written (text, and time on this host's LSL clock in s): {listed}"
-        )
-
-    def _write(self, path: Path, markers: list[Marker]) -> int:
-        recorded = self.recorder.recorded
-        return save_session(path, recorded, markers, self._began, self.description)
 
 
 def require_samples(session: LiveSession, name: str) -> None:

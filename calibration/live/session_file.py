@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,12 +12,16 @@ from pathlib import Path
 import mne
 import numpy as np
 
+from calibration.live.channels import LiveChannels
+from calibration.live.journal import Journal
 from calibration.live.parts import Recorded
 from emag_rt.array_types import FloatArray, Samples
-from emag_rt.errors import RecordingError
+from emag_rt.errors import OutputError, RecordingError
 from emag_rt.files import replacing
 from emag_rt.recordings.marker_text import marker_text
 from emag_rt.recordings.usable import runs
+from emag_rt.recordings.xdf_write import XdfWriter
+from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.lsl import Marker
 
 Annotation = tuple[float, float, str]
@@ -25,30 +31,63 @@ _TEXTS = {"gap": "BAD_gap", "bridge": "bridged"}
 """Bridged samples stay in use, as in serving. BAD_ACQ_SKIP would make MNE write no samples."""
 
 
-def free_path(out: str | Path) -> Path:
-    """Where to keep the recording that belongs to a bundle: beside it, over no older one.
+def open_journal(
+    out: str | Path, stream: StreamFormat, channels: LiveChannels
+) -> tuple[Journal, list[Path]]:
+    """Begin the recording that belongs to a bundle: beside it, over no older one.
+
+    Its name is nobody else's from then on: two sessions with one bundle get two.
 
     Parameters
     ----------
     out : path-like
         The bundle, such as ``s01.emag``.
+    stream : StreamFormat
+        What is recorded.
+    channels : LiveChannels
+        Its channels.
 
     Returns
     -------
-    Path
-        ``s01_raw.fif``, or ``s01-2_raw.fif`` and so on where that is taken.
+    journal : Journal
+        In ``s01_raw.xdf``, or ``s01-2_raw.xdf`` and so on where one of that name, or a recording
+        ``s01_raw.fif``, is there.
+    others : list of Path
+        Journals of other sessions that were there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
     """
-    out = Path(out)
-    return free_name(out.with_name(f"{out.stem}_raw.fif"))
+    out, others = Path(out), []
+    for n in itertools.count(1):
+        path = out.with_name(f"{out.stem}{f'-{n}' if n > 1 else ''}_raw.xdf")
+        if os.path.lexists(recording_path(path)):
+            continue
+        try:
+            writer = XdfWriter(path)
+        except OutputError as error:
+            if isinstance(error.__cause__, FileExistsError):
+                others.append(path)
+                continue
+            raise
+        # Another one may have put its recording in place since, and removed its journal.
+        if not os.path.lexists(recording_path(path)):
+            return Journal(writer, stream, channels), others
+        writer.close()
+        path.unlink()
+    raise AssertionError("numbers do not end")
 
 
-def free_name(path: Path) -> Path:
-    """The path itself, ``*_raw.fif``, or a numbered one beside it where it is taken."""
-    stem, free, n = path.name.removesuffix("_raw.fif"), path, 1
-    while free.exists():
-        n += 1
-        free = path.with_name(f"{stem}-{n}_raw.fif")
-    return free
+def recording_path(journal: Path) -> Path:
+    """Where the recording of a journal is kept in the end: ``s01_raw.fif``."""
+    return journal.with_suffix(".fif")
+
+
+def fits_fif(channels: LiveChannels) -> bool:
+    """Whether FIF, whose labels are ASCII, can hold the channels; XDF holds any."""
+    return all(label.isascii() for label in channels.labels)
 
 
 def save_session(
@@ -58,7 +97,7 @@ def save_session(
     began: datetime | None = None,
     description: str = "",
 ) -> int:
-    """Write a live recording as FIF; it appears whole or not at all.
+    """Write a live recording as FIF; it appears whole or not at all, and over nothing else.
 
     Parameters
     ----------
@@ -81,7 +120,7 @@ def save_session(
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If it cannot be written, or something of that name is there.
     RecordingError
         If there is nothing to write, or MNE refuses it.
     """
@@ -91,7 +130,7 @@ def save_session(
     data = np.concatenate([part.samples for part in parts])
     events = _from_markers(recorded, markers)
     fmt = "double" if data.dtype == np.float64 else "single"
-    with replacing(path, "recording") as beside, warnings.catch_warnings():
+    with replacing(path, "recording", new=True) as beside, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             raw = _raw(recorded, data)
@@ -158,16 +197,21 @@ def _from_markers(recorded: Recorded, markers: Sequence[Marker]) -> list[Annotat
     """
     blocks, period = _continuous(recorded), 1.0 / recorded.sfreq
     sample = sum(len(stamps) for stamps in blocks)
+    ordered = sorted(markers, key=lambda marker: marker.stamp)
+    times = np.array([marker.stamp for marker in ordered])
+    placed = np.zeros(len(ordered), dtype=bool)
     rows: list[Annotation] = []
-    waiting = list(markers)
     # Where a clock was set back, the same time comes twice: the last one counts.
     for stamps in reversed(blocks):
         sample -= len(stamps)
-        inside = [m for m in waiting if stamps[0] - period <= m.stamp <= stamps[-1] + period]
-        waiting = [m for m in waiting if m not in inside]
-        for marker in inside:
-            place = float(np.interp(marker.stamp, stamps, np.arange(len(stamps))))
-            rows.append(((sample + place) / recorded.sfreq, 0.0, marker_text(marker.text)))
+        first = np.searchsorted(times, stamps[0] - period)
+        stop = np.searchsorted(times, stamps[-1] + period, side="right")
+        inside = first + np.flatnonzero(~placed[first:stop])
+        placed[inside] = True
+        places = np.interp(times[inside], stamps, np.arange(len(stamps)))
+        onsets = ((sample + places) / recorded.sfreq).tolist()
+        texts = [marker_text(ordered[i].text) for i in inside.tolist()]
+        rows += [(onset, 0.0, text) for onset, text in zip(onsets, texts, strict=True)]
     return rows
 
 

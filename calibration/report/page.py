@@ -32,6 +32,7 @@ from calibration.report.signals import (
 from calibration.report.verdict import FAIR_NMSE, GOOD_NMSE
 from calibration.report.viewer import viewer_html
 from emag_rt import __version__
+from emag_rt.files import shown_name
 
 if TYPE_CHECKING:
     from mne import Report
@@ -188,7 +189,7 @@ def provenance_html(evidence: Evidence, made: datetime.datetime, took_s: float) 
             rows.append(["calibrated on", f"{escape(entry.get('file', ''))}<br>{digest}"])
     for recording in evidence.session.recordings:
         digest = hashed(recording.sha256)
-        rows.append(["this report is of", f"{escape(recording.path.name)}<br>{digest}"])
+        rows.append(["this report is of", f"{escape(shown_name(recording.path))}<br>{digest}"])
     low, high = manifest.frontend.band_hz
     rows.append(
         [

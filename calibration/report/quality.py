@@ -10,6 +10,7 @@ from calibration.session.channel_quality import BRIDGED_CORRELATION
 from calibration.session.segments import Session
 from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import canonical
+from emag_rt.files import shown_name
 from emag_rt.recordings.read import Recording
 
 MAINS_HZ = (50.0, 60.0)
@@ -217,7 +218,7 @@ def _bridges(session: Session) -> list[tuple[int, int]]:
 def _cut(recording: Recording) -> Cut:
     sfreq = recording.sfreq
     return Cut(
-        recording.path.name,
+        shown_name(recording.path),
         len(recording.data_uv) / sfreq,
         recording.duration_s,
         tuple((start / sfreq, stop / sfreq) for start, stop in recording.segments),

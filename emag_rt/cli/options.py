@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import tempfile
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -104,7 +107,8 @@ def check_output(option: str, out: str, inputs: Sequence[str], suffix: str = "")
     Raises
     ------
     SettingsError
-        If the output must not or cannot be written there.
+        If the output must not or cannot be written there: no folder, no permission, a name too
+        long, a folder of that name.
     """
     if out == "-":
         return
@@ -117,8 +121,30 @@ def check_output(option: str, out: str, inputs: Sequence[str], suffix: str = "")
         )
     if suffix and path.suffix != suffix:
         raise SettingsError(f"{option} must end with {suffix}, got {out}.")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in out):
+        raise SettingsError(
+            f"{option} must be a name in UTF-8 without control characters, got {short(out)}. "
+            "Choose another name."
+        )
     if not path.parent.is_dir():
         raise SettingsError(f"{option} {out}: the folder must exist. Make it first.")
+    try:
+        _try_place(path.resolve())
+    except OSError as error:
+        raise SettingsError(
+            f"{option} {out}: must be a file that can be written, it cannot: "
+            f"{error.strerror or error}. Name another place."
+        ) from error
+
+
+def _try_place(target: Path) -> None:
+    """Make a file in the folder, as writing will; it is gone at once."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not target.exists() or target.is_file():
+        tempfile.TemporaryFile(dir=target.parent).close()
+    elif not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def one_blas_thread() -> None:

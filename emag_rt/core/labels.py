@@ -113,6 +113,11 @@ def require_one_reference(labels: Sequence[str], known: Container[str], what: st
         )
 
 
+def unfit_labels(labels: Sequence[str]) -> list[str]:
+    """Labels that no bundle holds: empty, of more than 64 characters, or not printable."""
+    return [label for label in labels if not (0 < len(label) <= 64 and label.isprintable())]
+
+
 def require_unique(labels: Sequence[str], what: str) -> None:
     """Raise when two labels mean the same electrode.
 

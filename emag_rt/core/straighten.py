@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emag_rt.array_types import FloatArray
 from emag_rt.core.alignment import similarity
@@ -47,12 +48,12 @@ def straighten(
     both = known & np.isfinite(there).all(axis=1)
     if both.sum() < _MIN_FITTED or 2 * both.sum() < known.sum():
         return positions
-    fits = {
-        flip: robust_similarity(flip * positions[both], there[both], _OFF_MM)
-        for flip in (1.0, -1.0)
-    }
-    flip = min(fits, key=lambda f: float(np.median(fits[f][3])))
-    scale, rotation, shift, left = fits[flip]
+    flip = 1.0
+    scale, rotation, shift, left = robust_similarity(positions[both], there[both], _OFF_MM)
+    if left.max() > _OFF_MM:  # a mirror image does not fit: left would lie on the right
+        mirrored = robust_similarity(-positions[both], there[both], _OFF_MM)
+        if np.median(mirrored[3]) < np.median(left):
+            flip, (scale, rotation, shift, left) = -1.0, mirrored
     off = float(np.median(left))
     if off > _OFF_MM:
         notes.append(
@@ -67,9 +68,9 @@ def straighten(
     if np.median(moved) > max(_OTHER_FRAME_MM, 2 * off):
         straight = scale * positions @ rotation.T + shift
         turn = np.degrees(np.arccos(np.clip((flip * np.trace(rotation) - 1) / 2, -1, 1)))
-        mirrored = "mirrored, " if flip < 0 else ""
+        image = "mirrored, " if flip < 0 else ""
         notes.append(
-            f"positions stand in another frame ({mirrored}turned by {turn:.0f} degrees, scaled by "
+            f"positions stand in another frame ({image}turned by {turn:.0f} degrees, scaled by "
             f"{scale:.2f}, {np.median(moved):.0f} mm from the 10-05 system): brought onto it by "
             f"their labels, {off:.0f} mm left"
         )
@@ -108,16 +109,20 @@ def robust_similarity(
     scale, rotation, shift_mm, residual_mm
         As for :func:`similarity`, fitted to the points that are right.
     """
-    rng = np.random.default_rng(0)
-    draws = [np.arange(len(from_mm))]
-    draws += [rng.choice(len(from_mm), 4, replace=False) for _ in range(n_draws)]
-    residuals = []
-    for rows in draws:
+
+    def fit(
+        rows: NDArray[np.integer | np.bool_],
+    ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
         scale, rotation, shift, _ = similarity(from_mm[rows], to_mm[rows])
-        residuals.append(np.linalg.norm(scale * from_mm @ rotation.T + shift - to_mm, axis=1))
-    residual = min(residuals, key=lambda r: float(np.median(r)))
+        left = np.linalg.norm(scale * from_mm @ rotation.T + shift - to_mm, axis=1)
+        return scale, rotation, shift, left
+
+    found = fit(np.arange(len(from_mm)))
+    if found[3].max() <= near_mm:  # the usual case: nothing is wrong
+        return found
+    rng = np.random.default_rng(0)
+    draws = [fit(rng.choice(len(from_mm), 4, replace=False)) for _ in range(n_draws)]
+    found = min([found, *draws], key=lambda one: float(np.median(one[3])))
     for _ in range(3):
-        right = residual <= max(near_mm, float(np.median(residual)))
-        scale, rotation, shift, _ = similarity(from_mm[right], to_mm[right])
-        residual = np.linalg.norm(scale * from_mm @ rotation.T + shift - to_mm, axis=1)
-    return scale, rotation, shift, residual
+        found = fit(found[3] <= max(near_mm, float(np.median(found[3]))))
+    return found

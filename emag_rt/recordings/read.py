@@ -13,7 +13,7 @@ import mne
 import numpy as np
 
 from emag_rt.array_types import BoolArray, FloatArray
-from emag_rt.core.labels import cut_common, require_one_reference, require_unique
+from emag_rt.core.labels import cut_common, require_one_reference, require_unique, unfit_labels
 from emag_rt.core.montage import Montage, fit_sphere
 from emag_rt.core.straighten import straighten
 from emag_rt.errors import MontageError, RecordingError, SettingsError, short
@@ -252,8 +252,8 @@ def _pick_eeg(raw: mne.io.BaseRaw, path: Path, notes: list[str]) -> Any:
         cleaned = clean_labels(short_labels)
         raw.rename_channels(dict(zip(keep, cleaned, strict=True)), verbose="ERROR")
     require_unique(cleaned, "channels")
-    unfit = [name for name in cleaned if not 0 < len(name) <= 64 or not name.isprintable()]
-    if unfit:  # a bundle could not hold them, and calibration would find out at its end
+    unfit = unfit_labels(cleaned)
+    if unfit:  # calibration would find out at its end
         raise RecordingError(
             f"{path.name}: channel labels must be 1 to 64 printable characters, got "
             f"{short(unfit[0])}. Rename it with raw.rename_channels and save."
@@ -296,9 +296,20 @@ def _segments(
     return usable_segments(len(data), [*annotated, *holes, *flat], splits)
 
 
+def median_amplitude(data: FloatArray) -> float:
+    """Median over all samples and channels of how far they are from their channel's median.
+
+    Parameters
+    ----------
+    data : ndarray, shape (n_times, n_channels)
+        At least one sample, in any unit.
+    """
+    return float(np.median(np.abs(data - np.median(data, axis=0))))
+
+
 def _check_unit(data: FloatArray, segments: tuple[Segment, ...], path: Path) -> None:
     used = np.concatenate([data[start:stop] for start, stop in segments])
-    amplitude = float(np.median(np.abs(used - np.median(used, axis=0))))
+    amplitude = median_amplitude(used)
     low, high = PLAUSIBLE_UV
     if not low <= amplitude <= high:
         raise RecordingError(

@@ -20,6 +20,7 @@ from emag_rt.errors import RecordingError
 from emag_rt.recordings.marker_text import marker_text
 from emag_rt.recordings.stamps import Grid, place_on_grid
 from emag_rt.recordings.xdf_clocks import mend_clocks, odd_offsets
+from emag_rt.recordings.xdf_cut import open_whole
 from emag_rt.recordings.xdf_description import child, in_metres, read_channels, text_of
 
 _SUFFIXES = (".xdf", ".xdfz", ".xdf.gz")
@@ -84,7 +85,7 @@ def read_xdf(path: Path, stream: str, notes: list[str]) -> Any:
     """
     pyxdf = _pyxdf(path)
     with _readable(path, notes):
-        with _opened(path) as file:
+        with _opened(path, notes) as file:
             heads = pyxdf.resolve_streams(file)
         chosen = _choose(heads, stream, path)
         marks = [h for h in heads if _is_marker(h)]
@@ -92,7 +93,7 @@ def read_xdf(path: Path, stream: str, notes: list[str]) -> Any:
         if nameless:
             notes.append(f"marker streams without a name are left out: {', '.join(nameless)}")
         wanted = [chosen["stream_id"], *(h["stream_id"] for h in marks if h["name"])]
-        with _opened(path) as file:
+        with _opened(path, notes) as file:
             found, header = pyxdf.load_xdf(
                 file,
                 select_streams=wanted,
@@ -102,7 +103,7 @@ def read_xdf(path: Path, stream: str, notes: list[str]) -> Any:
             )
         doubtful = [entry for entry in found if odd_offsets(entry).any()]
         if doubtful:
-            with _opened(path) as file:
+            with _opened(path, notes) as file:
                 as_sent, _ = pyxdf.load_xdf(
                     file,
                     select_streams=[entry["info"]["stream_id"] for entry in doubtful],
@@ -164,9 +165,9 @@ def _readable(path: Path, notes: list[str]) -> Iterator[None]:
         logger.propagate = propagate
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, notes: list[str]) -> Any:
     """The file, or what it unpacks to; pyxdf would leave what is no XDF open."""
-    return path.open("rb") if path.suffix.lower() == ".xdf" else gzip.open(path, "rb")
+    return open_whole(path, notes) if path.suffix.lower() == ".xdf" else gzip.open(path, "rb")
 
 
 def _is_marker(head: dict[str, Any]) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from pathlib import Path
+
 import mne
 import numpy as np
 import pytest
@@ -53,6 +57,70 @@ def test_inputs_are_never_overwritten(files):
         assert isinstance(done.exception, SettingsError), done.output
         assert "overwrite" in str(done.exception)
     assert (path.read_bytes(), bundle.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("folder", "[Ii]s a directory"),
+        ("no/x", "folder must exist"),
+        ("ن" * 200, "name too long"),
+        ("a\udce9", "UTF-8 without control"),
+        ("a\n", "UTF-8 without control"),
+        ("/proc/x", "cannot"),
+    ],
+)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("calibrate", "PATH", "--ld", "6", "--out", "X.emag"),
+        ("calibrate", "PATH", "--ld", "6", "--out", "s.emag", "--report", "X.html"),
+        ("calibrate", "--stream", "amp", "--ld", "6", "--out", "X.emag"),
+        ("upsample", "BUNDLE", "PATH", "--out", "X.fif"),
+        ("evaluate", "BUNDLE", "PATH", "--json", "X"),
+        ("report", "BUNDLE", "PATH", "--out", "X.html"),
+        ("montage", "PATH", "--count", "4", "--out", "X"),
+        ("montage", "PATH", "--count", "4", "--picture", "X.png"),
+        ("export", "BUNDLE", "--onnx", "X.onnx"),
+        ("bench", "render", "--csv", "X.csv"),
+        ("bench", "latency", "--bundle", "BUNDLE", "--json", "X"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else None,
+)
+def test_what_cannot_be_written_is_refused_before_the_work(
+    files, tmp_path, monkeypatch, words, name, reason
+):
+    """Nothing is read, let alone worked on: a second would be long."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("emag_rt.streams.lsl.configure", lambda *_: None)
+    (place,) = [word for word in words if word.startswith("X")]
+    target = name + place.removeprefix("X")
+    if name == "folder":
+        Path(target).mkdir()
+    known = {"PATH": str(files[0]), "BUNDLE": str(files[1]), place: target}
+    done = run(*(known.get(word, word) for word in words))
+    said = str(done.exception) if done.exit_code == 1 else done.output
+    assert re.search(reason, said), said
+    assert isinstance(done.exception, SettingsError) or done.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] in ([], [target])
+
+
+def test_recordings_of_any_name_are_fitted_scored_and_reported(files, tmp_path):
+    """Also where its bytes are no UTF-8: found out at the end, it would cost the work."""
+    path = tmp_path / "سلام 😀 \udce9 a\x07b_raw.fif"
+    shutil.copy(files[0], path)
+    bundle = tmp_path / "s.emag"
+    for words in (
+        ("calibrate", path, "--ld", "6", "--out", bundle, "--no-refine", "--quiet"),
+        ("inspect", bundle),
+        ("inspect", bundle, "--json"),
+        ("evaluate", bundle, path, "--json", tmp_path / "s.json"),
+        ("upsample", bundle, path, "--out", tmp_path / "hd_raw.fif"),
+    ):
+        done = run(*words)
+        assert done.exit_code == 0, (words, done.output, done.exception)
+        assert "no report" not in done.output
+    assert (tmp_path / "s.html").exists()
 
 
 def test_output_folder_and_ending_are_checked_before_the_work(files, tmp_path):

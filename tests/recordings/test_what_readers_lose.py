@@ -9,9 +9,9 @@ from emag_rt.core.labels import cut_common
 from emag_rt.errors import RecordingError
 from emag_rt.recordings.positions import template, ten_five
 from emag_rt.recordings.read import read_recording
+from emag_rt.recordings.xdf_write import XdfWriter
 from tests.recordings.edf_files import write_edf
 from tests.recordings.test_xdf import START, channel, eeg, head, write
-from tools.xdf_write import XdfWriter
 
 SFREQ = 160
 NAMES = ["Fp1", "Fp2", "F3", "F4", "Fz", "C3", "C4", "Cz", "P3", "P4", "Pz", "O1", "O2", "Oz"]

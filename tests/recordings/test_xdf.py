@@ -1,6 +1,7 @@
 """XDF files: written by us, read by pyxdf and by us."""
 
 import builtins
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import pyxdf
 from emag_rt.errors import OutputError, RecordingError
 from emag_rt.recordings.read import read_recording
 from emag_rt.recordings.stamps import place_on_grid
-from emag_rt.recordings.xdf import split_stream
-from tools.xdf_write import XdfWriter
+from emag_rt.recordings.xdf import read_xdf, split_stream
+from emag_rt.recordings.xdf_write import BOUNDARY_MARK, XdfWriter
 
 LABELS = ("Fp1", "Fz", "Cz", "C3", "C4", "Pz", "O1", "O2")
 SFREQ = 200.0
@@ -165,6 +166,59 @@ def test_one_of_several_streams_is_named(tmp_path):
     assert split_stream("a.fif#x")[1] == ""
 
 
+def test_a_boundary_has_all_before_it_on_the_disk(tmp_path, monkeypatch):
+    path, synced = tmp_path / "a.xdf", []
+    with XdfWriter(path) as writer:
+        number = writer.add_stream(head())
+        writer.samples(number, eeg(3), [1.0, 2.0, 3.0])
+        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+        writer.boundary()
+        assert synced == [path.stat().st_size]
+        assert path.read_bytes().endswith(BOUNDARY_MARK)
+
+
+def test_cut_at_any_byte_it_is_read_up_to_its_last_whole_chunk(tmp_path):
+    """pyxdf alone stumbles over some, and makes up the rest of a sample at others."""
+    path, n_before = tmp_path / "a.xdf", 60
+    data = eeg(90).astype(np.float32)
+    stamps = START + np.arange(90) / SFREQ
+    sizes = []
+    with XdfWriter(path) as writer:
+        number, marks = writer.add_stream(head()), writer.add_stream(MARKERS)
+        writer.samples(number, data[:n_before], stamps[:n_before])
+        writer.boundary()
+        sizes.append(path.stat().st_size)
+        writer.clock_offset(number, START, 0.0)
+        writer.samples(marks, [["left"]], [START + 0.1])
+        writer.samples(number, data[n_before:], stamps[n_before:])
+        writer.boundary()
+        sizes.append(path.stat().st_size - 20)
+    content, whole = path.read_bytes(), 0
+    for size in range(sizes[0] + 1, len(content)):
+        path.write_bytes(content[:size])
+        notes = []
+        raw = read_xdf(path, "", notes)
+        n = 90 if size >= sizes[1] else n_before
+        np.testing.assert_allclose(raw.get_data().T * 1e6, data[:n], rtol=1e-6)
+        assert all("cut in the middle of a chunk: its last" in note for note in notes)
+        whole += not notes
+    assert whole == 5, "after a clock offset, markers, samples, a boundary, a footer"
+
+
+def test_what_xml_cannot_hold_is_written_all_the_same(tmp_path):
+    """LSL sends control characters on as &#07;, of which no XML reader wants to know."""
+    path = tmp_path / "a.xdf"
+    odd = "A&#07;B&#x1F;C\x01D\ud800E&#233;&#1234567;"
+    description = head(channels=[channel(odd), *(channel(label) for label in LABELS[1:])])
+    with XdfWriter(path) as writer:
+        number, marks = writer.add_stream(description), writer.add_stream(MARKERS)
+        writer.samples(number, eeg(400), START + np.arange(400) / SFREQ)
+        writer.samples(marks, [["\ud83d سلام 😀\x07"]], [START + 1.0])
+    recording = read_recording(path)
+    assert recording.labels[0] == "A?B?C?D?Eé?"
+    assert [text for _, _, text in recording.events] == ["? سلام 😀?"]
+
+
 def test_a_recording_cut_short_is_read_up_to_there(tmp_path):
     stamps = START + np.arange(2000) / SFREQ
     whole = write(tmp_path / "w.xdf", stamps, eeg(2000)).read_bytes()
@@ -175,7 +229,7 @@ def test_a_recording_cut_short_is_read_up_to_there(tmp_path):
     np.testing.assert_allclose(
         recording.data_uv, eeg(2000)[: len(recording.data_uv)].astype(np.float32), rtol=1e-6
     )
-    assert any("pyxdf" in note for note in recording.warnings)
+    assert any("cut in the middle of a chunk" in note for note in recording.warnings)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,10 @@ from emag_rt.streams.named import named
 log = logging.getLogger(__name__)
 _OUR_OWN = ":markers"
 _CONNECT_S = 2.0
+# Hundreds of events: half a minute of ten thousand a second.
+_BUFFER = 3600
+# An outlet that floods us must let us do other things.
+_MOST_PULLS = 32
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class LslMarkerReader:
         found = []
         for key, (name, inlet) in list(self._inlets.items()):
             try:
-                events = inlet.pull_texts()
+                events = _arrived(inlet)
             except StreamError as error:  # only without a source id; it may come back as another
                 log.warning("%s", error)
                 del self._inlets[key]
@@ -98,6 +102,16 @@ class LslMarkerReader:
         self._inlets.clear()
 
 
+def _arrived(inlet: Inlet) -> list[tuple[str, float]]:
+    events: list[tuple[str, float]] = []
+    for _ in range(_MOST_PULLS):
+        more = inlet.pull_texts()
+        events += more
+        if not more:
+            break
+    return events
+
+
 def _key(head: StreamFormat) -> tuple[str, ...]:
     """LSL takes up a stream with a source id again by itself: no second inlet for it."""
     return (head.name, head.type, head.source_id) if head.source_id else (head.uid,)
@@ -106,7 +120,7 @@ def _key(head: StreamFormat) -> tuple[str, ...]:
 def _inlet(info: Any, head: StreamFormat) -> Inlet:
     # On this host the stamps are right as they are.
     elsewhere = head.hostname != socket.gethostname()
-    inlet = Inlet(info, f"marker stream {head.name!r}", 10, recover=True, our_clock=elsewhere)
+    inlet = Inlet(info, f"marker stream {head.name!r}", _BUFFER, recover=True, our_clock=elsewhere)
     # An outlet sends nothing to those who are not there yet: what is said to be listened to is.
     inlet.open_stream(_CONNECT_S)
     return inlet

@@ -9,6 +9,7 @@ from calibration.live.display import PlainDisplay
 from calibration.live.quality import QualityWatch
 from calibration.live.recorder import Recorder
 from calibration.live.session import LiveSession, Plan
+from calibration.live.session_file import open_journal
 from calibration.live.stopping import StopRequest
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.memory import ManualClock, MemorySource
@@ -16,6 +17,8 @@ from emag_rt.streams.memory import ManualClock, MemorySource
 SFREQ = 100.0
 LABELS = ("Fp1", "Fz", "C3", "Cz", "C4", "Pz", "O1", "O2")
 START_S = 1000.0
+JOURNALS = []
+"""Those that were opened, to be closed after the test."""
 
 
 def stream(**changes):
@@ -78,11 +81,13 @@ def stage(tmp_path, events, *, form=None, plan=None, markers=(), patience_s=5.0,
     source = MemorySource(form, events, clock)
     channels = live_channels(form, **channel_options)
     labels = [channels.labels[i] for i in channels.eeg]
+    journal, _ = open_journal(tmp_path / "s01.emag", form, channels)
+    JOURNALS.append(journal)
     session = LiveSession(
         recorder=Recorder(source, channels, clock, said.say, patience_s),
         quality=QualityWatch(labels, form.sfreq, (0.5, 40.0)),
         plan=plan or Plan(1e6),
-        path=tmp_path / "s01_raw.fif",
+        journal=journal,
         display=said,
         stop=StopRequest(),
         clock=clock,

@@ -2,22 +2,41 @@
 
 import errno
 import signal
+import stat
+import threading
 
 import mne
 import numpy as np
 import pytest
 
 import calibration.live.session_file as session_file
+from calibration.live.journal import Journal
 from calibration.live.record_live import LiveRequest, record_live
 from calibration.live.session import Plan
-from calibration.live.session_file import free_path
-from emag_rt.errors import OutputError, StreamError, StreamMismatch, StreamNotFound
+from emag_rt.errors import OutputError, RecordingError, StreamError, StreamMismatch, StreamNotFound
 from emag_rt.recordings.read import read_recording
+from emag_rt.recordings.xdf import read_xdf
 from emag_rt.streams.lsl import Marker
 from emag_rt.streams.memory import Chunk, Lost, Silence, scripted_chunks
-from tests.calibration.live.stage import LABELS, SFREQ, START_S, eeg, stage, stream
+from tests.calibration.live.stage import (
+    JOURNALS,
+    LABELS,
+    SFREQ,
+    START_S,
+    eeg,
+    stage,
+    stream,
+)
 
 PLAYED = eeg(30.0)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """No file stays open."""
+    yield
+    while JOURNALS:
+        Journal.close(JOURNALS.pop())
 
 
 def chunks(samples, start_s=START_S, sfreq=SFREQ):
@@ -31,6 +50,11 @@ def stamp(sample):
 def recorded(session):
     raw = mne.io.read_raw_fif(session.path, verbose="ERROR")
     return raw, raw.get_data().T * 1e6
+
+
+def marks_of(raw):
+    found = raw.annotations
+    return zip(found.onset, found.duration, map(str, found.description), strict=True)
 
 
 def marks(raw):
@@ -123,6 +147,7 @@ def test_what_came_while_the_source_did_not_say_what_it_is_is_doubted(tmp_path):
         return answer(timeout_s)
 
     source.current_format = busy
+    session.journal.remove = lambda: None
     run_until_lost(session)
     raw, data = recorded(session)
     (gap, (start, n, text)) = marks(raw)
@@ -131,6 +156,10 @@ def test_what_came_while_the_source_did_not_say_what_it_is_is_doubted(tmp_path):
     assert 100 <= n <= 220
     np.testing.assert_allclose(data[1200 + n :], PLAYED[1200 + n : 1500], rtol=1e-6)
     assert "could not be checked after its return" in said
+    journal = read_xdf(session.journal.path, "", []).get_data().T * 1e6
+    np.testing.assert_allclose(journal[:1000], PLAYED[:1000], rtol=1e-6)
+    np.testing.assert_allclose(journal[1200 + n :], PLAYED[1200 + n : 1500], rtol=1e-6)
+    assert np.isnan(journal[1000 : 1200 + n]).all(), "nothing that is doubted"
 
 
 @pytest.mark.parametrize(
@@ -199,17 +228,27 @@ def test_markers_fall_on_their_samples_and_bound_the_recording(tmp_path):
     assert "waiting for marker 'go'" in said
 
 
-def test_a_marker_that_cannot_be_written_costs_no_samples(tmp_path, monkeypatch):
+def test_a_recording_that_fif_cannot_hold_stays_in_its_journal(tmp_path, monkeypatch):
     monkeypatch.setattr(session_file, "marker_text", lambda _text: "a{COLON}b")
     marker = Marker(stamp(500), "stimulus", "task")
     session, said = stage(tmp_path, chunks(PLAYED), plan=Plan(20.0), markers=[marker])
     session.run()
-    assert session.path == tmp_path / "s01_raw.fif"
-    raw, data = recorded(session)
-    np.testing.assert_allclose(data, PLAYED[:2000], rtol=1e-6)
-    assert marks(raw) == []
-    assert "kept without its 1 markers" in said
-    assert "'stimulus' at 1005.000" in said
+    assert session.path == tmp_path / "s01_raw.xdf"
+    monkeypatch.undo()
+    read = read_recording(session.path)
+    np.testing.assert_allclose(read.data_uv, PLAYED[:2000], rtol=1e-6)
+    assert [(round(onset, 6), text) for onset, _, text in read.events] == [(5.0, "stimulus")]
+    assert "cannot be written" in said
+    assert "kept as XDF instead" in said
+
+
+def test_markers_on_their_way_at_the_end_are_waited_for(tmp_path):
+    session, _ = stage(tmp_path, chunks(PLAYED), plan=Plan(20.0))
+    waiting = [Marker(stamp(100 * i), f"m{i}", "task") for i in range(25)]
+    session.markers.pull = lambda: [waiting.pop(0)] if session._over() and waiting else []
+    session.run()
+    assert [text for _, _, text in marks(recorded(session)[0])] == [f"m{i}" for i in range(21)]
+    assert len(waiting) == 4, "later ones may be without end"
 
 
 def test_markers_outside_are_counted(tmp_path):
@@ -337,30 +376,193 @@ def test_signals_once_to_stop_twice_to_give_up(tmp_path, numbers, abandoned):
 
 
 def test_a_full_disk_costs_no_recording(tmp_path, monkeypatch):
-    """Once a minute it is saved on the way, and at the end elsewhere rather than not at all."""
-    (tmp_path / "spare").mkdir()
-    (tmp_path / "spare" / "s01_raw.fif").write_text("an older one")
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "spare"))
-    whole = session_file.replacing
+    """It is kept elsewhere rather than not at all, where nobody foresees or opens it."""
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (spare / "s01_raw.xdf").symlink_to(victim)
+    monkeypatch.setattr("tempfile.tempdir", str(spare))
 
-    def full(path, what="output"):
-        if path.parent == tmp_path:
-            raise OutputError(f"{what} {path}: {errno.errorcode[errno.ENOSPC]}")
-        return whole(path, what)
+    def full(path, what="output", **_options):
+        raise OutputError(f"{what} {path}: {errno.errorcode[errno.ENOSPC]}")
 
     monkeypatch.setattr(session_file, "replacing", full)
-    session, said = stage(tmp_path, chunks(eeg(70.0)), plan=Plan(65.0))
+    session, said = stage(tmp_path, chunks(PLAYED), plan=Plan(25.0))
+    whole, turn = session.journal._writer._put, session._turn
+
+    def fill(data):
+        if session.recorder.seconds > 10.0:
+            raise OutputError("No space left on device.")
+        whole(data)
+
+    def wait():  # for the journal: there is no time here
+        turn()
+        if session.recorder.seconds > 12.0 and session.journal.error is None:
+            session.journal._ended.set()
+            session.journal._thread.join()
+
+    session.journal._writer._put, session._turn = fill, wait
     session.run()
-    assert session.path == tmp_path / "spare" / "s01-2_raw.fif"
-    assert (tmp_path / "spare" / "s01_raw.fif").read_text() == "an older one"
-    assert len(recorded(session)[1]) == 6500
-    assert sum("ENOSPC" in line for line in said.lines) == 2
+    assert session.path.parent.parent == spare
+    assert stat.S_IMODE(session.path.parent.stat().st_mode) == 0o700
+    assert victim.read_text() == "precious"
+    np.testing.assert_allclose(read_recording(session.path).data_uv, PLAYED[:2500], rtol=1e-6)
+    assert "No space left on device. The recording goes on in memory" in said
+    assert f"kept in {session.path} instead" in said
 
 
-def test_older_recordings_are_never_written_over(tmp_path):
-    assert free_path(tmp_path / "s01.emag").name == "s01_raw.fif"
+def test_a_link_put_where_the_recording_shall_lie_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    session, said = stage(tmp_path, chunks(PLAYED), plan=Plan(25.0))
+    (tmp_path / "s01_raw.fif").symlink_to(victim)
+    session.run()
+    assert victim.read_text() == "precious"
+    assert session.path == tmp_path / "s01_raw.xdf"
+    np.testing.assert_allclose(read_recording(session.path).data_uv, PLAYED[:2500], rtol=1e-6)
+    assert "File exists" in said
+
+
+def test_older_recordings_are_never_written_over_nor_links_followed(tmp_path):
     (tmp_path / "s01_raw.fif").touch()
-    assert free_path(tmp_path / "s01.emag").name == "s01-2_raw.fif"
+    (tmp_path / "s01-2_raw.xdf").symlink_to(tmp_path / "nowhere")
+    first, _ = stage(tmp_path, chunks(PLAYED), plan=Plan(20.0))
+    second, _ = stage(tmp_path, chunks(PLAYED), plan=Plan(10.0))
+    second.run()
+    first.run()
+    names = [path.name for path in (first.path, second.path)]
+    assert names == ["s01-3_raw.fif", "s01-4_raw.fif"]
+    assert [len(recorded(session)[1]) for session in (first, second)] == [2000, 1000]
+    assert not list(tmp_path.glob("s01-[34]_raw.xdf")), "all of it is in the recordings"
+    third, _ = stage(tmp_path, [Lost()])
+    run_until_lost(third)
+    assert not (tmp_path / "s01-5_raw.xdf").exists(), "nothing came"
+
+
+def test_what_comes_is_in_the_journal_before_the_end(tmp_path, wait_until):
+    """With all that a recording has: gaps, jumps, positions, kinds, any text."""
+    labels = (*LABELS, "ÖÇ مرحبا", "HEOG", "TRIGGER")
+    form = stream(labels=labels, units=("mV",) * 10 + ("",))
+    data = 1e-3 * np.concatenate([PLAYED, PLAYED[:, :3]], axis=1)
+    events = [*chunks(data[:1000]), *chunks(data[1200:1500], stamp(1200))]
+    events += [*chunks(data[1500:2000], stamp(1500) - 500.0), Lost()]
+    texts = ["سلام 😀", "\ud83d", "a\x00b\x1b[2J", "", "x" * 100_000]
+    markers = [Marker(stamp(300 + i), text, "task") for i, text in enumerate(texts)]
+    fields = [{"type": "EEG"}] * 9 + [{"type": "EOG"}, {"type": "Trigger"}]
+    session, _ = stage(tmp_path, events, form=form, markers=markers, fields=fields)
+    turn = session._turn
+    session._turn = lambda: turn() if session.recorder.seconds < 18.0 else session.stop.heard(2)
+    session.journal.close = lambda: None  # as if the process had been killed
+    session.run()
+    path = session.journal.path
+
+    def all_there():
+        try:
+            return len(read_xdf(path, "", []).times) == 2000
+        except RecordingError:
+            return False
+
+    wait_until(all_there, 20)
+    raw = read_xdf(path, "", [])
+    assert raw.ch_names == list(labels)
+    assert raw.get_channel_types() == ["eeg"] * 9 + ["eog", "misc"]
+    np.testing.assert_allclose(raw.get_data("Cz")[0][:1000], 1e-6 * PLAYED[:1000, 3], rtol=1e-6)
+    kinds = [(round(onset, 6), text) for onset, _, text in marks_of(raw)]
+    assert (10.0, "BAD_gap") in kinds
+    assert (15.0, "BAD boundary") in kinds
+    wanted = ["سلام 😀", "?", "a?b?[2J", "x" * 100_000]
+    assert [text for onset, text in kinds if 3.0 <= onset < 3.1] == wanted
+    places = raw.info["chs"][3]["loc"][:3] * 1e3
+    np.testing.assert_allclose(places, session.recorder.channels.positions_mm[3], rtol=1e-5)
+
+
+def test_a_disk_that_stalls_holds_nothing_up(tmp_path):
+    session, _ = stage(tmp_path, chunks(PLAYED), plan=Plan(25.0))
+    writes, stalled, go_on = session.journal._writer.samples, threading.Event(), threading.Event()
+
+    def stall(*what):
+        stalled.set()
+        assert go_on.wait(30)
+        writes(*what)
+
+    session.journal._writer.samples = stall
+    session.recorder.start()
+    while not session._over():
+        session._turn()
+        if session.recorder.seconds == 5.0:
+            assert stalled.wait(30), "the journal is at it"
+    assert not go_on.is_set()
+    go_on.set()
+    session._save()
+    np.testing.assert_allclose(recorded(session)[1], PLAYED[:2500], rtol=1e-6)
+
+
+@pytest.mark.timeout(60)
+def test_markers_cost_time_in_proportion(tmp_path):
+    """Every pair of them compared would take an hour."""
+    back = chunks(PLAYED[1000:2000], stamp(1000) - 7.0)
+    session, _ = stage(tmp_path, [*chunks(PLAYED[:1000]), *back], plan=Plan(20.0))
+    session.run()
+    times = np.sort(np.random.default_rng(0).uniform(stamp(0), stamp(1299), 200_000))
+    markers = [Marker(time, "x", "task") for time in times.tolist()]
+    rows = session_file._from_markers(session.recorder.recorded, markers)
+    assert len(rows) == len(markers)
+    # Time that came twice counts where it came last.
+    wanted = np.where(times < stamp(299.5), times - START_S, times - START_S + 7.0)
+    found = np.sort([onset for onset, _, _ in rows])
+    sure = np.abs(times - stamp(299.5)) > 0.02
+    np.testing.assert_allclose(found[sure], wanted[sure], atol=1e-6)
+
+
+def scaled(factor, n_still=0):
+    """As large as EEG is, from one second to the next."""
+    noise = np.random.default_rng(0).normal(scale=20.0 * factor, size=(3000, 8))
+    samples = noise.astype(np.float32)
+    samples[:n_still] = samples[n_still]
+    return samples
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "remedy"),
+    [
+        ("microvolts", 1e-6, "--unit V."),
+        ("", 1e-3, "--unit mV."),
+        ("microvolts", 1e3, "--unit nV."),
+        ("mV", 1.0, "--unit µV."),
+        ("V", 1 / 0.02235, "--unit '0.0224 µV'"),
+    ],
+)
+@pytest.mark.parametrize("n_still", [0, 800])
+def test_a_wrong_unit_ends_it_after_three_seconds(tmp_path, unit, factor, remedy, n_still):
+    """Of signal: an amplifier that is not on yet says nothing of its unit."""
+    events = chunks(scaled(factor, n_still))
+    session, _ = stage(tmp_path, events, form=stream(units=(unit,) * 8), plan=Plan(29.0))
+    with pytest.raises(StreamMismatch, match="unit or scale is not what it says") as caught:
+        session.run()
+    assert remedy in str(caught.value)
+    assert 2.0 <= session.recorder.seconds - n_still / SFREQ <= 3.1
+    assert session.saved, "what came is kept all the same"
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1.0, False), (15.0, True), (0.02, True)])
+def test_an_unusual_amplitude_is_told(tmp_path, factor, told):
+    session, said = stage(tmp_path, chunks(scaled(factor)), plan=Plan(20.0))
+    session.run()
+    assert ("1 to 150 µV is usual: is the unit right?" in said) is told
+
+
+def test_labels_that_no_fit_takes_are_refused_before_anything_is_recorded(tmp_path):
+    two = tuple(f"{label}-{'M1' if i % 2 else 'M2'}" for i, label in enumerate(LABELS))
+    with pytest.raises(StreamMismatch, match="one reference, their labels name 2"):
+        stage(tmp_path, [], form=stream(labels=two))
+    for odd in ("Fp\x011", "x" * 65, ""):
+        with pytest.raises(StreamMismatch, match="1 to 64 printable characters"):
+            stage(tmp_path, [], form=stream(labels=(odd, *LABELS[1:])))
+    assert list(tmp_path.iterdir()) == []
+    session, _ = stage(tmp_path, [], form=stream(labels=tuple(f"EEG_{x}-Pz" for x in LABELS)))
+    assert session.recorder.channels.labels == LABELS
+    assert any("all labels begin with" in note for note in session.recorder.channels.notes)
 
 
 def test_a_channel_without_numbers_takes_no_others_with_it(tmp_path):
@@ -377,7 +579,8 @@ def test_a_channel_without_numbers_takes_no_others_with_it(tmp_path):
 def test_samples_that_are_no_eeg_are_kept_as_they_are(tmp_path):
     labels = (*LABELS, "TRIGGER", "ACC_X")
     units = ("mV",) * 8 + ("", "g")
-    data = np.concatenate([PLAYED, np.full((len(PLAYED), 2), 7.0, np.float32)], axis=1)
+    still = np.full((len(PLAYED), 2), 7.0, np.float32)
+    data = np.concatenate([PLAYED * np.float32(1e-3), still], axis=1)
     form = stream(labels=labels, units=units)
     session, _ = stage(tmp_path, [Chunk(c.samples, c.timestamps) for c in chunks(data)], form=form)
     session.plan = Plan(20.0)
@@ -385,4 +588,4 @@ def test_samples_that_are_no_eeg_are_kept_as_they_are(tmp_path):
     raw = mne.io.read_raw_fif(session.path, verbose="ERROR")
     assert raw.get_channel_types() == ["eeg"] * 8 + ["misc"] * 2
     np.testing.assert_allclose(raw.get_data("TRIGGER"), 7.0)
-    np.testing.assert_allclose(raw.get_data("Cz")[0], PLAYED[:2000, 3] * 1e-3, rtol=1e-5)
+    np.testing.assert_allclose(raw.get_data("Cz")[0], PLAYED[:2000, 3] * 1e-6, rtol=1e-5)

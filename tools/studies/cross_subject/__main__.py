@@ -21,6 +21,7 @@ import click
 
 from calibration import CalibrationSettings
 from calibration.session.ld_choice import read_ld_choice
+from emag_rt.cli.options import check_output
 from emag_rt.errors import EmagError
 from emag_rt.files import write_text
 from tools.studies.cross_subject.matrix import Part, Subject, cross_subject, parse_subject
@@ -59,6 +60,9 @@ def main(
 ) -> None:
     """Print the matrix."""
     try:
+        for option, target in (("--out", out), ("--json", json_path)):
+            if target:
+                check_output(option, target, ())
         matrix = cross_subject(
             [_located(parse_subject(text)) for text in subjects],
             read_ld_choice(ld),

@@ -5,6 +5,8 @@ Source: the format's specification, https://github.com/sccn/xdf/wiki/Specificati
 
 from __future__ import annotations
 
+import os
+import re
 import struct
 import threading
 from collections.abc import Sequence
@@ -22,8 +24,12 @@ from emag_rt.array_types import FloatArray
 from emag_rt.errors import OutputError, RecordingError
 
 _FILE_HEADER, _STREAM_HEADER, _SAMPLES, _CLOCK_OFFSET, _BOUNDARY, _FOOTER = range(1, 7)
-# Readers look for these bytes to find their way after a damaged chunk.
-_BOUNDARY_MARK = bytes.fromhex("43a546dccbf5410fb30ed5467383cbe4")
+BOUNDARY_MARK = bytes.fromhex("43a546dccbf5410fb30ed5467383cbe4")
+"""Readers look for these bytes to find their way after a damaged chunk."""
+
+# XML 1.0 holds neither control characters nor halves of surrogate pairs, and no names for them.
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_REFERENCE = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}));")
 _NUMBERS = {
     "float32": "<f4",
     "double64": "<f8",
@@ -87,7 +93,8 @@ class XdfWriter:
         Parameters
         ----------
         xml : str
-            The stream's description, element ``info``, as LSL gives it.
+            The stream's description, element ``info``, as LSL gives it. What XML cannot hold
+            becomes a question mark.
 
         Returns
         -------
@@ -99,6 +106,7 @@ class XdfWriter:
         RecordingError
             If the description lacks the number or the format of the channels.
         """
+        xml = _REFERENCE.sub(_if_xml, _NOT_XML.sub("?", xml))
         try:
             info = ElementTree.fromstring(xml)  # noqa: S314 - of a stream the user chose
             stream = _Stream(
@@ -157,9 +165,17 @@ class XdfWriter:
             self._chunk(_CLOCK_OFFSET, struct.pack("<Idd", number, time_s, offset_s))
 
     def boundary(self) -> None:
-        """Mark a place from which a damaged file can be read on; LabRecorder does every 10 s."""
+        """Mark a place from which a damaged file can be read on, and have all before it on disk.
+
+        LabRecorder marks one every 10 s.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
         with self._lock:
-            self._chunk(_BOUNDARY, _BOUNDARY_MARK)
+            self._chunk(_BOUNDARY, BOUNDARY_MARK)
             self._flush()
 
     def close(self) -> None:
@@ -203,6 +219,7 @@ class XdfWriter:
     def _flush(self) -> None:
         try:
             self._file.flush()
+            os.fsync(self._file.fileno())
         except OSError as error:
             raise self._failed(error) from error
 
@@ -226,8 +243,14 @@ def _length(n: int) -> bytes:
     return struct.pack("<BI", 4, n) if n < 1 << 32 else struct.pack("<BQ", 8, n)
 
 
+def _if_xml(found: re.Match[str]) -> str:
+    """A character by its number, or a question mark where XML has no such."""
+    code = int(found[1], 16) if found[1] else int(found[2])
+    return found[0] if code <= 0x10FFFF and not _NOT_XML.match(chr(code)) else "?"
+
+
 def _text(value: str) -> bytes:
-    data = value.encode()
+    data = value.encode("utf-8", "replace")  # halves of surrogate pairs are in no file
     return _length(len(data)) + data
 
 
