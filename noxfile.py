@@ -1,6 +1,7 @@
 """The tasks of the project, each in the environment that is active: ``nox --list`` names them.
 
-``pip install -e ".[dev]"`` first. ``nox`` alone runs what must pass before anything lands.
+``pip install -e ".[dev]"`` first; with ``[dev,clients]`` the tests run programs of others, too.
+``nox`` alone runs what must pass before anything lands.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tests.conftest import pytest_xdist_auto_num_workers
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
 # Folders of tests that are of no one package: processes over LSL, documents, stored numbers, speed.
-OWN = {"live", "docs", "golden", "benchmarks"}
+OWN = {"live", "live/clients", "docs", "golden", "benchmarks"}
 FOLDERS = {path.parent.relative_to(TESTS) for path in TESTS.rglob("*.py")} - {Path()}
 
 

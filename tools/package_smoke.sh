@@ -2,7 +2,7 @@
 # Builds the sdist, and the wheel from it; then installs the wheel into clean environments, the
 # base and each extra alone, and runs it there on a simulated subject. Prints the sizes.
 #
-#   tools/package_smoke.sh [base|EXTRA ...]      (all but dev and studies by default)
+#   tools/package_smoke.sh [base|EXTRA ...]      (all but clients, dev, studies by default)
 #
 # Needs an index to install from, and gigabytes on the disk for torch. [gpu] is resolved alone,
 # not installed: its CUDA libraries take gigabytes, and without a GPU they start nothing.
@@ -32,7 +32,7 @@ else
   mapfile -t extras < <("$python" -c '
 import tomllib
 extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]
-print(*(name for name in extras if name not in ("dev", "studies")), sep="\n")')
+print(*(name for name in extras if name not in ("clients", "dev", "studies")), sep="\n")')
   wanted=(base "${extras[@]}")
 fi
 
