@@ -15,10 +15,10 @@ import pytest
 
 from emag_rt import Upsampler
 from emag_rt.bundle import load_bundle
+from emag_rt.recordings.xdf_write import XdfWriter
 from tests.live.clients.amplifier import Amplifier
 from tests.live.conftest import SFREQ
 from tests.live.reading import open_stream, read_until
-from tools.xdf_write import XdfWriter
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
 SCALE = 40.0  # random numbers from 0 to 1 become as large as EEG
