@@ -93,7 +93,7 @@ def _serve(
     quiet: bool,
     stack: contextlib.ExitStack,
 ) -> ServerStatus:
-    spec = outlet_spec(upsampler, source.format, settings)
+    spec = outlet_spec(upsampler, source.format, settings, source.description())
     sink = LslSink(spec)
     stack.callback(sink.close)
     markers = None
