@@ -6,6 +6,13 @@ from collections.abc import Iterator
 
 from emag_rt.streams.metadata import Tree
 
+# Descriptions come from the network; real ones have four levels and some ten nodes a channel.
+MAX_DEPTH = 8
+MAX_NODES = 200_000
+MAX_BYTES = 8 << 20
+MAX_CHANNELS = 10_000
+MAX_RATE_HZ = 1e6
+
 
 def children(tree: Tree, name: str) -> Tree:
     """What the first node of that name holds; nothing where there is none."""

@@ -54,6 +54,11 @@ def test_channels_tell_label_unit_type_position_and_origin():
     assert "filtering" not in second
 
 
+def turned(places_mm):
+    """By 90 degrees, and twice as large."""
+    return 2.0 * places_mm[:, [1, 0, 2]] * [-1, 1, 1]
+
+
 SOURCE = (
     (
         "channels",
@@ -69,7 +74,7 @@ SOURCE = (
                 ),
             )
             # The bundle's own places, turned by 90 degrees and in another unit.
-            for label, (x, y, z) in zip(LD, 2.0 * on_sphere_of(LD)[:, [1, 0, 2]] * [-1, 1, 1], strict=True)
+            for label, (x, y, z) in zip(LD, turned(on_sphere_of(LD)), strict=True)
         ),
     ),
     (

@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import logging
 import math
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from pylsl.util import TimeoutError as LslTimeout
 
 from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.core.values import value_text
-from emag_rt.errors import SettingsError, StreamError
+from emag_rt.errors import SettingsError, StreamError, StreamMismatch
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.config import (
     Scope,
@@ -26,14 +28,21 @@ from emag_rt.streams.config import (
     lsl_config_text,
     user_config_file,
 )
+from emag_rt.streams.description import (
+    MAX_BYTES,
+    MAX_CHANNELS,
+    MAX_DEPTH,
+    MAX_NODES,
+    MAX_RATE_HZ,
+)
 from emag_rt.streams.metadata import Node, Tree
 
 logger = logging.getLogger("emag_rt.lsl")
 
 pylsl.lib.lib.lsl_time_correction_ex.restype = ctypes.c_double
 
-# Descriptions come from the network; real ones have four levels.
-_MAX_DEPTH = 8
+_FULL_INFO = b"LSL:fullinfo\r\n"
+_DATA_PORT = re.compile(r"<v4data_port>(\d{1,5})</v4data_port>")
 _FORMAT_NAMES = {
     pylsl.cf_float32: "float32",
     pylsl.cf_double64: "double64",
@@ -186,7 +195,7 @@ def _full_format(info: Any) -> StreamFormat:
     labels: list[str] = []
     units: list[str] = []
     channel = desc.child("channels").child("channel")
-    while not channel.empty():
+    while not channel.empty() and len(labels) <= head.n_channels:
         labels.append(channel.child_value("label"))
         units.append(channel.child_value("unit"))
         channel = channel.next_sibling("channel")
@@ -232,6 +241,8 @@ class Inlet:
     ) -> None:
         _Settings.in_use = True
         self.what = what
+        self._here = _port_here(info)
+        require_sane(header(info), what)
         flags = pylsl.proc_clocksync if our_clock else 0
         with translated(what):
             self._inlet = pylsl.StreamInlet(
@@ -242,13 +253,21 @@ class Inlet:
 
     def full_format(self, timeout_s: float) -> StreamFormat:
         """Fetch the full description, once: liblsl repeats the first answer for ever."""
-        with translated(self.what):
-            return _full_format(self._inlet.info(timeout_s))
+        return _full_format(self._info(timeout_s))
 
     def header_xml(self, timeout_s: float) -> str:
         """Fetch the whole description as the XML that recordings keep."""
+        return str(self._info(timeout_s).as_xml())
+
+    def _info(self, timeout_s: float) -> Any:
+        """All that the stream says of itself, which liblsl takes in whatever its size.
+
+        On this host it is weighed first; where another one's is, liblsl does not tell.
+        """
+        if self._here:
+            require_small(self._here, self.what, timeout_s)
         with translated(self.what):
-            return str(self._inlet.info(timeout_s).as_xml())
+            return self._inlet.info(timeout_s)
 
     def take_all(self) -> tuple[Any, FloatArray]:
         """Take what has arrived, in any format, strings too; does not wait.
@@ -277,9 +296,8 @@ class Inlet:
 
     def description(self, timeout_s: float) -> Tree:
         """Children of the stream's ``desc``, as nested (name, text or children) pairs."""
-        with translated(self.what):
-            info = self._inlet.info(timeout_s)  # owns the nodes
-        return _read_tree(info.desc(), _MAX_DEPTH)
+        info = self._info(timeout_s)  # owns the nodes
+        return _read_tree(info.desc(), MAX_DEPTH, _Budget(self.what))
 
     def pull_text(self, timeout_s: float) -> tuple[str, float] | None:
         """Wait for one string and its stamp; None when the time ran out."""
@@ -416,12 +434,82 @@ def _append(parent: Any, tree: Tree) -> None:
             _append(parent.append_child(name), content)
 
 
-def _read_tree(parent: Any, depth: int) -> Tree:
+class _Budget:
+    """Nodes that may still be read of a description."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._left = what, MAX_NODES
+
+    def take(self) -> None:
+        """Count one."""
+        self._left -= 1
+        if self._left < 0:
+            raise StreamMismatch(
+                f"{self._what}: its description must have at most {MAX_NODES:,} nodes, it has "
+                "more. Mend the amplifier's outlet."
+            )
+
+
+def _read_tree(parent: Any, depth: int, budget: _Budget) -> Tree:
     nodes: list[Node] = []
     child = parent.first_child()
     while not child.empty():
+        budget.take()
         inner = child.first_child()
         leaf = depth == 0 or inner.empty() or inner.is_text()
-        nodes.append((child.name(), child.child_value() if leaf else _read_tree(child, depth - 1)))
+        content = child.child_value() if leaf else _read_tree(child, depth - 1, budget)
+        nodes.append((child.name(), content))
         child = child.next_sibling()
     return tuple(nodes)
+
+
+def require_sane(head: StreamFormat, what: str) -> None:
+    """Refuse a header that asks for absurd memory, before any is taken.
+
+    Raises
+    ------
+    StreamMismatch
+        If there are too many channels, or the rate is no number, negative or absurd.
+    """
+    if not 0 <= head.sfreq <= MAX_RATE_HZ:  # NaN compares false
+        raise StreamMismatch(
+            f"{what}: its rate must be a number from 0 to {MAX_RATE_HZ:,.0f} Hz, got "
+            f"{head.sfreq:g}. Mend the amplifier's outlet (nominal_srate)."
+        )
+    if not 0 < head.n_channels <= MAX_CHANNELS:
+        raise StreamMismatch(
+            f"{what}: it must have 1 to {MAX_CHANNELS:,} channels, got {head.n_channels:,}. Mend "
+            "the amplifier's outlet."
+        )
+
+
+def _port_here(info: Any) -> int:
+    """TCP port of a stream of this host; 0 where it is another's, or has none."""
+    found = _DATA_PORT.search(info.as_xml())
+    return int(found[1]) if found and info.hostname() == socket.gethostname() else 0
+
+
+def require_small(port: int, what: str, timeout_s: float) -> None:
+    """Refuse a description that is too long, having read no more of it than may be.
+
+    Raises
+    ------
+    StreamMismatch
+        If it is longer than 8 MiB.
+    """
+    size, deadline = 0, time.monotonic() + timeout_s
+    with (
+        contextlib.suppress(OSError),  # liblsl says what is wrong
+        socket.create_connection(("127.0.0.1", port), min(1.0, timeout_s)) as connection,
+    ):
+        connection.sendall(_FULL_INFO)
+        while size <= MAX_BYTES and time.monotonic() < deadline:
+            n = len(connection.recv(1 << 16))
+            if not n:
+                return
+            size += n
+    if size > MAX_BYTES:
+        raise StreamMismatch(
+            f"{what}: its description must be at most {MAX_BYTES >> 20} MiB, it is longer. Mend "
+            "the amplifier's outlet."
+        )
