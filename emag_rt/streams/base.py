@@ -125,6 +125,14 @@ class Sink(Protocol):
         ...
 
 
+class Namesakes(Protocol):
+    """A look-out for other outlets that receivers may take for ours."""
+
+    def look(self) -> list[StreamFormat]:
+        """Those that were not told before; asked about once a second, never waits."""
+        ...
+
+
 class MarkerSink(Protocol):
     """A live output of events."""
 

@@ -35,6 +35,7 @@ from emag_rt.streams.description import (
     MAX_NODES,
     MAX_RATE_HZ,
 )
+from emag_rt.streams.lsl.ports import used_up
 from emag_rt.streams.metadata import Node, Tree
 
 logger = logging.getLogger("emag_rt.lsl")
@@ -377,12 +378,20 @@ class Outlet:
         Children of ``desc`` (see :func:`emag_rt.streams.metadata.description`).
     max_buffer_s : int
         Seconds kept for each receiver (hundreds of samples for irregular streams).
+
+    Attributes
+    ----------
+    uid : str
+        What tells it from every other outlet.
     """
 
     def __init__(self, head: StreamFormat, desc: Tree, max_buffer_s: int) -> None:
         _Settings.in_use = True
         self.what = f"outlet {head.name!r}"
-        with translated(self.what):
+        ports = used_up()
+        if ports:
+            logger.warning("%s: %s", self.what, ports)
+        with translated(f"{self.what}{': ' if ports else ''}{ports}"):
             info = pylsl.StreamInfo(
                 head.name,
                 head.type,
@@ -394,6 +403,7 @@ class Outlet:
             _append(info.desc(), desc)
             # Never transp_sync_blocking: one receiver that stalls would block every push.
             self._outlet = pylsl.StreamOutlet(info, max_buffered=max_buffer_s)
+            self.uid = str(self._outlet.get_info().uid())
 
     def push_chunk(self, samples: Float32Array, stamps: FloatArray) -> None:
         """Send C-contiguous arrays, (n_times, n_channels) and (n_times,), without copying them.
