@@ -5,8 +5,10 @@
 A source process that misbehaves on command is killed, stopped, restarted with its channels in
 another order; samples are lost, repeated, swapped, their stamps jump or stand still, channels
 break, are railed, flooded or pop, the reference changes; the daemon is stopped for seconds;
-receivers come, stall and are killed; the processor is hogged. One receiver stays
-throughout. At the end three accounts must agree: what the source says it sent, what the daemon
+receivers come, stall and are killed; the whole amplifier is dead; an outlet of the daemon's own
+name comes; the processor is hogged. One receiver stays throughout. Last, the source comes back in
+another unit, under other labels, or with a description of 9 MB, which must end the daemon with 8.
+Then three accounts must agree: what the source says it sent, what the daemon
 counted, and what the receiver got. Leaves with 1 when one sample is missing from them.
 """
 
@@ -31,6 +33,7 @@ from typing import Any
 
 import click
 import numpy as np
+import psutil
 
 from emag_rt.bench.cases import Case, parse_case
 from emag_rt.bench.processes import Child, child_environment
@@ -111,14 +114,16 @@ class Lab:
     def _consumer(self, kind: str, what: str) -> list[str]:
         return [str(HERE / "chaos_consumer.py"), kind, self.session, what, self.session]
 
-    def _amplifier(self) -> subprocess.Popen[str]:
+    def _amplifier(self, change: str = "") -> subprocess.Popen[str]:
         script = str(HERE / "chaos_amplifier.py")
         order = ",".join(self.labels)
         signal = self.folder / "signal.npy"
         np.save(signal, np.column_stack([self._signals[label] for label in self.labels]))
-        options = (self.session, order, self.source_sfreq, self.log, self.session, signal)
+        # What a changed source sends is refused, and no part of the account.
+        log = self.folder / "refused.f64" if change else self.log
+        options = (self.session, order, self.source_sfreq, log, self.session, signal, self.shift)
         made = subprocess.Popen(
-            [sys.executable, script, *map(str, options), str(self.shift)],
+            [sys.executable, script, *map(str, options), change],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -225,6 +230,31 @@ class Lab:
         size = self.random.choice([3e5, -3e5])
         self.tell(f"step {size} {' '.join(map(str, channels))}")
 
+    def dead_amplifier(self) -> None:
+        """Every channel flat, railed or the mains alone, for seconds."""
+        n = round(self.random.uniform(2.0, 5.0) * self.case.sfreq)
+        self.tell(f"{self.random.choice(['flat', 'rail', 'mains'])} all {n}")
+        time.sleep(n / self.case.sfreq)
+
+    def burst(self) -> None:
+        """Samples stamped when they were pushed, several at a time."""
+        self.tell(f"burst {self.random.choice([2, 9, 16])}")
+
+    def odd_stamp(self) -> None:
+        """One stamp is infinite, or lies ahead."""
+        self.tell(self.random.choice(["never", "ahead 0.7"]))
+
+    def namesake(self) -> None:
+        """Another outlet of the daemon's name comes, and goes."""
+        code = (
+            "import sys, time; from emag_rt.streams.lsl import LslSink, OutletSpec, configure;"
+            "configure('machine', sys.argv[1]);"
+            "sink = LslSink(OutletSpec(sys.argv[1], 'another', ('Fz',), 100.0)); time.sleep(60)"
+        )
+        child = self._child("namesake", "-c", code, self.session)
+        time.sleep(3.0)
+        child.kill()
+
     def killed_receivers(self) -> None:
         """Ten come and are killed."""
         child = self._child("receivers", *self._consumer("read", "10"))
@@ -251,10 +281,22 @@ class Lab:
         time.sleep(3.0)
         self.tell("quiet")
         time.sleep(1.5)
-        self.daemon.process.send_signal(signal.SIGTERM)
-        code = self.daemon.process.wait(20)
-        if code not in (0, None):
-            self.report.failures.append(f"the daemon ended with {code}: {self.daemon.lines[-3:]}")
+        change = self.random.choice(["volts", "renamed", "huge"])
+        self.report.tried[f"back as {change}"] += 1
+        self.amplifier.kill()
+        self.amplifier.wait()
+        self.amplifier = self._amplifier(change)
+        self.tell("go")
+        try:
+            code = self.daemon.process.wait(30)
+        except psutil.TimeoutExpired:
+            self.daemon.process.send_signal(signal.SIGTERM)
+            code = self.daemon.process.wait(20)
+        if code in (8, None):
+            self.report.survived[f"back as {change}"] += 1
+        else:
+            last = self.daemon.lines[-3:]
+            self.report.failures.append(f"back as {change}, the daemon ended with {code}: {last}")
         self.recorder.process.send_signal(signal.SIGTERM)
         self.recorder.process.wait(20)
 
@@ -275,6 +317,10 @@ FAULTS: tuple[Callable[[Lab], None], ...] = (
     Lab.jump,
     Lab.break_channels,
     Lab.step,
+    Lab.dead_amplifier,
+    Lab.burst,
+    Lab.odd_stamp,
+    Lab.namesake,
     Lab.killed_receivers,
     Lab.stuck_receiver,
     Lab.hog,
@@ -394,6 +440,8 @@ def close_account(lab: Lab) -> None:
     sent = np.fromfile(lab.log)
     stamps = np.load(lab.folder / "rows.npz")["stamps"]
     counted = {key: value for key, value in c.items() if isinstance(value, int)}
+    counted["samples_in"] -= counted["refused"]  # of the source that came back changed
+    counted["refused"] = 0
     lab.report.account, failures = account(sent, stamps, lab.events(), counted)
     lab.report.failures += failures
 

@@ -18,8 +18,8 @@ def used_up(ports: range = PORTS) -> str:
         if not any(_is_free(port, kind) for port in ports):
             return (
                 f"all LSL ports of this host ({protocol} {ports[0]}-{ports[-1]}) are taken: "
-                "outlets take others, which firewalls stop and other hosts may not find. End programs "
-                "that hold outlets (some 16 fit), or set PortRange in lsl_api.cfg on all hosts."
+                "outlets take others, which firewalls stop and other hosts may not find. End "
+                "programs that hold outlets (some 16 fit), or set PortRange in lsl_api.cfg on all hosts."
             )
     return ""
 
