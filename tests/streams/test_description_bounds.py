@@ -4,9 +4,9 @@ import pylsl
 import pytest
 
 from emag_rt.errors import StreamMismatch
+from emag_rt.streams import description as description_module
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.lsl import LslSource, StreamQuery
-from emag_rt.streams.lsl import library as library_module
 
 pytestmark = pytest.mark.live
 
@@ -48,7 +48,7 @@ def test_a_long_description_is_refused_unread(outlet, monkeypatch):
 
 
 def test_many_nodes_are_refused(outlet, monkeypatch):
-    monkeypatch.setattr(library_module, "MAX_NODES", 500)
+    monkeypatch.setattr(description_module, "MAX_NODES", 500)
     with pytest.raises(StreamMismatch, match="at most 500 nodes"):
         LslSource.open(outlet(many), 10.0).description()
 
@@ -72,4 +72,4 @@ def test_absurd_rates_are_refused(outlet, sfreq):  # of NaN, liblsl itself makes
 def test_absurd_headers_are_refused(sfreq, n):
     head = StreamFormat("amp", "EEG", "x", sfreq, (), (), n_channels=n)
     with pytest.raises(StreamMismatch, match="Mend the amplifier's outlet"):
-        library_module.require_sane(head, "stream 'amp'")
+        description_module.require_sane(head, "stream 'amp'")

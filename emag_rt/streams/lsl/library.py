@@ -6,8 +6,6 @@ import contextlib
 import ctypes
 import logging
 import math
-import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +18,7 @@ from pylsl.util import TimeoutError as LslTimeout
 
 from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.core.values import value_text
-from emag_rt.errors import SettingsError, StreamError, StreamMismatch
+from emag_rt.errors import SettingsError, StreamError
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.config import (
     Scope,
@@ -28,13 +26,8 @@ from emag_rt.streams.config import (
     lsl_config_text,
     user_config_file,
 )
-from emag_rt.streams.description import (
-    MAX_BYTES,
-    MAX_CHANNELS,
-    MAX_DEPTH,
-    MAX_NODES,
-    MAX_RATE_HZ,
-)
+from emag_rt.streams.description import MAX_DEPTH, NodeBudget, require_sane
+from emag_rt.streams.lsl.full_info import port_here, require_small
 from emag_rt.streams.lsl.ports import used_up
 from emag_rt.streams.metadata import Node, Tree
 
@@ -42,8 +35,6 @@ logger = logging.getLogger("emag_rt.lsl")
 
 pylsl.lib.lib.lsl_time_correction_ex.restype = ctypes.c_double
 
-_FULL_INFO = b"LSL:fullinfo\r\n"
-_DATA_PORT = re.compile(r"<v4data_port>(\d{1,5})</v4data_port>")
 _FORMAT_NAMES = {
     pylsl.cf_float32: "float32",
     pylsl.cf_double64: "double64",
@@ -242,7 +233,7 @@ class Inlet:
     ) -> None:
         _Settings.in_use = True
         self.what = what
-        self._here = _port_here(info)
+        self._here = port_here(info)
         require_sane(header(info), what)
         flags = pylsl.proc_clocksync if our_clock else 0
         with translated(what):
@@ -298,7 +289,7 @@ class Inlet:
     def description(self, timeout_s: float) -> Tree:
         """Children of the stream's ``desc``, as nested (name, text or children) pairs."""
         info = self._info(timeout_s)  # owns the nodes
-        return _read_tree(info.desc(), MAX_DEPTH, _Budget(self.what))
+        return _read_tree(info.desc(), MAX_DEPTH, NodeBudget(self.what))
 
     def pull_text(self, timeout_s: float) -> tuple[str, float] | None:
         """Wait for one string and its stamp; None when the time ran out."""
@@ -444,23 +435,7 @@ def _append(parent: Any, tree: Tree) -> None:
             _append(parent.append_child(name), content)
 
 
-class _Budget:
-    """Nodes that may still be read of a description."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._left = what, MAX_NODES
-
-    def take(self) -> None:
-        """Count one."""
-        self._left -= 1
-        if self._left < 0:
-            raise StreamMismatch(
-                f"{self._what}: its description must have at most {MAX_NODES:,} nodes, it has "
-                "more. Mend the amplifier's outlet."
-            )
-
-
-def _read_tree(parent: Any, depth: int, budget: _Budget) -> Tree:
+def _read_tree(parent: Any, depth: int, budget: NodeBudget) -> Tree:
     nodes: list[Node] = []
     child = parent.first_child()
     while not child.empty():
@@ -471,55 +446,3 @@ def _read_tree(parent: Any, depth: int, budget: _Budget) -> Tree:
         nodes.append((child.name(), content))
         child = child.next_sibling()
     return tuple(nodes)
-
-
-def require_sane(head: StreamFormat, what: str) -> None:
-    """Refuse a header that asks for absurd memory, before any is taken.
-
-    Raises
-    ------
-    StreamMismatch
-        If there are too many channels, or the rate is no number, negative or absurd.
-    """
-    if not 0 <= head.sfreq <= MAX_RATE_HZ:  # NaN compares false
-        raise StreamMismatch(
-            f"{what}: its rate must be a number from 0 to {MAX_RATE_HZ:,.0f} Hz, got "
-            f"{head.sfreq:g}. Mend the amplifier's outlet (nominal_srate)."
-        )
-    if not 0 < head.n_channels <= MAX_CHANNELS:
-        raise StreamMismatch(
-            f"{what}: it must have 1 to {MAX_CHANNELS:,} channels, got {head.n_channels:,}. Mend "
-            "the amplifier's outlet."
-        )
-
-
-def _port_here(info: Any) -> int:
-    """TCP port of a stream of this host; 0 where it is another's, or has none."""
-    found = _DATA_PORT.search(info.as_xml())
-    return int(found[1]) if found and info.hostname() == socket.gethostname() else 0
-
-
-def require_small(port: int, what: str, timeout_s: float) -> None:
-    """Refuse a description that is too long, having read no more of it than may be.
-
-    Raises
-    ------
-    StreamMismatch
-        If it is longer than 8 MiB.
-    """
-    size, deadline = 0, time.monotonic() + timeout_s
-    with (
-        contextlib.suppress(OSError),  # liblsl says what is wrong
-        socket.create_connection(("127.0.0.1", port), min(1.0, timeout_s)) as connection,
-    ):
-        connection.sendall(_FULL_INFO)
-        while size <= MAX_BYTES and time.monotonic() < deadline:
-            n = len(connection.recv(1 << 16))
-            if not n:
-                return
-            size += n
-    if size > MAX_BYTES:
-        raise StreamMismatch(
-            f"{what}: its description must be at most {MAX_BYTES >> 20} MiB, it is longer. Mend "
-            "the amplifier's outlet."
-        )

@@ -19,7 +19,7 @@ def used_up(ports: range = PORTS) -> str:
             return (
                 f"all LSL ports of this host ({protocol} {ports[0]}-{ports[-1]}) are taken: "
                 "outlets take others, which firewalls stop and other hosts may not find. End "
-                "programs that hold outlets (some 16 fit), or set PortRange in lsl_api.cfg on all hosts."
+                "programs that hold outlets (some 16 fit), or widen PortRange in lsl_api.cfg."
             )
     return ""
 
