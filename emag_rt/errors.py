@@ -23,6 +23,7 @@ from __future__ import annotations
 import reprlib
 from typing import Any, ClassVar
 
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxlong = 2, 80, 80, 40
 
@@ -30,6 +31,36 @@ _REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxlong = 2, 80, 80, 40
 def short(value: Any) -> str:
     """A value as error messages show it: in one line, whatever its size and content."""
     return " ".join(_REPR.repr(value).split())
+
+
+def visible(text: str, kept: str = "") -> str:
+    r"""Text with all that cannot be seen as escapes: ``\u202e``, ``\x1b``.
+
+    Labels and names come from amplifiers, files and bundles. A right-to-left override among them
+    turns a line around, a zero-width character makes two labels look alike.
+
+    Parameters
+    ----------
+    text : str
+        Anything.
+    kept : str
+        Characters that stay as they are.
+
+    Returns
+    -------
+    str
+        The same object where there is nothing to escape.
+    """
+    if text.isprintable() and (text.isascii() or not any(c in _BLANK for c in text)):
+        return text
+    return "".join(
+        c if (c.isprintable() and c not in _BLANK) or c in kept else escaped(c) for c in text
+    )
+
+
+def escaped(c: str) -> str:
+    """One character as Python writes it."""
+    return c.encode("unicode_escape").decode() if ord(c) > 0xFF or c < " " else f"\\x{ord(c):02x}"
 
 
 class EmagError(Exception):

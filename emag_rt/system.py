@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import queue
 import select
@@ -30,6 +31,9 @@ STOP_SIGNALS = (signal.SIGINT, *TERMINATE, *_signals("SIGHUP"))
 # A pipe without a reader would be waited for; Windows would write \r\n for \n.
 OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Flags of ``os.open`` for a file or pipe that is written as it is, without waiting."""
+
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+"""Errors of a system that gives this process no more files, memory or threads."""
 
 yield_core: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 """Let another thread of this core go first."""
@@ -123,15 +127,6 @@ def precise_timers() -> bool:
         return False
 
 
-def utf8_output() -> None:
-    """Write UTF-8 into pipes and files on Windows, too, whose own code pages lack letters."""
-    if sys.platform == "win32":
-        for stream in (sys.stdout, sys.stderr):
-            reconfigure = getattr(stream, "reconfigure", None)  # None: started without a stdout
-            if reconfigure is not None:
-                reconfigure(encoding="utf-8", errors="replace")
-
-
 def command_line(words: Sequence[str]) -> str:
     """Words as somebody would type them into the shell of this system."""
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
@@ -199,6 +194,29 @@ def has_room(descriptor: int) -> bool:
     room = select.poll()
     room.register(descriptor, select.POLLOUT)
     return bool(room.poll(0))
+
+
+def too_tight_limit() -> str:
+    """Which limit of this process (``ulimit``) is too low to serve, and the remedy; else empty."""
+    if sys.platform == "win32":
+        return ""
+    import resource
+
+    wanted = {"n": ("RLIMIT_NOFILE", 128, 1, "files"), "v": ("RLIMIT_AS", 2 << 20, 1024, "KiB")}
+    for option, (name, least, unit, what) in wanted.items():
+        limit = resource.getrlimit(getattr(resource, name))[0]
+        if limit != resource.RLIM_INFINITY and limit < least * unit:
+            return (
+                f"ulimit -{option} must be at least {least} {what}, got {limit // unit}. "
+                f"Raise it: ulimit -{option} {least}."
+            )
+    try:  # what ulimit -u bounds are threads, of all processes of this user
+        threads = [threading.Thread(target=threading.Event().wait, args=(0.02,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+    except RuntimeError:
+        return "ulimit -u must allow 8 more threads, it does not. Raise it, or end other programs."
+    return ""
 
 
 @contextlib.contextmanager

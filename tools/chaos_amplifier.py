@@ -1,12 +1,14 @@
 """An amplifier that misbehaves on command; run by chaos.py as a process.
 
-    python tools/chaos_amplifier.py SOURCE_ID LABELS SFREQ LOG SESSION SIGNAL [SHIFT_S]
+    python tools/chaos_amplifier.py SOURCE_ID LABELS SFREQ LOG SESSION SIGNAL [SHIFT_S [CHANGE]]
 
 Plays SIGNAL (.npy, n_times x n_channels, in microvolts) over and over. Reads one command a line:
 ``go``, ``quiet``, ``lose N``, ``repeat N``, ``swap``, ``stuck N``, ``jump SECONDS``,
 ``step MICROVOLTS K ...`` (channels, from then on), ``nan K N`` (channel K for N samples; also
-``inf``, ``rail``, ``flat``, ``mains``). Every stamp goes to LOG as a float64 before its sample is
-sent, so that the account can be closed after a kill.
+``inf``, ``rail``, ``flat``, ``mains``; K ``all``: every channel), ``ahead SECONDS`` and
+``never`` (one stamp off, or infinite), ``burst N`` (N samples of one stamp, five times). CHANGE
+is what is said otherwise: ``volts``, ``renamed`` or ``huge``. Every stamp goes to LOG as a float64
+before its sample is sent, so that the account can be closed after a kill.
 """
 
 from __future__ import annotations
@@ -70,6 +72,10 @@ def shaped(
         return rows[turn], stamps[turn]
     if command[0] == "stuck":
         return rows, np.full_like(stamps, stamps[0])
+    if command[0] in ("ahead", "never"):
+        stamps[-2] += float(command[1]) if command[0] == "ahead" else np.inf
+    if command[0] == "burst":
+        stamps = np.repeat(stamps[int(command[1]) - 1 :: int(command[1])], int(command[1]))
     return rows, stamps
 
 
@@ -79,7 +85,11 @@ def main() -> None:
     configure("machine", session)
     names, sfreq = tuple(labels.split(",")), float(sfreq_text)
     shift = float(rest[0]) if rest else 0.0
-    sink = LslSink(OutletSpec("chaos-amp", source_id, names, sfreq))
+    change = rest[1] if len(rest) > 1 else ""
+    told = ("X1", *names[1:]) if change == "renamed" else names
+    vendor = {"note": "x" * (9 << 20)} if change == "huge" else {}
+    unit = "volts" if change == "volts" else "microvolts"
+    sink = LslSink(OutletSpec("chaos-amp", source_id, told, sfreq, units=unit, vendor=vendor))
     file = os.open(Path(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     signal, waiting = Signal(np.load(signal_file), sfreq), deque[list[str]]()
     going, start, sent = False, local_clock(), 0
@@ -96,7 +106,9 @@ def main() -> None:
             for line in lines:
                 command = line.split()
                 if command[0] == "mains" or command[0] in BROKEN:
-                    signal.fault(command[0], int(command[1]), int(command[2]))
+                    every = range(len(names)) if command[1] == "all" else (int(command[1]),)
+                    for channel in every:
+                        signal.fault(command[0], channel, int(command[2]))
                 elif command[0] == "step":
                     signal.step(float(command[1]), [int(k) for k in command[2:]])
                 elif command[0] == "jump":
@@ -109,7 +121,8 @@ def main() -> None:
         n, command = CHUNK, ["plain"]
         if waiting and going:
             command = waiting.popleft()
-            n = max(CHUNK, int(command[1]) if len(command) > 1 else CHUNK)
+            given = int(command[1]) if len(command) > 1 and command[0] != "ahead" else CHUNK
+            n = 5 * given if command[0] == "burst" else max(CHUNK, given)
         stamps = start + np.arange(sent, sent + n) / sfreq + shift
         sent += n
         if not going or command[0] == "lose":

@@ -7,5 +7,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 pytest -m soak --timeout 1800 -n 0
 python tools/soak_in_memory.py --hours 8 --case 8:32@500/25
-python tools/chaos.py --minutes 3
+python -m tools.chaos --minutes 3
 emag-rt bench soak --hours "${1:-0.5}"

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from emag_rt.errors import visible
+
 
 def escape(text: object) -> str:
     """Text as HTML: labels and file names may hold anything."""
-    return html.escape(str(text), quote=True)
+    return html.escape(visible(str(text), "\n"), quote=True)
 
 
 def paragraph(text: str) -> str:

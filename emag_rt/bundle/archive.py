@@ -53,7 +53,7 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         If the file cannot be written.
     """
     check_state(bundle.model, bundle.operator)
-    check_gain(bundle.operator)
+    check_gain(bundle.operator, bundle.frontend_settings.sos)
     content = {
         **arrays.model_tensors(bundle.model),
         **arrays.operator_tensors(bundle.operator),
@@ -125,7 +125,7 @@ def _assemble(manifest: Manifest, tensors: arrays.Tensors, digest: str) -> Bundl
         lagged_covariance=arrays.read_lagged_covariance(tensors, manifest),
     )
     check_state(bundle.model, bundle.operator)
-    check_gain(bundle.operator)
+    check_gain(bundle.operator, bundle.frontend_settings.sos)
     return bundle
 
 

@@ -19,6 +19,8 @@ MAX_LAGS = 100_000
 """Taps of a filter; as many as the manifest's ``n_lags`` may say."""
 MAX_STATE_BYTES = 1 << 30
 MAX_GAIN = 1e12
+MAX_FILTER_GAIN = 100.0
+"""Of the front end, whose pass band is at 1."""
 MAX_FOLD_BYTES = 8 << 30
 _BLOCK_S = 0.5  # what the front end judges channels by
 _AT_ONCE = 32  # samples that the compiled engine takes in one go
@@ -51,16 +53,36 @@ def check_state(model: FieldModel, operator: PackedOperator) -> None:
         )
 
 
-def check_gain(operator: PackedOperator) -> None:
-    """Refuse a linear part that amplifies beyond what float32 holds.
+def filter_gain(sos: FloatArray) -> float:
+    """An upper bound of what a filter makes of 1 µV at any frequency.
+
+    Sections, shape (n_sections, 6), are taken each at its own loudest: between the frequencies of
+    a fine grid, a section can only peak at the angle of its poles.
+    """
+    gain = 1.0
+    for section in sos:
+        angles = np.concatenate([np.linspace(0.0, np.pi, 2049), np.angle(np.roots(section[3:]))])
+        z = np.exp(-1j * angles)[:, None] ** np.arange(3)
+        gain *= float(np.abs((z @ section[:3]) / (z @ section[3:])).max())
+    return gain
+
+
+def check_gain(operator: PackedOperator, sos: FloatArray) -> None:
+    """Refuse a front end and a linear part that amplify beyond what float32 holds.
 
     Raises
     ------
     BundleError
-        If 1 µV in all channels could become 1e12 µV.
+        If the filter amplifies a hundredfold, or 1 µV in all channels could become 1e12 µV.
     """
+    front_end = filter_gain(sos)
+    if not front_end <= MAX_FILTER_GAIN:
+        raise BundleError(
+            f"manifest.json: frontend.sos must amplify by at most {MAX_FILTER_GAIN:g}, got "
+            f"{front_end:.3g}. Calibrate again."
+        )
     per_tap = float(np.abs(operator.taps).sum(axis=1).max())
-    gain = per_tap * float(np.abs(operator.weights).sum(axis=-1).max())
+    gain = front_end * per_tap * float(np.abs(operator.weights).sum(axis=-1).max())
     largest = max(gain, float(np.abs(operator.bias).max()))
     if largest > MAX_GAIN:
         raise BundleError(

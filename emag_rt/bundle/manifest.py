@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from emag_rt.core.montage import Montage
+from emag_rt.errors import visible
 
 FORMAT_VERSION = 2
 MAX_RATE_HZ = 100_000.0
@@ -32,7 +33,7 @@ def _shown(text: Any) -> Any:
     """Free text is made fit to show instead: nobody loses a calibration to a file's name."""
     if not isinstance(text, str):
         return text
-    return "".join(c if c.isprintable() else "?" for c in text[:200])
+    return visible(text[:200])[:200]
 
 
 Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_plain)]

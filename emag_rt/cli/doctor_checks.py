@@ -76,6 +76,8 @@ class Report(TypedDict):
 
 def run_checks() -> Report:
     """All checks; ``ok`` is whether LSL works, for every machine renders on its CPU."""
+    from emag_rt.streams.lsl.ports import used_up
+
     lsl = check_lsl()
     onnx, providers = check_onnx()
     advice = []
@@ -84,6 +86,9 @@ def run_checks() -> Report:
             "LSL streams on this machine cannot be read: let UDP and TCP ports 16571-16604 "
             "through, or try --scope machine."
         )
+    ports = used_up()
+    if ports:
+        advice.append(f"{ports[0].upper()}{ports[1:]}")
     found = versions()
     if found.get("onnxruntime") and found.get("onnxruntime-gpu"):
         advice.append(

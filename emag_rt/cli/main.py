@@ -16,8 +16,9 @@ import click
 
 from emag_rt import __version__
 from emag_rt.cli.manual import EXITS, ManualGroup
-from emag_rt.errors import EmagError, OutputError
-from emag_rt.system import TERMINATE, utf8_output
+from emag_rt.cli.outputs import prepare_outputs
+from emag_rt.errors import EmagError, OutputError, SettingsError
+from emag_rt.system import OUT_OF_RESOURCES, TERMINATE, too_tight_limit
 
 _OWN = {
     "serve": ("emag_rt.cli.serve:serve", "Read a live LD stream, publish HD channels."),
@@ -104,6 +105,9 @@ def cli(verbose: int) -> None:
     and publishes them as another LSL stream with the same time stamps. It never adds information
     that is not in the LD channels. Not a medical device.
     """
+    tight = too_tight_limit()
+    if tight:
+        raise SettingsError(tight)
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     logging.basicConfig(
         level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
@@ -116,7 +120,7 @@ class _Terminated(KeyboardInterrupt):
 
 def main() -> None:
     """Run the command line; errors that users can handle are one line and an exit code."""
-    utf8_output()
+    prepare_outputs()
     for number in TERMINATE:
         signal.signal(number, _terminate)
     try:
@@ -148,10 +152,19 @@ def _run() -> int:
     except OSError as error:
         if error.errno == errno.EPIPE:  # the reader of our output has gone (`... | head`)
             return 0
+        if error.errno in OUT_OF_RESOURCES:
+            return _no_resources(error.strerror or str(error))
         if error.errno not in _FULL:
             raise
         return _cannot_write(error)
+    except MemoryError as error:
+        return _no_resources(str(error) or "no more memory")
     return 0
+
+
+def _no_resources(what: str) -> int:
+    click.echo(f"error: the system gives no more: {what}. See ulimit -a.", err=True)
+    return 1
 
 
 def _terminate(signum: int, frame: object) -> None:

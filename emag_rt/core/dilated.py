@@ -7,7 +7,7 @@ all matrices are block-diagonal, one block a network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -97,6 +97,10 @@ class DilatedBlock:
         inner = both @ self.weight.swapaxes(1, 2) + self.bias.reshape(n_nets, 1, n_units)
         added = activate(activation, inner) @ self.mix.swapaxes(1, 2)
         return newest + added.swapaxes(0, 1).reshape(n_times, -1) + self.mix_bias
+
+    def settled(self, h: Samples, activation: Activation) -> Samples:
+        """What becomes of units, shape (1, width), that have stood still for long enough."""
+        return replace(self, dilation=1).run(np.repeat(h, 2, axis=0), activation)
 
 
 Blocks = tuple[DilatedBlock, ...]

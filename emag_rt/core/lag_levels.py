@@ -27,7 +27,13 @@ _ATTEMPTS = (1e-7, 3e-8, 1e-8)
 _TOLERANCE = 2e-7
 _WORTH = 0.6
 _SHORT = 96
-_LARGEST = 1 << 26  # numbers in the matrix that is solved: half a GiB
+_LARGEST = 1 << 24  # numbers in the matrix that is solved: 128 MiB, and some copies of it
+
+
+def solving_bytes(n_taps: int, n_lags: int) -> int:
+    """The most memory that :func:`lag_levels` takes while it looks for levels."""
+    matrix = min(_LARGEST, int(_WORTH * n_lags * n_lags)) if n_lags >= _SHORT else 0
+    return 8 * (4 * matrix + 16 * n_taps * n_lags)
 
 
 @dataclass(frozen=True, eq=False)

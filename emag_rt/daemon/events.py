@@ -7,7 +7,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from emag_rt.streams.base import Clock, MarkerSink
+from emag_rt.streams.base import Clock, MarkerSink, StreamFormat
+from emag_rt.streams.query import describe
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,16 @@ class Event:
     details: Mapping[str, object] = field(default_factory=dict)
     text: str = ""
     level: int = logging.WARNING
+
+
+def namesake(other: StreamFormat) -> Event:
+    """Another outlet of our name or source id is on the network: receivers may take either."""
+    text = (
+        f"another outlet is on the network: {describe(other)}. Receivers may take it for this "
+        "one, or mix the two: end one, or give it another --name (or output.source_id)"
+    )
+    details = {"name": other.name, "source_id": other.source_id, "hostname": other.hostname}
+    return Event("namesake", details, text)
 
 
 class Teller:

@@ -9,13 +9,19 @@ import socket
 import numpy as np
 
 from emag_rt import __version__
+from emag_rt.core.labels import canonical
 from emag_rt.daemon.settings import ServeSettings
+from emag_rt.engine.matching import match_input
 from emag_rt.engine.upsampler import Upsampler
+from emag_rt.frontend.filters import HIGH_PASS_ORDER, LOW_PASS_ORDER, butterworth_edges
+from emag_rt.streams import passed_on
 from emag_rt.streams.base import StreamFormat
-from emag_rt.streams.metadata import OutletSpec
+from emag_rt.streams.metadata import AppliedFilter, OutletSpec, Tree
 
 
-def outlet_spec(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings) -> OutletSpec:
+def outlet_spec(
+    upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings, about: Tree = ()
+) -> OutletSpec:
     """Header and description of the HD outlet.
 
     Parameters
@@ -26,6 +32,8 @@ def outlet_spec(upsampler: Upsampler, stream: StreamFormat, settings: ServeSetti
         The input.
     settings : ServeSettings
         Name, reference, policies.
+    about : tuple
+        Children of the input's ``desc``: its amplifier, cap and sensors are passed on.
 
     Returns
     -------
@@ -37,6 +45,8 @@ def outlet_spec(upsampler: Upsampler, stream: StreamFormat, settings: ServeSetti
     manifest, reference = bundle.manifest, output.reference
     measured = {row for row, _ in upsampler.plan.measured}
     low_hz, high_hz = manifest.frontend.band_hz
+    channels = match_input(stream, bundle, settings.source.declared_unit).channels
+    sensors = passed_on.sensors(about, channels)
     return OutletSpec(
         name=output.name,
         source_id=output.source_id or _source_id(upsampler, settings),
@@ -57,9 +67,31 @@ def outlet_spec(upsampler: Upsampler, stream: StreamFormat, settings: ServeSetti
         highpass=low_hz,
         lowpass=high_hz,
         compensated_lag_s=stream.compensated_lag_s,
-        model=manifest.name or bundle.sha256[:12],
+        manufacturer="",
+        filters=_filters(upsampler),
+        acquisition=passed_on.acquisition(about),
+        cap=passed_on.cap(about),
+        fiducials=passed_on.fiducials(about, channels, manifest.ld_montage),
+        sensors=tuple(
+            sensors.get(canonical(label), ()) if row in measured else ()
+            for row, label in enumerate(upsampler.labels)
+        ),
         can_drop_samples=settings.gaps.policy == "skip",
         vendor=_vendor(upsampler, stream, settings),
+    )
+
+
+def _filters(upsampler: Upsampler) -> tuple[AppliedFilter, ...]:
+    """The front end's filter: causal, recursive; of a design only where it is that one."""
+    frontend = upsampler.bundle.manifest.frontend
+    edges = butterworth_edges(np.array(frontend.sos), *frontend.band_hz, upsampler.sfreq)
+    if edges is None:
+        low_hz, high_hz = frontend.band_hz
+        high_pass = AppliedFilter("highpass", "IIR", upper_hz=low_hz)
+        return high_pass, AppliedFilter("lowpass", "IIR", lower_hz=high_hz)
+    return (
+        AppliedFilter("highpass", "IIR", "Butterworth", *edges[0], HIGH_PASS_ORDER),
+        AppliedFilter("lowpass", "IIR", "Butterworth", *edges[1], LOW_PASS_ORDER),
     )
 
 
@@ -86,6 +118,7 @@ def _vendor(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings)
     bundle, manifest = upsampler.bundle, upsampler.bundle.manifest
     return {
         "version": __version__,
+        "bundle_name": manifest.name,
         "bundle_sha256": bundle.sha256,
         "bundle_format": str(manifest.format),
         "calibration": json.dumps(manifest.provenance.get("inputs", [])),

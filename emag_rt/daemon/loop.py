@@ -8,7 +8,7 @@ from emag_rt.array_types import Samples, Stamps
 from emag_rt.daemon.account import Account
 from emag_rt.daemon.answers import Answers
 from emag_rt.daemon.channel_watch import ChannelWatch
-from emag_rt.daemon.events import Event, Teller
+from emag_rt.daemon.events import Event, Teller, namesake
 from emag_rt.daemon.gaps import GapPolicy
 from emag_rt.daemon.input_watch import InputWatch
 from emag_rt.daemon.lateness import Lateness
@@ -22,7 +22,7 @@ from emag_rt.daemon.trace import Trace
 from emag_rt.engine.matching import match_input
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamAmbiguous, StreamMismatch
-from emag_rt.streams.base import Clock, MarkerSink, Sink, Source
+from emag_rt.streams.base import Clock, MarkerSink, Namesakes, Sink, Source
 from emag_rt.system import yield_core
 
 _WAIT_S = 0.2
@@ -49,6 +49,8 @@ class Server:
         Called with a :class:`ServerStatus` every ``settings.status.interval_s``.
     trace : Trace, optional
         Gets the times of every chunk.
+    namesakes : Namesakes, optional
+        Asked with every status for other outlets of our name.
 
     Attributes
     ----------
@@ -68,11 +70,13 @@ class Server:
         markers: MarkerSink | None = None,
         on_status: Callable[[ServerStatus], None] | None = None,
         trace: Trace | None = None,
+        namesakes: Namesakes | None = None,
     ) -> None:
         settings = settings or ServeSettings()
         self.upsampler = upsampler
         self._source, self._clock = source, clock
         self._on_status, self._trace = on_status, trace
+        self._namesakes = namesakes
         if trace is not None:
             upsampler.on_filtered = trace.filtered
         # What the stream says of its rate (511.9 where the bundle says 512) tells what is missing.
@@ -194,6 +198,8 @@ class Server:
         self._tell(self._account.disorder())
         if self._source_watch.unverified and self._presence.state == "running":
             self._check_source(0)
+        for other in self._namesakes.look() if self._namesakes is not None else ():
+            self._tell(namesake(other))
         if self._on_status is not None:
             self._on_status(self.status())
 

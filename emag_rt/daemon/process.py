@@ -20,7 +20,14 @@ from emag_rt.daemon.trace import Trace
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import SettingsError, StreamError
 from emag_rt.files import remove
-from emag_rt.streams.lsl import LslMarkerSink, LslSink, LslSource, configure, quick_clock
+from emag_rt.streams.lsl import (
+    LslMarkerSink,
+    LslNamesakes,
+    LslSink,
+    LslSource,
+    configure,
+    quick_clock,
+)
 
 # Outlets drop what is on its way when they are destroyed; receivers on this host need far less.
 _LINGER_S = 0.3
@@ -93,7 +100,7 @@ def _serve(
     quiet: bool,
     stack: contextlib.ExitStack,
 ) -> ServerStatus:
-    spec = outlet_spec(upsampler, source.format, settings)
+    spec = outlet_spec(upsampler, source.format, settings, source.description())
     sink = LslSink(spec)
     stack.callback(sink.close)
     markers = None
@@ -112,7 +119,15 @@ def _serve(
     clock = quick_clock()
     trace = Trace(clock) if settings.status.trace_path else None
     server = Server(
-        upsampler, source, sink, clock, settings, markers, on_status=report, trace=trace
+        upsampler,
+        source,
+        sink,
+        clock,
+        settings,
+        markers,
+        on_status=report,
+        trace=trace,
+        namesakes=LslNamesakes(sink),
     )
     _quiet_collector(stack)
     reporters.serving(server)

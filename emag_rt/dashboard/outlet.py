@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emag_rt.array_types import FloatArray
+from emag_rt.errors import visible
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.description import children, texts
 from emag_rt.streams.metadata import Tree
@@ -18,7 +19,7 @@ _MAX_TEXT = 60
 
 def clean(text: str, limit: int = _MAX_TEXT) -> str:
     """Text from the network as it may be shown: printable, and of bounded length."""
-    shown = "".join(c if c.isprintable() else "�" for c in text[: limit + 1])
+    shown = visible(text[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

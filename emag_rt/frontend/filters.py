@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -48,6 +50,37 @@ def design_band(low_hz: float, high_hz: float, sfreq: float) -> FloatArray:
     high_pass = butter(HIGH_PASS_ORDER, low_hz, "highpass", fs=sfreq, output="sos")
     low_pass = butter(LOW_PASS_ORDER, high_hz, "lowpass", fs=sfreq, output="sos")
     return np.vstack([high_pass, low_pass])
+
+
+def butterworth_edges(
+    sos: FloatArray, low_hz: float, high_hz: float, sfreq: float
+) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Transition bands of what :func:`design_band` made, from -20 dB to -3 dB.
+
+    Parameters
+    ----------
+    sos : ndarray, shape (n_sections, 6)
+        A filter.
+    low_hz, high_hz, sfreq : float
+        Its band, and its rate in Hz.
+
+    Returns
+    -------
+    tuple of (float, float), or None
+        Of the high-pass, then of the low-pass, in Hz; None where the filter is another one.
+    """
+    low, high = (math.tan(math.pi * f / sfreq) for f in (low_hz, high_hz))
+    at_hz = np.array([0.2 * low_hz, low_hz, math.sqrt(low_hz * high_hz), high_hz, 0.45 * sfreq])
+    z = np.exp(-2j * np.pi * at_hz / sfreq)[:, None, None] ** np.arange(3)
+    gain = np.abs(((z @ sos[:, :3].T) / (z @ sos[:, 3:].T)).prod(axis=-1))[:, 0]
+    at = np.tan(np.pi * at_hz / sfreq)
+    wanted = 1.0 / np.sqrt(1.0 + (low / at) ** (2 * HIGH_PASS_ORDER))
+    wanted /= np.sqrt(1.0 + (at / high) ** (2 * LOW_PASS_ORDER))
+    if not np.allclose(gain, wanted, rtol=1e-3, atol=1e-9):
+        return None
+    down = [99.0 ** (1 / (2 * order)) for order in (HIGH_PASS_ORDER, LOW_PASS_ORDER)]
+    stop = [math.atan(x) * sfreq / math.pi for x in (low / down[0], high * down[1])]
+    return (stop[0], low_hz), (high_hz, stop[1])
 
 
 class CausalFilter:

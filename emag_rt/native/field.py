@@ -181,8 +181,7 @@ class NativeField:
         parts = []
         for block in hidden.blocks:
             parts.append(self._block(block, units[0]))
-            context = np.repeat(units, block.dilation + 1, axis=0)
-            units = block.run(context, hidden.activation)
+            units = block.settled(units, hidden.activation)
         f.blocks = memory.structures(parts)
         self._readout(hidden, activate(hidden.activation, units)[0])
 

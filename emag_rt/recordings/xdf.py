@@ -21,7 +21,13 @@ from emag_rt.recordings.marker_text import marker_text
 from emag_rt.recordings.stamps import Grid, place_on_grid
 from emag_rt.recordings.xdf_clocks import mend_clocks, odd_offsets
 from emag_rt.recordings.xdf_cut import open_whole
-from emag_rt.recordings.xdf_description import child, in_metres, read_channels, text_of
+from emag_rt.recordings.xdf_description import (
+    child,
+    in_metres,
+    read_channels,
+    require_small_headers,
+    text_of,
+)
 
 _SUFFIXES = (".xdf", ".xdfz", ".xdf.gz")
 _NAMED = re.compile(r"(.+?\.xdf(?:z|\.gz)?)#(.+)", re.IGNORECASE | re.DOTALL)
@@ -85,6 +91,8 @@ def read_xdf(path: Path, stream: str, notes: list[str]) -> Any:
     """
     pyxdf = _pyxdf(path)
     with _readable(path, notes):
+        with _opened(path, notes) as file:
+            require_small_headers(file, path.name)
         with _opened(path, notes) as file:
             heads = pyxdf.resolve_streams(file)
         chosen = _choose(heads, stream, path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
+from xml.parsers import expat
 
 import numpy as np
 
@@ -12,6 +14,68 @@ from emag_rt.errors import RecordingError, SettingsError, short
 from emag_rt.frontend.units import unit_to_uv
 
 _KINDS = {"eeg": "eeg", "exg": "eeg", "eog": "eog", "ecg": "ecg", "ekg": "ecg", "emg": "emg"}
+
+
+MAX_HEADER_BYTES = 8 << 20
+MAX_DEPTH, MAX_ELEMENTS = 32, 400_000
+_STREAM_HEADER = 2
+_LENGTH_BYTES = (1, 4, 8)
+
+
+def require_small_headers(file: BinaryIO, what: str) -> None:
+    """Refuse an XDF file whose headers would take far more memory than they are worth.
+
+    Parameters
+    ----------
+    file : binary file
+        Open at its start; read chunk by chunk, data skipped. What is no chunk ends the look: a
+        reader finds out for itself.
+    what : str
+        Names the file.
+
+    Raises
+    ------
+    RecordingError
+        If a header is longer than 8 MiB, deeper than 32 levels, or of too many elements.
+    """
+    if file.read(4) != b"XDF:":
+        return
+    while (first := file.read(1)) and first[0] in _LENGTH_BYTES:
+        length = int.from_bytes(file.read(first[0]), "little") - 2
+        tag = int.from_bytes(file.read(2), "little")
+        if length < 0:
+            return
+        if tag != _STREAM_HEADER:
+            file.seek(length, 1)
+            continue
+        if length > MAX_HEADER_BYTES:
+            raise RecordingError(
+                f"{what}: a stream's header must be at most {MAX_HEADER_BYTES >> 20} MiB, got "
+                f"{length >> 20} MiB. Have the amplifier's driver say less."
+            )
+        _require_shallow(file.read(length)[4:], what)
+
+
+def _require_shallow(header: bytes, what: str) -> None:
+    depth = elements = 0
+
+    def begin(_name: str, _attributes: dict[str, str]) -> None:
+        nonlocal depth, elements
+        depth, elements = depth + 1, elements + 1
+        if depth > MAX_DEPTH or elements > MAX_ELEMENTS:
+            raise RecordingError(
+                f"{what}: a stream's header must have at most {MAX_DEPTH} levels and "
+                f"{MAX_ELEMENTS:,} elements, it has more. Have the amplifier's driver say less."
+            )
+
+    def end(_name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = begin, end
+    with contextlib.suppress(expat.ExpatError):  # a reader finds out for itself
+        parser.Parse(header, True)
 
 
 @dataclass(frozen=True)

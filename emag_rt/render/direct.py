@@ -16,6 +16,8 @@ from emag_rt.core.drive import causal_fir, reference_free
 from emag_rt.core.field import GaussianField
 from emag_rt.core.forward import mixture_kernel
 from emag_rt.core.model import FieldModel
+from emag_rt.errors import BundleError
+from emag_rt.render.demand import MAX_BYTES
 from emag_rt.render.hidden import HiddenStream
 from emag_rt.render.history import History
 from emag_rt.render.plan import RenderPlan
@@ -127,7 +129,7 @@ def _lag_terms(model: FieldModel, positions_mm: FloatArray) -> list[_Term]:
     """For each lag of the ``stream`` anchor: points, Gaussians, and their kernel (n_e, k)."""
     if model.anchor == "window":
         return []
-    terms = []
+    terms, kept_bytes = [], 0
     # Gaussians are at most 1; a given matrix may be in any unit.
     largest = 1.0 if model.forward is None else float(np.abs(model.forward.matrix).max())
     for tau in model.tau_s:
@@ -135,6 +137,12 @@ def _lag_terms(model: FieldModel, positions_mm: FloatArray) -> list[_Term]:
         part = _only(model.field, near)
         kernel = mixture_kernel(part, model.forward, positions_mm, float(tau))
         points, columns = np.nonzero(np.abs(kernel).max(axis=0) > _NEGLIGIBLE * largest)
+        kept_bytes += 8 * len(points) * len(positions_mm)
+        if kept_bytes > MAX_BYTES:
+            raise BundleError(
+                f"engine direct: the kernels of all lags must take at most {MAX_BYTES >> 20} MiB, "
+                f"they take more. Take another --engine."
+            )
         terms.append((points, near[columns], np.ascontiguousarray(kernel[:, points, columns])))
     return terms
 

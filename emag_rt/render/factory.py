@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from emag_rt.errors import EngineError
+from emag_rt.errors import BundleError, EngineError
+from emag_rt.render.demand import check_demand
 from emag_rt.render.gpu import why_not_on_gpu
 from emag_rt.render.plan import Renderer, RenderPlan
 
@@ -42,6 +43,8 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
     ------
     EngineError
         If the engine is unknown or cannot start as asked.
+    BundleError
+        If it would need more memory than a field may.
     """
     if engine not in CHOICES:
         raise EngineError(f"engine must be one of {', '.join(CHOICES)}, got {engine!r}.")
@@ -52,6 +55,7 @@ def make_renderer(engine: str, plan: RenderPlan, require_gpu: bool = False) -> R
             f"--require-gpu needs --engine {', '.join(GPU_ENGINES)} or auto, got {engine!r}, which "
             "runs on the CPU."
         )
+    check_demand(engine, plan)
     if engine == "onnx":
         return _onnx(plan, require_gpu)
     if engine == "native":
@@ -101,7 +105,7 @@ def _quickest(plan: RenderPlan, require_gpu: bool) -> Renderer:
         try:
             ready[name] = make_renderer(name, plan, require_gpu)
             took[name] = _seconds_a_sample(ready[name], plan.operator.n_ld)
-        except (EngineError, ImportError, RuntimeError) as error:
+        except (BundleError, EngineError, ImportError, RuntimeError) as error:
             failed[name] = str(error)
             # A machine without a compiler is nothing to worry whoever serves on it.
             level = logging.INFO if name == "native" else logging.WARNING

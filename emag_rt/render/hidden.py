@@ -59,7 +59,7 @@ class HiddenStream:
         units = self._first(silence)
         for block in self._blocks:
             self._histories.append(History(block.dilation, block.width, dtype, units[0]))
-            units = block.run(np.repeat(units, block.dilation + 1, axis=0), activation)
+            units = block.settled(units, activation)
         if self._blocks:
             units = activate(activation, units)
         self._out = History(n_before, units.shape[1], dtype, units[0])

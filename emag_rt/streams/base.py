@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from emag_rt.array_types import Float32Array, FloatArray, Samples
+from emag_rt.errors import visible
 
 Clock = Callable[[], float]
 """Returns seconds on the clock that stamps samples (the LSL clock in live use)."""
@@ -23,7 +24,8 @@ class StreamFormat:
     sfreq : float
         Nominal rate in Hz, 0 when irregular.
     labels : tuple of str
-        Channel labels, empty when the stream does not tell.
+        Channel labels, empty when the stream does not tell; what cannot be seen in them as
+        escapes.
     units : tuple of str
         Unit of each channel as declared, empty strings where undeclared.
     channel_format : str
@@ -48,6 +50,7 @@ class StreamFormat:
     n_channels: int = field(default=0)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(visible(label) for label in self.labels))
         if self.n_channels == 0:
             object.__setattr__(self, "n_channels", len(self.labels))
 
@@ -119,6 +122,14 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Take the stream off the network."""
+        ...
+
+
+class Namesakes(Protocol):
+    """A look-out for other outlets that receivers may take for ours."""
+
+    def look(self) -> list[StreamFormat]:
+        """Those that were not told before; asked about once a second, never waits."""
         ...
 
 

@@ -16,6 +16,31 @@ from emag_rt.errors import SettingsError
 Node = tuple[str, Union[str, "Tree"]]
 Tree = tuple[Node, ...]
 
+
+@dataclass(frozen=True)
+class AppliedFilter:
+    """A filter as XDF describes one.
+
+    Attributes
+    ----------
+    kind : {"highpass", "lowpass"}
+        What it keeps.
+    type, design : str
+        ``FIR``, ``IIR`` or ``Analog``; ``Butterworth``, ... Empty where not known.
+    lower_hz, upper_hz : float or None
+        Edges of its transition band.
+    order : int or None
+        Its order.
+    """
+
+    kind: str
+    type: str
+    design: str = ""
+    lower_hz: float | None = None
+    upper_hz: float | None = None
+    order: int | None = None
+
+
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 _MAX_BUFFER_BYTES = 256e6
 _MAX_BUFFER_S = 360
@@ -59,6 +84,14 @@ class OutletSpec:
         Lag already removed from the stamps, in seconds.
     model, manufacturer : str
         ``desc/acquisition``.
+    filters : tuple of AppliedFilter
+        What every channel has gone through: ``channel/filtering``.
+    acquisition, cap : tuple of (str, str)
+        ``desc/acquisition`` beside these, and ``desc/cap``.
+    fiducials : tuple of (str, ndarray)
+        Label and place, shape (3,), mm, in the frame of ``positions_mm``.
+    sensors : tuple of tuple
+        More nodes of each channel (``hardware``, ``impedance``), or empty.
     can_drop_samples : bool
         Whether the outlet may leave samples out (policy ``skip``).
     vendor : mapping of str to str
@@ -82,6 +115,11 @@ class OutletSpec:
     compensated_lag_s: float = 0.0
     model: str = ""
     manufacturer: str = "emag_rt"
+    filters: tuple[AppliedFilter, ...] = ()
+    acquisition: tuple[tuple[str, str], ...] = ()
+    cap: tuple[tuple[str, str], ...] = ()
+    fiducials: tuple[tuple[str, FloatArray], ...] = ()
+    sensors: tuple[Tree, ...] = ()
     can_drop_samples: bool = False
     vendor: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
 
@@ -107,6 +145,7 @@ class OutletSpec:
             "channel_origin": self.channel_origin,
             "expected_nmse": self.expected_nmse,
             "virtual": self.virtual,
+            "sensors": self.sensors,
         }
         if not isinstance(self.units, str):
             each["units"] = self.units
@@ -156,7 +195,11 @@ def description(spec: OutletSpec) -> Tree:
     band = _band(spec)
     if band and regular:  # MNE-LSL warns of filters on an irregular stream
         tree.append(("filters", band))
-    acquisition = {"manufacturer": spec.manufacturer, "model": spec.model}
+    if spec.fiducials:
+        tree.append(("fiducials", tuple(("fiducial", _fiducial(*f)) for f in spec.fiducials)))
+    if spec.cap:
+        tree.append(("cap", spec.cap))
+    acquisition = {"manufacturer": spec.manufacturer, "model": spec.model} | dict(spec.acquisition)
     tree.append(
         (
             "acquisition",
@@ -181,9 +224,17 @@ def _channel(spec: OutletSpec, i: int) -> Tree:
         nodes.append(("virtual", "true" if spec.virtual[i] else "false"))
     if spec.expected_nmse and spec.expected_nmse[i] is not None:
         nodes.append(("expected_nmse", _number(float(spec.expected_nmse[i] or 0.0))))
-    band = _band(spec)
-    if band:
-        nodes.append(("filtering", band))
+    filtering: Tree = tuple((f.kind, _filter(f)) for f in spec.filters)
+    more = spec.sensors[i] if spec.sensors else ()
+    filtering += tuple(
+        node
+        for name, part in more
+        if name == "filtering" and isinstance(part, tuple)
+        for node in part
+    )
+    if filtering:
+        nodes.append(("filtering", filtering))
+    nodes += [node for node in more if node[0] != "filtering"]
     if spec.type.lower() == "eeg":
         # FIFFV_EEG_CH, FIFFV_COIL_EEG, FIFFV_COORD_HEAD
         nodes += [("kind", "2"), ("coil_type", "1"), ("coord_frame", "4")]
@@ -195,6 +246,16 @@ def _channel(spec: OutletSpec, i: int) -> Tree:
         names = ("R0x", "R0y", "R0z", "Exx", "Exy", "Exz")
         nodes.append(("loc", _vector(names, np.concatenate([metres, np.zeros(3)]))))
     return tuple(nodes)
+
+
+def _filter(f: AppliedFilter) -> Tree:
+    numbers = {"lower": f.lower_hz, "upper": f.upper_hz, "order": f.order}
+    told = {key: _number(value) for key, value in numbers.items() if value is not None}
+    return _texts({"type": f.type, "design": f.design} | told)
+
+
+def _fiducial(label: str, place_mm: FloatArray) -> Tree:
+    return ("label", label), ("location", _vector(("X", "Y", "Z"), place_mm))
 
 
 def _dig(spec: OutletSpec) -> Tree:

@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+import scipy.signal
 
 from emag_rt import Upsampler
 from emag_rt.bundle import limits as limits_module
 from emag_rt.bundle import load_bundle, save_bundle
+from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.folding import context_of
 from emag_rt.errors import BundleError
+from emag_rt.native import why_not
 from emag_rt.render.onnx_graph import build_graph
 from tests.bundle.test_bundle import pack, unpack, with_manifest, with_tensors
 from tests.factories import make_bundle
@@ -77,6 +80,8 @@ def test_mutants_are_refused_or_serve(tmp_path):
     assert result["outcomes"]["refused when loaded"] > 250
     assert result["outcomes"]["loaded and rendered"] > 25
     assert result["rss_mb"]["peak"] < result["rss_mb"]["good bundles"] + 150
+    grown = [n for what, n in result["by_level"].items() if what.startswith("networks: ")]
+    assert sum(grown) == 25
 
 
 BROKEN = """
@@ -160,6 +165,8 @@ def test_pipes_and_devices_are_not_read(tmp_path):
         (("frontend", "sos", 0, 5), 1.0, "stable"),
         (("frontend", "sos", 0, 0), 3.0, "block DC"),
         (("frontend", "sos", 0, 0), 1e300, "less than or equal"),
+        (("frontend", "sos", 1), [1e5, 0.0, 0.0, 1.0, 0.0, 0.0], "amplify by at most 100"),
+        (("frontend", "sos", 1, 5), 1 - 1e-12, "amplify by at most 100"),
         (("frontend", "band_hz"), [45.0, 0.5], "LO < HI"),
         (("sfreq",), 1e6, "sfreq"),
         (("sfreq",), 1e-300, "sfreq"),
@@ -183,7 +190,7 @@ def test_names_are_made_fit_to_show(good, tmp_path):
     path = tmp_path / "named.emag"
     path.write_bytes(with_manifest(good, lambda m: m.update(name="a\x1b[2J" + "b" * 1000)))
     name = load_bundle(path).manifest.name
-    assert name.startswith("a?[2Jb")
+    assert name.startswith("a\\x1b[2Jb")
     assert len(name) == 200
 
 
@@ -251,6 +258,74 @@ def test_lengths_that_cost_nothing_to_claim_are_bounded_together(monkeypatch):
         limits_module.check_state(
             bundle.model, replace(bundle.operator, hidden=deep, n_context=n_context)
         )
+
+
+def with_networks(n_nets, n_blocks, dilation):
+    """A bundle with many networks of one unit each, which cost little in a file."""
+    bundle = make_bundle(1, hidden="dilated")
+    operator, hidden = bundle.operator, bundle.operator.hidden
+    small = (np.zeros((n_nets, 1, 2)), np.zeros(n_nets), np.zeros((n_nets, 1, 1)), np.zeros(n_nets))
+    n_inputs = hidden.layers[0][0].shape[-1]
+    wide = replace(
+        hidden,
+        blocks=(DilatedBlock(dilation, *small),) * n_blocks,
+        layers=((np.zeros((n_nets, n_inputs)), np.zeros(n_nets)),),
+        weights=np.zeros((1, operator.n_out, n_nets * len(hidden.out_taps))),
+    )
+    n_context = context_of(operator.taps, wide, operator.look_ahead)
+    return replace(bundle, operator=replace(operator, hidden=wide, n_context=n_context))
+
+
+@pytest.mark.parametrize(
+    ("engine", "networks"),
+    [
+        ("native", (1000, 2, 30_000)),  # each unit is padded to 16
+        ("packed", (12_000, 32, 1)),
+        ("torch", (12_000, 32, 1)),
+        ("onnx", (900, 1, 100_000)),  # looks at all of the context for each sample
+        ("direct", (1000, 2, 30_000)),
+    ],
+)
+def test_memory_is_bounded_for_every_engine(engine, networks, monkeypatch):
+    bundle = with_networks(*networks)
+    limits_module.check_state(bundle.model, bundle.operator)  # small enough to load
+    if engine == "direct":
+        monkeypatch.setattr("emag_rt.render.direct.MAX_BYTES", 1000)
+    with pytest.raises(BundleError, match=r"must (need|take) at most \d+ MiB.*Take another"):
+        Upsampler(bundle, engine=engine)
+
+
+def test_an_engine_that_would_need_too_much_is_passed_over():
+    assert Upsampler(with_networks(1000, 2, 30_000), engine="auto").engine == "packed"
+
+
+def test_what_is_reckoned_is_what_an_engine_takes():
+    """Under a limit of address space just above what is reckoned, it starts."""
+    code = """
+import resource, sys
+from emag_rt import Upsampler
+from emag_rt.render import demand
+from tests.bundle.test_hostile import with_networks
+bundle, engine = with_networks(100, 1, 60_000), sys.argv[1]
+Upsampler(with_networks(1, 1, 1), engine=engine)
+own = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+plan = Upsampler(bundle, engine="direct").plan
+wanted = demand._DEMANDS[engine](plan)
+resource.setrlimit(resource.RLIMIT_AS, (own + wanted + (200 << 20), resource.RLIM_INFINITY))
+Upsampler(bundle, engine=engine)
+print("{}")
+"""
+    for engine in ("packed", "native") if not why_not() else ("packed",):
+        assert fuzz(engine, code=code) == (0, {})
+
+
+def test_the_front_end_may_not_amplify_either():
+    sos = np.array(make_bundle(1).manifest.frontend.sos)
+    assert limits_module.filter_gain(sos) < 1.5
+    assert limits_module.filter_gain(sos * [1e3, 1e3, 1e3, 1, 1, 1]) > 1e6
+    narrow = [[1.0, -2.0, 1.0, 1.0, 0.3 * (1 - 1e-9), 1 - 1e-9]]  # a resonance no grid hits
+    response = scipy.signal.sosfreqz(narrow, np.angle(np.roots(narrow[0][3:]))[:1])[1]
+    assert limits_module.filter_gain(np.array(narrow)) >= 0.99 * abs(response[0]) > 1e8
 
 
 def test_folding_for_other_electrodes_is_bounded():

@@ -166,6 +166,19 @@ def test_source_killed_and_back_keeps_the_outlet(cli, subject, unique_id, tmp_pa
     assert summary["samples_in"] == summary["samples_out"]
 
 
+def test_two_daemons_of_one_name_warn_each_other(cli, subject, unique_id):
+    start_player(cli, subject, unique_id, "--loop")
+    first = start_daemon(cli, subject, unique_id)
+    markers = open_markers(f"hd-{unique_id}-markers")
+    second = start_daemon(cli, subject, unique_id)
+    second.wait_for("another outlet is on the network", 20)
+    first.wait_for("another outlet is on the network", 30)
+    assert "namesake" in {event["event"] for event in pull_events(markers)}
+    for daemon in (first, second):
+        assert daemon.interrupt() == 0
+        assert daemon.output.count("another outlet is on the network") == 1
+
+
 def open_markers(name):
     import pylsl
 

@@ -356,3 +356,22 @@ def test_a_disk_that_is_full_at_the_end_is_an_output_error():
     with pytest.raises(OutputError, match="No space left"):
         writer.close()
     writer.close()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("<a>" * 40 + "</a>" * 40, "at most 32 levels"),
+        ("<a/>" * 500_000, "400,000 elements"),
+        ("x" * (9 << 20), "at most 8 MiB, got 9"),
+    ],
+    ids=["deep", "many", "long"],
+)
+def test_headers_that_are_deep_or_huge_are_refused_before_they_are_read(
+    tmp_path, monkeypatch, more, words
+):
+    monkeypatch.setattr(pyxdf, "resolve_streams", None)  # what would take the memory
+    text = head(channels=[channel("Fz", more=more), channel("Cz")])
+    path = write(tmp_path / "big.xdf", np.arange(10) / SFREQ, eeg(10)[:, :2], description=text)
+    with pytest.raises(RecordingError, match=words):
+        read_recording(path)

@@ -2,9 +2,22 @@
 
 import numpy as np
 import pytest
+import scipy.signal
 
+from emag_rt import Upsampler
+from emag_rt.daemon.hd_outlet import outlet_spec
+from emag_rt.daemon.settings import ServeSettings
 from emag_rt.errors import SettingsError
+from emag_rt.frontend.filters import butterworth_edges
+from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.metadata import OutletSpec, buffer_seconds, description
+from tests.factories import LD, make_bundle
+
+
+def on_sphere_of(labels):
+    """Where the bundle of the tests has its electrodes, mm."""
+    montage = make_bundle(1).manifest.ld_montage
+    return np.array([montage.positions_mm[montage.labels.index(label)] for label in labels])
 
 
 def children(tree, *path):
@@ -38,7 +51,90 @@ def test_channels_tell_label_unit_type_position_and_origin():
     assert first["origin"] == "measured"
     assert "expected_nmse" not in first
     assert (second["origin"], second["expected_nmse"]) == ("rendered", "0.125")
-    assert dict(second["filtering"]) == {"highpass": "0.5"}
+    assert "filtering" not in second
+
+
+def turned(places_mm):
+    """By 90 degrees, and twice as large."""
+    return 2.0 * places_mm[:, [1, 0, 2]] * [-1, 1, 1]
+
+
+SOURCE = (
+    (
+        "channels",
+        tuple(
+            (
+                "channel",
+                (
+                    ("label", label),
+                    ("location", (("X", str(x)), ("Y", str(y)), ("Z", str(z)))),
+                    ("impedance", "4.5"),
+                    ("hardware", (("model", "active\u202e"), ("material", "Ag-AgCl"))),
+                    ("filtering", (("notch", (("type", "IIR"), ("center", "50"))),)),
+                ),
+            )
+            # The bundle's own places, turned by 90 degrees and in another unit.
+            for label, (x, y, z) in zip(LD, turned(on_sphere_of(LD)), strict=True)
+        ),
+    ),
+    (
+        "fiducials",
+        (
+            (
+                "fiducial",
+                (("label", "nasion"), ("location", (("X", "-190"), ("Y", "0"), ("Z", "0")))),
+            ),
+        ),
+    ),
+    ("cap", (("name", "EasyCap"), ("size", "58"), ("labelscheme", "10-20"), ("evil", "x"))),
+    (
+        "acquisition",
+        (("manufacturer", "Acme"), ("model", "A1"), ("precision", "24"), ("compensated_lag", "1")),
+    ),
+)
+
+
+def test_what_the_source_says_of_amplifier_cap_and_sensors_is_passed_on():
+    upsampler = Upsampler(make_bundle(1), engine="packed")
+    stream = StreamFormat("amp", "EEG", "a", upsampler.sfreq, LD, ("uV",) * len(LD))
+    tree = description(outlet_spec(upsampler, stream, ServeSettings(), SOURCE))
+    assert children(tree, "acquisition") == {
+        "manufacturer": "Acme",
+        "model": "A1",
+        "precision": "24",
+        "compensated_lag": "0",
+    }
+    assert children(tree, "cap") == {"name": "EasyCap", "size": "58", "labelscheme": "10-20"}
+    nasion = children(tree, "fiducials", "fiducial")
+    assert nasion["label"] == "nasion"
+    place = [float(text) for _, text in nasion["location"]]
+    np.testing.assert_allclose(place, [0.0, 95.0, 0.0], atol=1e-3)
+    for _, channel in dict(tree)["channels"]:
+        parts = dict(channel)
+        if parts["origin"] == "measured":
+            assert dict(parts["hardware"]) == {"model": r"active\u202e", "material": "Ag-AgCl"}
+            assert parts["impedance"] == "4.5"
+            assert dict(dict(parts["filtering"])["notch"]) == {"type": "IIR", "center": "50"}
+        else:
+            assert not {"hardware", "impedance"} & set(parts)
+
+
+def test_the_filters_are_those_of_the_front_end():
+    bundle = make_bundle(1)
+    upsampler = Upsampler(bundle, engine="packed")
+    stream = StreamFormat("amp", "EEG", "a", upsampler.sfreq, LD, ("uV",) * len(LD))
+    tree = description(outlet_spec(upsampler, stream, ServeSettings()))
+    filtering = dict(dict(dict(tree)["channels"][0][1])["filtering"])
+    high, low = dict(filtering["highpass"]), dict(filtering["lowpass"])
+    band = bundle.manifest.frontend.band_hz
+    assert (high["type"], high["design"], high["order"]) == ("IIR", "Butterworth", "2")
+    assert (low["type"], low["design"], low["order"]) == ("IIR", "Butterworth", "4")
+    at_hz = [float(f) for f in (high["lower"], high["upper"], low["lower"], low["upper"])]
+    assert (at_hz[1], at_hz[2]) == band
+    sos = bundle.manifest.frontend.sos
+    _, response = scipy.signal.sosfreqz(sos, at_hz, fs=upsampler.sfreq)
+    np.testing.assert_allclose(20 * np.log10(np.abs(response)), [-20, -3, -3, -20], atol=0.1)
+    assert butterworth_edges(np.array(sos) * [2, 2, 2, 1, 1, 1], *band, upsampler.sfreq) is None
 
 
 def test_blocks_of_the_header():

@@ -8,6 +8,7 @@ from emag_rt.streams.lsl.discovery import FoundStream, find_stream, list_streams
 from emag_rt.streams.lsl.library import configure, library_versions, local_clock, quick_clock
 from emag_rt.streams.lsl.marker_source import LslMarkerSource
 from emag_rt.streams.lsl.markers import LslMarkerReader, Marker
+from emag_rt.streams.lsl.namesakes import LslNamesakes
 from emag_rt.streams.lsl.sink import LslMarkerSink, LslSink
 from emag_rt.streams.lsl.source import LslSource
 from emag_rt.streams.metadata import OutletSpec
@@ -18,6 +19,7 @@ __all__ = [
     "LslMarkerReader",
     "LslMarkerSink",
     "LslMarkerSource",
+    "LslNamesakes",
     "LslSink",
     "LslSource",
     "Marker",

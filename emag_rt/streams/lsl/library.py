@@ -26,14 +26,15 @@ from emag_rt.streams.config import (
     lsl_config_text,
     user_config_file,
 )
+from emag_rt.streams.description import MAX_DEPTH, NodeBudget, require_sane
+from emag_rt.streams.lsl.full_info import port_here, require_small
+from emag_rt.streams.lsl.ports import used_up
 from emag_rt.streams.metadata import Node, Tree
 
 logger = logging.getLogger("emag_rt.lsl")
 
 pylsl.lib.lib.lsl_time_correction_ex.restype = ctypes.c_double
 
-# Descriptions come from the network; real ones have four levels.
-_MAX_DEPTH = 8
 _FORMAT_NAMES = {
     pylsl.cf_float32: "float32",
     pylsl.cf_double64: "double64",
@@ -186,7 +187,7 @@ def _full_format(info: Any) -> StreamFormat:
     labels: list[str] = []
     units: list[str] = []
     channel = desc.child("channels").child("channel")
-    while not channel.empty():
+    while not channel.empty() and len(labels) <= head.n_channels:
         labels.append(channel.child_value("label"))
         units.append(channel.child_value("unit"))
         channel = channel.next_sibling("channel")
@@ -232,6 +233,8 @@ class Inlet:
     ) -> None:
         _Settings.in_use = True
         self.what = what
+        self._here = port_here(info)
+        require_sane(header(info), what)
         flags = pylsl.proc_clocksync if our_clock else 0
         with translated(what):
             self._inlet = pylsl.StreamInlet(
@@ -242,13 +245,21 @@ class Inlet:
 
     def full_format(self, timeout_s: float) -> StreamFormat:
         """Fetch the full description, once: liblsl repeats the first answer for ever."""
-        with translated(self.what):
-            return _full_format(self._inlet.info(timeout_s))
+        return _full_format(self._info(timeout_s))
 
     def header_xml(self, timeout_s: float) -> str:
         """Fetch the whole description as the XML that recordings keep."""
+        return str(self._info(timeout_s).as_xml())
+
+    def _info(self, timeout_s: float) -> Any:
+        """All that the stream says of itself, which liblsl takes in whatever its size.
+
+        On this host it is weighed first; where another one's is, liblsl does not tell.
+        """
+        if self._here:
+            require_small(self._here, self.what, timeout_s)
         with translated(self.what):
-            return str(self._inlet.info(timeout_s).as_xml())
+            return self._inlet.info(timeout_s)
 
     def take_all(self) -> tuple[Any, FloatArray]:
         """Take what has arrived, in any format, strings too; does not wait.
@@ -277,9 +288,8 @@ class Inlet:
 
     def description(self, timeout_s: float) -> Tree:
         """Children of the stream's ``desc``, as nested (name, text or children) pairs."""
-        with translated(self.what):
-            info = self._inlet.info(timeout_s)  # owns the nodes
-        return _read_tree(info.desc(), _MAX_DEPTH)
+        info = self._info(timeout_s)  # owns the nodes
+        return _read_tree(info.desc(), MAX_DEPTH, NodeBudget(self.what))
 
     def pull_text(self, timeout_s: float) -> tuple[str, float] | None:
         """Wait for one string and its stamp; None when the time ran out."""
@@ -359,12 +369,20 @@ class Outlet:
         Children of ``desc`` (see :func:`emag_rt.streams.metadata.description`).
     max_buffer_s : int
         Seconds kept for each receiver (hundreds of samples for irregular streams).
+
+    Attributes
+    ----------
+    uid : str
+        What tells it from every other outlet.
     """
 
     def __init__(self, head: StreamFormat, desc: Tree, max_buffer_s: int) -> None:
         _Settings.in_use = True
         self.what = f"outlet {head.name!r}"
-        with translated(self.what):
+        ports = used_up()
+        if ports:
+            logger.warning("%s: %s", self.what, ports)
+        with translated(f"{self.what}{': ' if ports else ''}{ports}"):
             info = pylsl.StreamInfo(
                 head.name,
                 head.type,
@@ -376,6 +394,7 @@ class Outlet:
             _append(info.desc(), desc)
             # Never transp_sync_blocking: one receiver that stalls would block every push.
             self._outlet = pylsl.StreamOutlet(info, max_buffered=max_buffer_s)
+            self.uid = str(self._outlet.get_info().uid())
 
     def push_chunk(self, samples: Float32Array, stamps: FloatArray) -> None:
         """Send C-contiguous arrays, (n_times, n_channels) and (n_times,), without copying them.
@@ -416,12 +435,14 @@ def _append(parent: Any, tree: Tree) -> None:
             _append(parent.append_child(name), content)
 
 
-def _read_tree(parent: Any, depth: int) -> Tree:
+def _read_tree(parent: Any, depth: int, budget: NodeBudget) -> Tree:
     nodes: list[Node] = []
     child = parent.first_child()
     while not child.empty():
+        budget.take()
         inner = child.first_child()
         leaf = depth == 0 or inner.empty() or inner.is_text()
-        nodes.append((child.name(), child.child_value() if leaf else _read_tree(child, depth - 1)))
+        content = child.child_value() if leaf else _read_tree(child, depth - 1, budget)
+        nodes.append((child.name(), content))
         child = child.next_sibling()
     return tuple(nodes)

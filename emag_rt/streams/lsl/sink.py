@@ -29,6 +29,11 @@ class LslSink:
         self.spec = spec
         self._outlet: Outlet | None = _outlet(spec, "float32")
 
+    @property
+    def uid(self) -> str:
+        """What tells this outlet from every other; empty once closed."""
+        return "" if self._outlet is None else self._outlet.uid
+
     def push(self, samples: Float32Array, timestamps: FloatArray) -> None:
         """Publish samples, each with its own capture stamp.
 
