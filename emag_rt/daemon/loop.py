@@ -196,16 +196,21 @@ class Server:
         if not running:
             self._welcome(now, len(stamps))
         restarted = presence.arrived(now, newest) and running
-        if self._source.drained:
-            self._lateness.observe(now, now - newest)
         if self._timeline.follows(samples, stamps):
+            if self._source.drained:
+                self._lateness.observe(now, now - newest)
             event = self._answers.render(samples, stamps, now)
             if event is not None:
                 self._teller.tell(event)
             return
         if restarted:
             self._check_source(len(stamps))
-        for piece in self._timeline.split(samples, stamps):
+        latest = self._lateness.latest(now)
+        pieces = self._timeline.split(samples, stamps, latest)
+        newest = self._timeline.newest
+        if self._source.drained and pieces:
+            self._lateness.observe(now, now - newest)
+        for piece in pieces:
             self._tell(self._answers.piece(piece))
             if piece.kind == "jump":  # what is usual on the new clock
                 self._lateness.observe(now, now - newest)
