@@ -49,7 +49,7 @@ class UsualAge:
 
     def latest(self, now: float) -> float:
         """No sample that has arrived by now can have been captured after this time."""
-        usual_s = min(self._recent, self._before)
+        usual_s = self.usual_s
         return now - usual_s if math.isfinite(usual_s) else math.inf
 
 

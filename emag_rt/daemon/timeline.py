@@ -194,7 +194,7 @@ class Timeline:
         stamps : ndarray, shape (n_times,), float64
             Capture stamps in s.
         latest : float
-            No sample can have been captured after this, in s, by when it arrived.
+            No sample can have been captured after this time, in s, as it has arrived already.
 
         Returns
         -------
@@ -213,7 +213,7 @@ class Timeline:
             self._last_stamp = float(stamps[0]) - self._period
         if self.follows(samples, stamps):
             return [Piece("data", samples, stamps)]
-        return self._sort_out(samples, stamps, latest + self._period)
+        return self._sort_out(samples, stamps, latest)
 
     def _keep(self, row: Samples) -> None:
         """A copy: the source may use its memory again."""
@@ -265,11 +265,12 @@ class Timeline:
             self._drop_behind()
             return said
         if (even and whole > 1 and self._n_even > 2) or apart > rules.at_once_s:
-            if said > latest and self._n_strays < self._n_window:
+            # Time that has gone by is seen by when samples arrive.
+            if said - latest > 0.5 * apart:
                 self._n_strays += 1
+                if self._n_strays > self._n_window:
+                    return self._jump(said, apart, cut)
                 return self._restamp(before)
-            if said > latest:
-                return self._jump(said, apart, cut)
             self._answer_hole(whole - 1, said, row, cut)
             return said
         self._drop_behind()
@@ -303,7 +304,7 @@ class Timeline:
             self.restamped += 1
             return line.place(None)
         late = line.delay(said)
-        if late > rules.at_once_s and said > latest:
+        if late > rules.at_once_s and said - latest > 0.5 * late:
             self.restamped += 1
             return line.place(None)
         n_missing = round(late / line.step) if late > rules.at_once_s else line.missing(said)
