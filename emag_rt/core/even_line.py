@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from statistics import median
 
 WINDOW_S = 1.0
 """How long a delay must last to be a gap, not lateness."""
@@ -71,7 +72,6 @@ class EvenLine:
         """How many samples are proven to be missing before the next, which has this stamp."""
         off = self.delay(said)
         if off <= self._sure_s:
-            self._late.clear()
             return 0
         self._late.append(off)
         if len(self._late) < self._n_window:
@@ -86,19 +86,25 @@ class EvenLine:
     def place(self, said: float | None) -> float:
         """Time of the next sample, which has this stamp, or none that says anything."""
         self._rows += 1
-        self._n += 1
         self.last += self.step
         if said is not None:
-            off = said - self.last
-            if off < self._least[0]:
-                self._next_least, self._least = self._least, (off, self._rows, said)
-            elif off < self._next_least[0]:
-                self._next_least = (off, self._rows, said)
-            if abs(off) <= self._even_s:
+            self.note(said)
+            if abs(said - self.last) <= self._even_s:
                 self.last = said
+        self._n += 1
         if self._n >= self._n_window:
             self._follow()
         return self.last
+
+    def note(self, said: float) -> None:
+        """What a stamp says of the time of the sample that was placed last."""
+        off = said - self.last
+        if off <= self._sure_s:
+            self._late.clear()
+        if off < self._least[0]:
+            self._next_least, self._least = self._least, (off, self._rows, said)
+        elif off < self._next_least[0]:
+            self._next_least = (off, self._rows, said)
 
     def _follow(self) -> None:
         off, row, said = self._next_least
@@ -106,11 +112,16 @@ class EvenLine:
         self._n = 0
         if off > self._sure_s:  # late, or samples are missing: not yet known; or no stamps
             return
-        self._points.append((row, said))
-        first_row, first = self._points[0]
-        if row > first_row:
-            slope = (said - first) / ((row - first_row) * self._period) - 1.0
-            shrunk = slope * (1.0 - 1.0 / len(self._points))
+        self._points.append((row, said - row * self._period))
+        half = len(self._points) // 2
+        if half:
+            points = list(self._points)
+            rows, times = (
+                [median(point[i] for point in part) for part in (points[:half], points[-half:])]
+                for i in (0, 1)
+            )
+            slope = (times[1] - times[0]) / ((rows[1] - rows[0]) * self._period)
+            shrunk = slope * (1.0 - 1.0 / len(points)) ** 2  # a short span says little
             self._slope = min(max(shrunk, -_MOST_SLOPE), _MOST_SLOPE)
         slew = min(max(_GAIN * off / WINDOW_S, -_MOST_SLEW), _MOST_SLEW)
         self.step = self._period * (1.0 + self._slope + slew)

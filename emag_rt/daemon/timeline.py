@@ -128,7 +128,7 @@ class Timeline:
         self._n_even = 0
         self._n_strays = 0
         self._line: EvenLine | None = None
-        self._n_calm = 0
+        self._n_calm = self._n_same = 0
         # Samples whose time was answered before, unless the next one shows that they are its
         # missing predecessors; and time that was answered without a sample.
         self._behind: list[Samples] = []
@@ -242,7 +242,8 @@ class Timeline:
         before = self._said if recovering else last
         if not math.isfinite(said):
             return self._restamp(before)
-        if said == before:
+        sure = self._n_even > 2
+        if said == before and sure:
             if np.array_equal(row, self._last_row, equal_nan=True):
                 self.duplicates += 1
                 return None
@@ -264,7 +265,7 @@ class Timeline:
             self._n_strays = 0
             self._drop_behind()
             return said
-        if (even and whole > 1 and self._n_even > 2) or apart > rules.at_once_s:
+        if (even and whole > 1 and sure) or apart > rules.at_once_s:
             # Time that has gone by is seen by when samples arrive.
             if said - latest > 0.5 * apart:
                 self._n_strays += 1
@@ -274,8 +275,8 @@ class Timeline:
             self._answer_hole(whole - 1, said, row, cut)
             return said
         self._drop_behind()
-        self._line = EvenLine(self._step if self._n_even > 2 else self._period, last)
-        self._said, self._n_calm = before, 0
+        self._line = EvenLine(self._step if sure else self._period, last)
+        self._said, self._n_calm, self._n_same = before, 0, 0
         self._recent.clear()
         return self._by_count(self._line, said, row, latest, cut)
 
@@ -302,7 +303,11 @@ class Timeline:
             del self._recent[next(iter(self._recent))]
         if apart == 0.0:
             self.restamped += 1
+            self._n_same += 1
             return line.place(None)
+        if 0 < self._n_same * self._period < rules.at_once_s:  # one stamp for all of a burst
+            line.note(self._said)
+        self._n_same = 0
         late = line.delay(said)
         if late > rules.at_once_s and said - latest > 0.5 * late:
             self.restamped += 1
