@@ -182,6 +182,7 @@ class Server:
 
     def _report(self, now: float) -> None:
         self._account.schedule(now)
+        self._tell(self._account.uneven())
         self._tell(self._account.disorder())
         if self._source_watch.unverified and self._presence.state == "running":
             self._check_source(0)

@@ -302,3 +302,19 @@ def test_a_disk_that_is_full_at_the_end_is_an_output_error():
     with pytest.raises(OutputError, match="No space left"):
         writer.close()
     writer.close()
+
+
+def test_stamps_that_are_wrong_move_neither_samples_nor_events(tmp_path):
+    n = 4000
+    true = START + np.arange(n) / SFREQ
+    stamps = true.copy()
+    stamps[399::500] = np.inf
+    stamps[777] += 0.7
+    stamps[1777] -= 0.7
+    markers = [(true[i], f"event {i}") for i in (780, 900, 1700, 3000)]
+    data = eeg(n)
+    recording = read_recording(write(tmp_path / "wrong.xdf", stamps, data, markers=markers))
+    assert recording.segments == ((0, n),)
+    np.testing.assert_allclose(recording.data_uv, data, atol=1e-4)
+    onsets = [round(onset * SFREQ) for onset, _, _ in recording.events]
+    assert onsets == [780, 900, 1700, 3000]
