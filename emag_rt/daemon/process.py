@@ -21,6 +21,7 @@ from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import SettingsError, StreamError
 from emag_rt.files import remove
 from emag_rt.streams.lsl import LslMarkerSink, LslSink, LslSource, configure, quick_clock
+from emag_rt.streams.marker_codes import event_code
 
 # Outlets drop what is on its way when they are destroyed; receivers on this host need far less.
 _LINGER_S = 0.3
@@ -98,7 +99,8 @@ def _serve(
     stack.callback(sink.close)
     markers = None
     if settings.output.marker_outlet:
-        markers = LslMarkerSink(f"{spec.name}-markers", f"{spec.source_id}:markers")
+        code_of = event_code if settings.output.marker_format == "int32" else None
+        markers = LslMarkerSink(f"{spec.name}-markers", f"{spec.source_id}:markers", code_of)
         stack.callback(markers.close)
     if settings.output.status_outlet:
         reporters.add_outlet(spec)

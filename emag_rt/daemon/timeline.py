@@ -134,6 +134,7 @@ class Timeline:
         self._behind: list[Samples] = []
         self._holes: list[tuple[float, float]] = []
         self._recent: dict[float, bytes] = {}
+        self._gone_on = (0.0, -math.inf)
 
     @property
     def out_of_order(self) -> int:
@@ -153,6 +154,34 @@ class Timeline:
         """Stamp of the last sample; not a number before the first."""
         return math.nan if self._last_stamp is None else self._last_stamp
 
+    def go_on(self, until: float) -> Piece | None:
+        """Let time go on without samples; those of that time are dropped when they come.
+
+        Parameters
+        ----------
+        until : float
+            Stamp of the next sample, which is left out, in s.
+
+        Returns
+        -------
+        Piece or None
+            The missing stamps, a gap; None before the first sample, or where none is due yet.
+        """
+        last = self._last_stamp
+        step = self._step if self._line is None else self._line.step
+        n = 0 if last is None else int((until - last) / step - 0.5)
+        if last is None or n < 1:
+            return None
+        self._drop_behind()
+        stamps = last + step * np.arange(1, n + 1)
+        if self._line is not None:
+            self._line.skip(n)
+        start = self._gone_on[0] if self._gone_on[1] == last else last
+        self._last_stamp = float(stamps[-1])
+        self._gone_on = (start, self._last_stamp)
+        self.forget_values()
+        return Piece("gap", np.empty((0, 0)), stamps, n * step)
+
     def forget_values(self) -> None:
         """Bridge nothing from the last sample, whose channels were in another order."""
         self._last_row = np.empty(0)
@@ -166,7 +195,7 @@ class Timeline:
         The usual case without the objects of :meth:`split`, whose parameters these are.
         """
         last = self._last_stamp
-        if last is None or self._line is not None or self._behind:
+        if last is None or self._line is not None or self._behind or self._gone_on[1] == last:
             return False
         step, even_s = self._step, self._even_s
         if not -even_s <= stamps.item(0) - last - step <= even_s:
@@ -234,6 +263,9 @@ class Timeline:
 
     def _by_stamp(self, said: float, row: Samples, latest: float, cut: _Cut) -> float | None:
         """Time of a sample, by its stamp while those are even; None drops it."""
+        if self._gone_on[0] < said < self._gone_on[1] + 0.5 * self._step:
+            self._n_dropped += 1
+            return None
         if self._line is not None:
             return self._by_count(self._line, said, row, latest, cut)
         assert self._last_stamp is not None
@@ -250,7 +282,7 @@ class Timeline:
             return self._restamp(said)
         apart = said - last
         if not -rules.back_s <= apart <= rules.jump_s:
-            return self._jump(said, apart, cut)
+            return self._jump(said, apart, row, cut)
         whole, even = self._whole(apart)
         since, on_time = self._whole(said - before) if recovering else (whole, even)
         if recovering and on_time and since > 0 and whole < 2:
@@ -270,7 +302,7 @@ class Timeline:
             if said - latest > 0.5 * apart:
                 self._n_strays += 1
                 if self._n_strays > self._n_window:
-                    return self._jump(said, apart, cut)
+                    return self._jump(said, apart, row, cut)
                 return self._restamp(before)
             self._answer_hole(whole - 1, said, row, cut)
             return said
@@ -297,7 +329,7 @@ class Timeline:
                 self._n_dropped += 1
             return None
         if not -rules.back_s <= apart <= rules.jump_s:
-            return self._jump(said, apart, cut)
+            return self._jump(said, apart, row, cut)
         self._recent[said] = value
         if len(self._recent) > self._n_window:
             del self._recent[next(iter(self._recent))]
@@ -339,9 +371,9 @@ class Timeline:
         self._said = said
         return self._restamped_to
 
-    def _jump(self, said: float, apart: float, cut: _Cut) -> float:
+    def _jump(self, said: float, apart: float, row: Samples, cut: _Cut) -> float:
         self._drop_behind()
-        cut.add(Piece("jump", self._last_row[None][:0], np.empty(0), apart))
+        cut.add(Piece("jump", row[None][:0], np.empty(0), apart))
         self._line, self._n_even, self._n_strays = None, 0, 0
         self._step = self._period
         self._holes.clear()
