@@ -173,7 +173,7 @@ class Timeline:
         if last is None or n < 1:
             return None
         self._drop_behind()
-        stamps = last + step * np.arange(1, n + 1)
+        stamps: Stamps = last + step * np.arange(1, n + 1, dtype=np.float64)
         if self._line is not None:
             self._line.skip(n)
         start = self._gone_on[0] if self._gone_on[1] == last else last
