@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
+
+import numpy as np
 
 WINDOW_S = 1.0
 """How long a delay must last to be a gap, not lateness."""
@@ -115,12 +116,9 @@ class EvenLine:
         self._points.append((row, said - row * self._period))
         half = len(self._points) // 2
         if half:
-            points = list(self._points)
-            rows, times = (
-                [median(point[i] for point in part) for part in (points[:half], points[-half:])]
-                for i in (0, 1)
-            )
-            slope = (times[1] - times[0]) / ((rows[1] - rows[0]) * self._period)
+            points = np.array(self._points)
+            row, time = np.median(points[-half:], axis=0) - np.median(points[:half], axis=0)
+            slope = float(time / (row * self._period))
             shrunk = slope * (1.0 - 1.0 / len(points)) ** 2  # a short span says little
             self._slope = min(max(shrunk, -_MOST_SLOPE), _MOST_SLOPE)
         slew = min(max(_GAIN * off / WINDOW_S, -_MOST_SLEW), _MOST_SLEW)

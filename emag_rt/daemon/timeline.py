@@ -127,6 +127,7 @@ class Timeline:
         self._said = 0.0
         self._n_even = 0
         self._n_strays = 0
+        self._calm = True  # nothing but even steps to expect
         self._line: EvenLine | None = None
         self._n_calm = self._n_same = 0
         # Samples whose time was answered before, unless the next one shows that they are its
@@ -179,6 +180,7 @@ class Timeline:
         start = self._gone_on[0] if self._gone_on[1] == last else last
         self._last_stamp = float(stamps[-1])
         self._gone_on = (start, self._last_stamp)
+        self._calm = False
         self.forget_values()
         return Piece("gap", np.empty((0, 0)), stamps, n * step)
 
@@ -194,21 +196,21 @@ class Timeline:
 
         The usual case without the objects of :meth:`split`, whose parameters these are.
         """
-        last = self._last_stamp
-        if last is None or self._line is not None or self._behind or self._gone_on[1] == last:
+        last, n = self._last_stamp, len(stamps)
+        if last is None or not self._calm:
             return False
         step, even_s = self._step, self._even_s
-        if not -even_s <= stamps.item(0) - last - step <= even_s:
+        newest = stamps.item(0)
+        if not -even_s <= newest - last - step <= even_s:
             return False
-        n, newest = len(stamps), stamps.item(-1)
         if n > 1:
+            newest = stamps.item(-1)
             with np.errstate(invalid="ignore"):  # a stamp may be no number
                 apart = stamps[1:] - stamps[:-1]
             if not (apart.min() >= step - even_s and apart.max() <= step + even_s):
                 return False
         self._step = step + 0.1 * ((newest - last) / n - step)
         self._n_even += n
-        self._n_strays = 0
         self._last_stamp = newest
         self._keep(samples[-1])
         return True
@@ -259,6 +261,7 @@ class Timeline:
                 cut.row(i, stamp)
                 self._last_stamp, self._last_row = stamp, row
         self._last_row = self._last_row.copy()
+        self._calm = self._line is None and not self._behind and not self._n_strays
         return cut.end()
 
     def _by_stamp(self, said: float, row: Samples, latest: float, cut: _Cut) -> float | None:
