@@ -222,7 +222,7 @@ def simulate(
             out.close()
 
 
-def _with_markers(sink: LslSink, source: Signal, as_codes: bool) -> Sink:
+def _with_markers(sink: LslSink, source: Signal, as_codes: bool = False) -> Sink:
     from emag_rt.cli.played_markers import MarkedSink
     from emag_rt.streams.lsl import LslMarkerSink
     from emag_rt.streams.marker_codes import TextCodes

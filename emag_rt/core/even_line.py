@@ -14,10 +14,14 @@ EVEN = 0.005
 """Steps that differ by less than this, of a period, are even."""
 
 _FINE_S = 5e-6  # clocks tell no less
+_SAME_S = 1e-7
 _SURE_S = 0.005
+# Of what is sure: a delay that grows by more is of a slow source, whose rate is first unknown.
+_LEVEL, _LEVEL_AT_FIRST = 0.25, 0.1
+_N_KNOWN = 5
 _N_POINTS = 10
-_GAIN = 0.3
-_MOST_SLEW = 0.005
+_GAIN = 0.15
+_MOST_SLEW = 0.002
 _MOST_SLOPE = 0.025
 
 
@@ -30,9 +34,9 @@ class EvenLine:
     """Gives each sample its time on a line that follows the stamps slowly.
 
     A stamp may be late, and others soon are not: what counts is the least delay within a second
-    (the second least, as a single stamp says nothing). The line follows it by half a percent at
-    most, and takes its rate from the count over up to ten seconds. Samples are missing where all
-    of a second are late by whole periods, and do not catch up.
+    (the second least, as a single stamp says nothing). The line follows it by a few
+    thousandths of the time, and takes its rate from the count over up to ten seconds. Samples are
+    missing where all of a second are late by whole periods, and as late at its end.
 
     Parameters
     ----------
@@ -52,12 +56,11 @@ class EvenLine:
         self.last = last
         self._n_window = max(8, round(WINDOW_S / period))
         self._sure_s = max(SURE * period, _SURE_S)
-        self._even_s = even_within_s(period)
         self._points: deque[tuple[int, float]] = deque(maxlen=_N_POINTS)
         self._rows = self._n = 0
         self._slope = 0.0
         self._least = self._next_least = (float("inf"), 0, 0.0)
-        self._late: list[float] = []
+        self._late: list[tuple[float, float]] = []
 
     def delay(self, said: float) -> float:
         """How late a stamp is for the next sample, in s."""
@@ -74,15 +77,18 @@ class EvenLine:
         off = self.delay(said)
         if off <= self._sure_s:
             return 0
-        self._late.append(off)
+        self._late.append((off, said - (self._rows + 1) * self._period * (1.0 + self._slope)))
         if len(self._late) < self._n_window:
             return 0
         half = self._n_window // 2
-        before, after = min(self._late[:half]), min(self._late[half:])
-        if before - after > self._sure_s:  # catching up
+        before, after = (
+            min(delay for _, delay in part) for part in (self._late[:half], self._late[half:])
+        )
+        level = _LEVEL if len(self._points) >= _N_KNOWN else _LEVEL_AT_FIRST
+        if abs(before - after) > level * self._sure_s:  # catching up, or a slow source
             del self._late[:half]
             return 0
-        return max(1, round(after / self.step))
+        return max(1, round(min(off for off, _ in self._late[half:]) / self.step))
 
     def place(self, said: float | None) -> float:
         """Time of the next sample, which has this stamp, or none that says anything."""
@@ -90,7 +96,7 @@ class EvenLine:
         self.last += self.step
         if said is not None:
             self.note(said)
-            if abs(said - self.last) <= self._even_s:
+            if abs(said - self.last) <= _SAME_S:
                 self.last = said
         self._n += 1
         if self._n >= self._n_window:
@@ -111,15 +117,19 @@ class EvenLine:
         off, row, said = self._next_least
         self._least = self._next_least = (float("inf"), 0, 0.0)
         self._n = 0
-        if off > self._sure_s:  # late, or samples are missing: not yet known; or no stamps
+        delay = said - row * self._period
+        grown = delay - self._points[-1][1] if self._points else off
+        if off > self._sure_s and grown > 2.0 * self._sure_s:  # late, or missing: not yet known
             return
-        self._points.append((row, said - row * self._period))
+        self._points.append((row, delay))
         half = len(self._points) // 2
         if half:
             points = np.array(self._points)
             row, time = np.median(points[-half:], axis=0) - np.median(points[:half], axis=0)
             slope = float(time / (row * self._period))
-            shrunk = slope * (1.0 - 1.0 / len(points)) ** 2  # a short span says little
+            shrunk = slope * (1.0 - 1.0 / len(points) ** 2)  # a short span says little
             self._slope = min(max(shrunk, -_MOST_SLOPE), _MOST_SLOPE)
-        slew = min(max(_GAIN * off / WINDOW_S, -_MOST_SLEW), _MOST_SLEW)
+        # Quicker towards what is late: a source that is slow must not look like a gap.
+        gain = 2.0 * _GAIN if off > 0 else _GAIN
+        slew = min(max(gain * off / WINDOW_S, -_MOST_SLEW), 2.0 * _MOST_SLEW)
         self.step = self._period * (1.0 + self._slope + slew)

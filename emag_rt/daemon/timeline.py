@@ -355,9 +355,10 @@ class Timeline:
         calm = abs(apart - line.step) <= self._even_s
         self._n_calm = self._n_calm + 1 if calm else 0
         self._said = said
-        if stamp == said and self._n_calm * self._period > rules.calm_s:
+        if abs(stamp - said) <= self._even_s and self._n_calm * self._period > rules.calm_s:
             self._step, self._line = line.step, None
             self._recent.clear()
+            return said
         return stamp
 
     def _whole(self, apart: float) -> tuple[int, bool]:

@@ -89,8 +89,8 @@ def test_all_samples_are_served_once_and_evenly(kind):
     stamps = bench.sink.timestamps
     np.testing.assert_allclose(np.diff(stamps), 1 / SFREQ, rtol=0.011)
     true = START + np.arange(n) / SFREQ
-    if "little" not in kind:  # half a percent of the time makes good what the first burst hid
-        assert np.abs(stamps - true)[-100:].max() < (0.06 if kind == "burst of 40" else 0.02)
+    if "little" not in kind:  # 0.2 % of the time make good what the first burst hid
+        assert np.abs(stamps - true)[-100:].max() < (0.15 if kind == "burst of 40" else 0.02)
     even = np.isclose(said, true, rtol=0, atol=1e-9)
     if even.mean() > 0.5:
         np.testing.assert_array_equal(stamps[even], said[even])
@@ -113,8 +113,8 @@ def test_what_is_missing_is_found_by_the_count(kind, lost):
     stamps = bench.sink.timestamps
     np.testing.assert_allclose(np.diff(stamps), 1 / SFREQ, rtol=0.011)
     assert abs(stamps[-1] - arrives[-1]) < 0.1
-    # Told at once, or within the second that lateness may take.
-    assert np.flatnonzero(np.isnan(bench.sink.samples[:, 0])).max() <= 2000 + 250 + lost + 12
+    # Told at once, or within the seconds that it takes to be sure.
+    assert np.flatnonzero(np.isnan(bench.sink.samples[:, 0])).max() <= 2000 + 450 + lost + 12
 
 
 def test_a_chunk_sent_twice_is_dropped_also_with_uneven_stamps():
