@@ -14,6 +14,7 @@ _LONG_S = 20.0
 # Over two seconds, stamps that come in bursts make this much.
 _WRONG = 0.15
 _SET_BACK_S = 1.0
+_APART = 0.1  # of a period
 
 
 class RateWatch:
@@ -29,8 +30,8 @@ class RateWatch:
         self._stream = stream
         self._n_look = max(8, round(_LOOK_S * stream.sfreq))
         self._first: list[FloatArray] | None = []
-        self._begin = self._end = self._before = 0.0
-        self._n = 0
+        self._begin = self._end = 0.0
+        self._n: int | None = None
         self._longest = 0.0
         self._measured = 0.0
 
@@ -67,8 +68,12 @@ class RateWatch:
         )
 
     def _judge(self, stamps: FloatArray) -> None:
-        nominal, span = self._stream.sfreq, float(stamps[-1] - stamps[0])
-        measured = (len(stamps) - 1) / span if span > 0 else np.inf
+        nominal = self._stream.sfreq
+        # From burst to burst, where several share a stamp, or nearly.
+        starts = np.flatnonzero(np.diff(stamps) * nominal > _APART) + 1
+        first, last = (starts[0], starts[-1]) if len(starts) > 1 else (0, len(stamps) - 1)
+        span = float(stamps[last] - stamps[first])
+        measured = (last - first) / span if span > 0 else np.inf
         step = float(np.median(np.diff(stamps))) * nominal
         # Too few samples may have been lost on the way; then most steps are a period all the same.
         if measured > (1 + _WRONG) * nominal or (
@@ -81,11 +86,18 @@ class RateWatch:
             )
 
     def _go_on(self, stamps: FloatArray) -> None:
+        """Count from the beginning of a burst to that of another; most have one sample."""
         whole = np.diff(stamps, prepend=self._end)
-        if self._n == 0 or not (np.abs(whole) < 0.5).all():  # a gap, or the beginning
-            self._begin, self._n = float(stamps[0]), 0
-        self._n += len(stamps)
+        if not (np.abs(whole) < 0.5).all():  # a gap, or the beginning
+            self._n, whole = None, whole[1:]
+        starts = np.flatnonzero(whole * self._stream.sfreq > _APART) + len(stamps) - len(whole)
         self._end = float(stamps[-1])
-        span = self._end - self._begin
-        if span > max(_LONG_S, self._longest):
-            self._longest, self._measured = span, (self._n - 1) / span
+        if self._n is None:
+            if not len(starts):
+                return
+            self._begin, self._n = float(stamps[starts[0]]), -int(starts[0])
+        if len(starts):
+            span, n = float(stamps[starts[-1]]) - self._begin, self._n + int(starts[-1])
+            if span > max(_LONG_S, self._longest):
+                self._longest, self._measured = span, n / span
+        self._n += len(stamps)

@@ -12,6 +12,7 @@ from calibration.live.parts import Counts, Part, Recorded, cut, n_signal, n_to_j
 from calibration.live.rate import RateWatch
 from emag_rt.array_types import Samples
 from emag_rt.core.labels import match_labels
+from emag_rt.daemon.lateness import UsualAge
 from emag_rt.daemon.timeline import Piece, Timeline
 from emag_rt.engine.matching import check_return
 from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
@@ -73,6 +74,7 @@ class Recorder:
         self._format = self.source.format
         self.sfreq = self._format.sfreq
         self._timeline = Timeline(self.sfreq)
+        self._age = UsualAge()
         self._rate = RateWatch(self._format)
         self._parts: list[Part] = []
         self._columns: list[int] | None = None
@@ -162,7 +164,9 @@ class Recorder:
         away = self.silent_s
         self._last_arrival, self.silent_s = now, 0.0
         self._rate.add(stamps)
-        pieces = self._timeline.split(samples, stamps)
+        pieces = self._timeline.split(samples, stamps, self._age.latest(now))
+        if self.source.drained:
+            self._age.observe(now, now - self._timeline.newest)
         before = self._columns
         cuts = [i for i, p in enumerate(pieces) if p.kind == "jump" or p.apart_s > _CHECKED_GAP_S]
         if away or cuts:

@@ -58,6 +58,8 @@ class Whole(click.IntRange):
 ENGINE = click.Choice(["auto", "native", "onnx", "packed", "torch", "direct"])
 """Render engines; not taken from emag_rt.render, whose import would slow every --help."""
 
+MARKER_FORMAT = click.Choice(["text", "int32"])
+
 RATE_HZ = FiniteFloat(16, 100_000)
 """Sampling rates of EEG amplifiers, with room to spare."""
 

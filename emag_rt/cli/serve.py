@@ -12,7 +12,15 @@ import click
 
 from emag_rt.cli.completion import BUNDLE, complete_montage
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options, one_blas_thread
+from emag_rt.cli.options import (
+    DURATION_S,
+    ENGINE,
+    MARKER_FORMAT,
+    FiniteFloat,
+    Whole,
+    lsl_options,
+    one_blas_thread,
+)
 
 if TYPE_CHECKING:
     from emag_rt.daemon.settings import ServeSettings
@@ -33,6 +41,7 @@ _PATHS = {
     "montage": "output.montage",
     "reference": "output.reference",
     "measured": "output.measured",
+    "marker_format": "output.marker_format",
     "gap_policy": "gaps.policy",
     "late_policy": "latency.policy",
     "latency_budget": "latency.budget_s",
@@ -63,7 +72,13 @@ _GROUPS = {
         "scope",
         "session_id",
     ),
-    "Output (what is published)": ("name", "montage", "reference", "measured"),
+    "Output (what is published)": (
+        "name",
+        "montage",
+        "reference",
+        "measured",
+        "marker_format",
+    ),
     "Rendering": ("engine", "require_gpu", "hop"),
     "Gaps and lateness": ("gap_policy", "late_policy", "latency_budget"),
     "Status, for people and programs": (
@@ -169,6 +184,11 @@ _GROUPS = {
     "--measured",
     type=click.Choice(["pass", "render"]),
     help="LD channels: pass on, filtered, or render as well (pass).",
+)
+@click.option(
+    "--marker-format",
+    type=MARKER_FORMAT,
+    help="Events on NAME-markers as JSON text, or as int32 codes, which OpenViBE reads (text).",
 )
 @click.option(
     "--gap-policy",

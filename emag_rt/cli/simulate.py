@@ -12,7 +12,15 @@ import click
 
 from emag_rt.array_types import FloatArray
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import DURATION_S, RATE_HZ, SEED, FiniteFloat, Whole, lsl_options
+from emag_rt.cli.options import (
+    DURATION_S,
+    MARKER_FORMAT,
+    RATE_HZ,
+    SEED,
+    FiniteFloat,
+    Whole,
+    lsl_options,
+)
 from emag_rt.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -60,7 +68,7 @@ class Signal:
     cls=Manual,
     groups={
         "What is played": ("recording", "synthetic", "channels", "sfreq", "seed", "loop"),
-        "How": ("speed", "chunk", "duration", "wait"),
+        "How": ("speed", "chunk", "duration", "wait", "markers", "marker_format"),
         "The stream": ("source_id", "name", "scope", "session_id"),
     },
     examples=(
@@ -134,6 +142,13 @@ class Signal:
     is_flag=True,
     help="Play its annotations too, as markers: stream NAME-markers, source id SOURCE:annotations.",
 )
+@click.option(
+    "--marker-format",
+    type=MARKER_FORMAT,
+    default="text",
+    show_default=True,
+    help="Markers as text, or as int32 codes, which OpenViBE reads; the codes are printed.",
+)
 @lsl_options("How far the stream is seen.")
 def simulate(
     recording: str | None,
@@ -149,6 +164,7 @@ def simulate(
     duration: float | None,
     wait: bool,
     markers: bool,
+    marker_format: str,
     scope: str | None,
     session_id: str | None,
 ) -> None:
@@ -182,7 +198,7 @@ def simulate(
         n_total = _length(signal_, loop, duration)
         n_chunk = chunk or max(1, round(0.02 * signal_.sfreq))
         sink = LslSink(spec)
-        out = _with_markers(sink, signal_) if markers else sink
+        out = _with_markers(sink, signal_, marker_format == "int32") if markers else sink
         click.echo(
             f"playing {signal_.title}: {len(columns)} channels at {signal_.sfreq:g} Hz as "
             f"{name!r}, source id {spec.source_id!r}"
@@ -206,16 +222,19 @@ def simulate(
             out.close()
 
 
-def _with_markers(sink: LslSink, source: Signal) -> Sink:
+def _with_markers(sink: LslSink, source: Signal, as_codes: bool = False) -> Sink:
     from emag_rt.cli.played_markers import MarkedSink
     from emag_rt.streams.lsl import LslMarkerSink
+    from emag_rt.streams.marker_codes import TextCodes
 
     # Not :markers, by which live recordings know, and leave out, what `serve` itself tells.
     name, source_id = f"{sink.spec.name}-markers", f"{sink.spec.source_id}:annotations"
     click.echo(f"with {len(source.events)} markers as {name!r}, source id {source_id!r}")
-    return MarkedSink(
-        sink, LslMarkerSink(name, source_id), source.events, source.sfreq, source.n_times
-    )
+    codes = TextCodes(tuple(text for _, text in source.events)) if as_codes else None
+    for word, code in codes.table.items() if codes else ():
+        click.echo(f"marker {code}: {word}")
+    markers = LslMarkerSink(name, source_id, codes)
+    return MarkedSink(sink, markers, source.events, source.sfreq, source.n_times)
 
 
 def play(

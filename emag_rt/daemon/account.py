@@ -45,6 +45,7 @@ class Account:
         self._timeline, self._channels = timeline, channels
         self._presence, self._latency = presence, latency
         self._told = (0, 0, 0)
+        self._uneven_told = False
 
     def schedule(self, now: float) -> None:
         """Set the time of the next status; those missed by over a second are left out."""
@@ -71,11 +72,22 @@ class Account:
             too_many_bad=channels.lacking,
         )
 
+    def uneven(self) -> Event | None:
+        """Once, that stamps are not even."""
+        if self._uneven_told or not self._timeline.uneven:
+            return None
+        self._uneven_told = True
+        text = (
+            "the source's stamps are not even (of arrival, in bursts, or none): its samples are "
+            "set on an even line, and what is missing is told by their count, within a second"
+        )
+        return Event("uneven_stamps", text=text)
+
     def disorder(self) -> Event | None:
         """One event a status for what may come with every sample."""
         line = self._timeline
         now = (line.duplicates, line.out_of_order, line.restamped)
-        if now == self._told:
+        if now == self._told or line.out_of_order < self._told[1]:  # some were taken after all
             return None
         repeated, disordered, restamped = (
             new - told for new, told in zip(now, self._told, strict=True)

@@ -54,6 +54,8 @@ class Answers:
         self._lateness, self._gaps, self._counters = lateness, gaps, counters
         self.render_s: float | None = None
         self.withheld = False
+        self._n_gone_on = 0
+        self._gone_on_from = 0.0
 
     def render(self, samples: Samples, stamps: Stamps, now: float) -> Event | None:
         """Answer samples that follow those before them."""
@@ -86,6 +88,32 @@ class Answers:
         self.flush()
         self._upsampler.reset()
         return self._fill(piece) if piece.kind == "gap" else self._follow_clock(piece)
+
+    def go_on(self, piece: Piece) -> None:
+        """Rows at the rate while the source is silent."""
+        if not self._n_gone_on:
+            self.flush()
+            self._upsampler.reset()
+            self._counters.gaps += 1
+            self._gone_on_from = float(piece.stamps[0])
+        n = len(piece.stamps)
+        self._n_gone_on += n
+        self._counters.filled += n
+        rows = self._gaps.go_on(n, self._publisher.held)
+        self._publisher.publish(rows, piece.stamps, rendered=False)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether rows are made up because the source is silent."""
+        return self._n_gone_on > 0
+
+    def came_back(self) -> Event | None:
+        """What to tell of the silence that is over, if rows went on through it."""
+        n, self._n_gone_on = self._n_gone_on, 0
+        if not n:
+            return None
+        text = f"rows went on through the silence: {n} made up"
+        return Event("gap", {"stamp": self._gone_on_from, "samples": n, "filled": n}, text)
 
     def flush(self) -> None:
         """Publish what is owed."""

@@ -52,6 +52,10 @@ class GapPolicy:
         details = {"stamp": float(piece.stamps[0]), "samples": n_missing, "filled": n_filled}
         return self.replace(rows, held), Event("gap", details, text)
 
+    def go_on(self, n: int, held: Float32Array) -> Float32Array:
+        """Rows while the source is silent: ``n`` of them, without a limit."""
+        return self.replace(np.full((n, held.shape[1]), np.nan, dtype=np.float32), held)
+
     def replace(self, rows: Float32Array, held: Float32Array) -> Float32Array:
         """Put what the policy says in place of rows that are NaN; changes ``rows``."""
         if self._policy == "hold":

@@ -86,15 +86,17 @@ class InputWatch:
 
     def _count(self, stamps: Stamps, rows: FloatArray) -> None:
         end = stamps.item(-1)
-        before = self._ends[-1][0] if self._ends else end
-        if not 0 <= end - before < _APART_S:  # a gap, a clock that was set, no number
+        before, told = self._ends[-1][0] if self._ends else end, np.isfinite(end)
+        if told and abs(end - before) >= _APART_S:  # a gap, a clock that was set
             self._ends, self._n_counted = [], 0
         again = np.diff(stamps, prepend=self._last_stamp) == 0
         if again.any():  # a sample sent twice counts once
             again &= (np.diff(rows, axis=0, prepend=self._last_row[None]) == 0).all(axis=1)
         self._last_stamp, self._last_row = end, rows[-1]
         self._n_counted += len(stamps) - int(again.sum())
-        self._ends.append((end, self._n_counted))
+        # One that is no number says nothing, and one that is ahead hides what follows for a while.
+        if told and (not self._ends or end >= self._ends[-1][0]):
+            self._ends.append((end, self._n_counted))
 
     def judge(self) -> list[Event]:
         """What there is to tell; nothing but once a second.

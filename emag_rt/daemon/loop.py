@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from emag_rt.array_types import Samples, Stamps
@@ -128,15 +129,18 @@ class Server:
             If the source is lost for good, or came back as something else.
         """
         end = None if duration_s is None else self._clock() + duration_s
+        after_s = self._settings.gaps.go_on_after_s
+        wait_s = _WAIT_S if after_s is None else min(_WAIT_S, max(0.1 * after_s, 0.02))
         try:
             while not stop() and (end is None or self._clock() < end):
-                self.turn(_WAIT_S if end is None else min(_WAIT_S, max(0.0, end - self._clock())))
+                self.turn(wait_s if end is None else min(wait_s, max(0.0, end - self._clock())))
             self.turn(0.0)
         except (StreamAmbiguous, StreamMismatch) as error:
             self._tell(Event("refused", {"reason": str(error)}))
             raise
         finally:
             self._answers.flush()
+            self._tell(self._answers.came_back())
             self._tell(self._account.disorder())
             self._tell(Event("stopped"))
             self.last_state = self.state
@@ -166,6 +170,7 @@ class Server:
         else:
             was_stale = self.state == "stale"
             self._tell(self._presence.nothing_came(now, timeout_s))
+            self._go_on(now)
             if was_stale:
                 self._tell(self._source_watch.look())
         if now >= self._account.next_status:
@@ -195,6 +200,7 @@ class Server:
 
     def _report(self, now: float) -> None:
         self._account.schedule(now)
+        self._tell(self._account.uneven())
         self._tell(self._account.disorder())
         if self._source_watch.unverified and self._presence.state == "running":
             self._check_source(0)
@@ -211,19 +217,40 @@ class Server:
         if not running:
             self._welcome(now, len(stamps))
         restarted = presence.arrived(now, newest) and running
-        if self._source.drained:
-            self._lateness.observe(now, now - newest)
         if self._timeline.follows(samples, stamps):
+            if self._source.drained:
+                self._lateness.observe(now, now - newest)
             event = self._answers.render(samples, stamps, now)
             if event is not None:
                 self._teller.tell(event)
             return
         if restarted:
             self._check_source(len(stamps))
-        for piece in self._timeline.split(samples, stamps):
+        latest = self._lateness.latest(now)
+        if self._answers.goes_on:
+            if math.isfinite(stamps[0]):
+                self._go_on_until(min(stamps.item(0), latest))
+            self._tell(self._answers.came_back())
+        pieces = self._timeline.split(samples, stamps, latest)
+        newest = self._timeline.newest
+        if self._source.drained and pieces:
+            self._lateness.observe(now, now - newest)
+        for piece in pieces:
             self._tell(self._answers.piece(piece))
             if piece.kind == "jump":  # what is usual on the new clock
                 self._lateness.observe(now, now - newest)
+
+    def _go_on(self, now: float) -> None:
+        """Rows at the rate through a silence, where that is wanted; they are as late as usual."""
+        after_s = self._settings.gaps.go_on_after_s
+        if after_s is None or not self._presence.waited(now, after_s):
+            return
+        self._go_on_until(min(self._lateness.latest(now), now))
+
+    def _go_on_until(self, stamp: float) -> None:
+        piece = self._timeline.go_on(stamp)
+        if piece is not None:
+            self._answers.go_on(piece)
 
     def _welcome(self, now: float, n: int) -> None:
         """The first ``n`` samples, or the first after a silence."""

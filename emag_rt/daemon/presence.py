@@ -55,6 +55,10 @@ class Presence:
         self.newest_stamp = newest_stamp
         return silent_s > _RESTART_S
 
+    def waited(self, now: float, at_least_s: float) -> bool:
+        """Whether nothing has come for so long, while it was waited for."""
+        return now - self._last_arrival >= at_least_s and self._waited_s >= 0.5 * at_least_s
+
     def recovered(self, now: float) -> Event:
         """The source is back after a silence that was told."""
         silent_s = now - self._last_arrival

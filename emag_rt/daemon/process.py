@@ -28,6 +28,7 @@ from emag_rt.streams.lsl import (
     configure,
     quick_clock,
 )
+from emag_rt.streams.marker_codes import event_code
 
 # Outlets drop what is on its way when they are destroyed; receivers on this host need far less.
 _LINGER_S = 0.3
@@ -105,7 +106,8 @@ def _serve(
     stack.callback(sink.close)
     markers = None
     if settings.output.marker_outlet:
-        markers = LslMarkerSink(f"{spec.name}-markers", f"{spec.source_id}:markers")
+        code_of = event_code if settings.output.marker_format == "int32" else None
+        markers = LslMarkerSink(f"{spec.name}-markers", f"{spec.source_id}:markers", code_of)
         stack.callback(markers.close)
     if settings.output.status_outlet:
         reporters.add_outlet(spec)

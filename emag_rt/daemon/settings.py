@@ -79,7 +79,8 @@ class SourceSettings(_Section):
 class OutputSettings(_Section):
     """The HD outlet and its companions.
 
-    ``montage`` names other electrodes than the bundle's, as ``serve --montage`` does.
+    ``montage`` names other electrodes than the bundle's, as ``serve --montage`` does. Markers as
+    ``int32`` are codes, which OpenViBE reads (see :mod:`emag_rt.streams.marker_codes`).
     """
 
     name: Text = "emag_rt"
@@ -89,6 +90,7 @@ class OutputSettings(_Section):
     montage: Annotated[str, Field(min_length=1, max_length=20_000)] | None = None
     status_outlet: bool = True
     marker_outlet: bool = True
+    marker_format: Literal["text", "int32"] = "text"
 
 
 class EngineSettings(_Section):
@@ -107,12 +109,25 @@ class LatencySettings(_Section):
 
 
 class GapSettings(_Section):
-    """Missing samples: bridged when short, else filled by ``policy`` up to ``max_fill_s``."""
+    """Missing samples: bridged when short, else filled by ``policy`` up to ``max_fill_s``.
+
+    ``go_on_after_s``: rows go on at the rate, by the policy and without end, once the source has
+    been silent for so long; None: they wait for it.
+    """
 
     policy: Literal["nan", "hold", "skip"] = "nan"
     bridge_s: Annotated[float, _EXPONENT, Field(ge=0, le=10, allow_inf_nan=False)] = 0.05
     max_fill_s: Seconds = 30.0
     stale_s: Annotated[float, _EXPONENT, Field(gt=0, le=3600, allow_inf_nan=False)] = 1.0
+    go_on_after_s: (
+        Annotated[float, _EXPONENT, Field(ge=0.1, le=3600, allow_inf_nan=False)] | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _goes_on_with_rows(self) -> GapSettings:
+        if self.go_on_after_s is not None and self.policy == "skip":
+            raise ValueError("give policy hold or nan with go_on_after_s: skip leaves rows out")
+        return self
 
 
 class BadSettings(_Section):

@@ -9,10 +9,9 @@ import numpy as np
 from scipy.ndimage import minimum_filter1d
 
 from emag_rt.array_types import FloatArray, IndexArray
+from emag_rt.core.even_line import SURE, WINDOW_S
 
-_WINDOW_S = 1.0  # how long a delay must last to be a gap, not jitter
 _DRIFT_S = 30.0
-_SURE = 0.7  # of a sample
 _FEW = 8
 MAX_FILLED_S = 60.0
 """Longer gaps are cut out: their samples would only take memory."""
@@ -46,6 +45,7 @@ class Grid:
 def place_on_grid(stamps: FloatArray, sfreq: float) -> Grid:
     """Find missing samples by what never catches up.
 
+    What :class:`~emag_rt.core.even_line.EvenLine` does with live stamps, for all of a recording.
     Stamps of many amplifiers jitter, or come in bursts of one chunk each. They are late then, and
     others soon are not; after a gap all are. So what counts is the least delay within the coming
     second, followed through the recording in whole samples.
@@ -67,7 +67,7 @@ def place_on_grid(stamps: FloatArray, sfreq: float) -> Grid:
     missing = np.zeros(n, dtype=np.intp)
     cuts: list[int] = []
     lost_s = 0.0
-    back = [int(i) for i in np.flatnonzero(np.diff(stamps) < -_WINDOW_S) + 1]
+    back = [int(i) for i in np.flatnonzero(np.diff(stamps) < -WINDOW_S) + 1]
     jumps = [(i, -1) for i in back]
     for start, stop in pairwise([0, *back, n]):
         jumps += [(start + i, count) for i, count in _jumps(stamps[start:stop], period)]
@@ -88,7 +88,7 @@ def _period(stamps: FloatArray, sfreq: float) -> float:
     By the least delay against the nominal rate, as stamps of arrival come in bursts: of spans of
     one second between stamps, many would hold a burst too much or too little.
     """
-    width = round(_WINDOW_S * sfreq)
+    width = round(WINDOW_S * sfreq)
     if len(stamps) < 3 * width:  # too short to measure
         return 1.0 / sfreq
     delay = stamps - stamps[0] - np.arange(len(stamps)) / sfreq
@@ -101,13 +101,13 @@ def _jumps(stamps: FloatArray, period: float) -> list[tuple[int, int]]:
     if not (np.abs(np.diff(stamps) / period - 1.0) > 0.5).any():
         return []
     delay = (stamps - stamps[0]) / period - np.arange(len(stamps))
-    n_window = max(8, round(_WINDOW_S / period))
+    n_window = max(8, round(WINDOW_S / period))
     least = _least(delay, n_window)
     follow = period / _DRIFT_S
     found, level, base = [], 0, least[0]
     for i, value in enumerate(least.tolist()):
         off = value - base - level
-        if abs(off) > _SURE:
+        if abs(off) > SURE:
             found.append((i if off > 0 else _set_back(stamps, i, n_window), round(off)))
             level += round(off)
             off = value - base - level

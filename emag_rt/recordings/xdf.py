@@ -13,6 +13,7 @@ from typing import Any
 
 import mne
 import numpy as np
+from scipy.ndimage import median_filter
 
 from emag_rt.array_types import FloatArray
 from emag_rt.core.values import value_text
@@ -121,7 +122,7 @@ def read_xdf(path: Path, stream: str, notes: list[str]) -> Any:
             mend_clocks(doubtful, as_sent, notes)
     by_id = {entry["info"]["stream_id"]: entry for entry in found}
     eeg = by_id.pop(chosen["stream_id"])
-    stamps = np.asarray(eeg["time_stamps"], dtype=np.float64)
+    stamps = _told(np.asarray(eeg["time_stamps"], dtype=np.float64), path, notes)
     grid = _grid(stamps, float(chosen["nominal_srate"]), path, notes)
     raw = _raw(eeg, grid, float(chosen["nominal_srate"]), path, notes)
     raw.set_annotations(_annotations(by_id.values(), stamps, grid, raw.info["sfreq"], notes))
@@ -223,12 +224,20 @@ def _choose(heads: Sequence[dict[str, Any]], stream: str, path: Path) -> dict[st
     return chosen
 
 
-def _grid(stamps: FloatArray, nominal: float, path: Path, notes: list[str]) -> Grid:
-    if len(stamps) < 2 or not np.isfinite(stamps).all():
+def _told(stamps: FloatArray, path: Path, notes: list[str]) -> FloatArray:
+    """Stamps that are no numbers taken from those around them."""
+    told = np.flatnonzero(np.isfinite(stamps))
+    if len(told) < 2:
         raise RecordingError(
             f"{path.name}: the stream must hold at least 2 samples with finite stamps, got "
-            f"{len(stamps)}. Was the amplifier running?"
+            f"{len(told)}. Was the amplifier running?"
         )
+    if len(told) < len(stamps):
+        notes.append(f"{len(stamps) - len(told)} stamps are no numbers: told by their neighbours")
+    return np.interp(np.arange(len(stamps)), told, stamps[told])
+
+
+def _grid(stamps: FloatArray, nominal: float, path: Path, notes: list[str]) -> Grid:
     grid = place_on_grid(stamps, nominal)
     off = abs(grid.sfreq / nominal - 1.0)
     if off > _RATE_ERROR:
@@ -279,7 +288,8 @@ def _annotations(
     """Gaps, jumps of time, and markers, in seconds after the first row."""
     marks = [(a / sfreq, (b - a) / sfreq, "BAD_gap") for a, b in grid.gaps]
     marks += [(row / sfreq, 0.0, "BAD boundary") for row in grid.cuts]
-    clock = np.maximum.accumulate(stamps)
+    # A single stamp that is wrong moves no event.
+    clock = np.maximum.accumulate(median_filter(stamps, 3, mode="nearest"))
     outside = 0
     for stream in others:
         for stamp, row in zip(stream["time_stamps"], stream["time_series"], strict=True):

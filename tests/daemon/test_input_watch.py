@@ -127,6 +127,15 @@ def test_bursts_jitter_gaps_and_clock_jumps_are_no_wrong_rate(size):
     assert feed(input_watch, like_calibration(bundle, n)[kept], stamps[kept], size) == []
 
 
+@pytest.mark.parametrize("what", [np.inf, np.nan, 0.7, -0.7])
+def test_a_wrong_rate_is_found_through_single_wrong_stamps(what):
+    input_watch, bundle = watch()
+    stamps = 50.0 + np.arange(1200) / 180.0
+    stamps[99::200] += what
+    with pytest.raises(StreamMismatch, match="declared 200 Hz, got 180"):
+        feed(input_watch, like_calibration(bundle, 1200), stamps, 1)
+
+
 def test_stamps_that_are_no_numbers_do_no_harm():
     input_watch, bundle = watch()
     stamps = 50.0 + np.arange(4000) / SFREQ

@@ -31,9 +31,19 @@ def test_regular_chunks_pass_through_untouched():
     assert timeline.split(ramp(0), np.zeros(0)) == []
 
 
-def test_jitter_is_no_gap():
+@pytest.mark.parametrize("jitter", [0.2, 4.0])
+def test_jitter_is_no_gap_and_is_evened_out(jitter):
     rng = np.random.default_rng(0)
-    stamps = 100.0 + PERIOD * (np.arange(500) + rng.uniform(-0.2, 0.2, 500))
+    stamps = 100.0 + PERIOD * (np.arange(4000) + rng.uniform(-jitter, jitter, 4000))
+    (piece,) = Timeline(200.0).split(ramp(4000), stamps)
+    np.testing.assert_array_equal(piece.samples, ramp(4000))
+    np.testing.assert_allclose(np.diff(piece.stamps), PERIOD, rtol=0.01)
+    assert np.abs(piece.stamps - stamps).max() < (2 * jitter + 0.2) * PERIOD
+
+
+def test_steps_that_differ_by_less_than_clocks_tell_are_kept():
+    rng = np.random.default_rng(0)
+    stamps = 100.0 + PERIOD * (np.arange(500) + rng.uniform(-0.002, 0.002, 500))
     (piece,) = Timeline(200.0).split(ramp(500), stamps)
     np.testing.assert_array_equal(piece.stamps, stamps)
 
@@ -248,6 +258,6 @@ def test_rows_of_another_kind_are_kept_whole():
     """Bridges are drawn from the row that is kept."""
     timeline = Timeline(100.0)
     timeline.split(np.array([[1]]), np.array([0.0]))
-    assert timeline.follows(np.array([[2.7]]), np.array([0.01]))
-    bridge, _ = timeline.split(np.array([[4.7]]), np.array([0.03]))
+    assert timeline.follows(np.array([[1.2], [2.7]]), np.array([0.01, 0.02]))
+    bridge, _ = timeline.split(np.array([[4.7]]), np.array([0.04]))
     np.testing.assert_allclose(bridge.samples, [[3.7]])

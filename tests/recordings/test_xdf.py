@@ -375,3 +375,19 @@ def test_headers_that_are_deep_or_huge_are_refused_before_they_are_read(
     path = write(tmp_path / "big.xdf", np.arange(10) / SFREQ, eeg(10)[:, :2], description=text)
     with pytest.raises(RecordingError, match=words):
         read_recording(path)
+
+
+def test_stamps_that_are_wrong_move_neither_samples_nor_events(tmp_path):
+    n = 4000
+    true = START + np.arange(n) / SFREQ
+    stamps = true.copy()
+    stamps[399::500] = np.inf
+    stamps[777] += 0.7
+    stamps[1777] -= 0.7
+    markers = [(true[i], f"event {i}") for i in (780, 900, 1700, 3000)]
+    data = eeg(n)
+    recording = read_recording(write(tmp_path / "wrong.xdf", stamps, data, markers=markers))
+    assert recording.segments == ((0, n),)
+    np.testing.assert_allclose(recording.data_uv, data, atol=1e-4)
+    onsets = [round(onset * SFREQ) for onset, _, _ in recording.events]
+    assert onsets == [780, 900, 1700, 3000]

@@ -42,7 +42,8 @@ class Counters:
     duplicates, out_of_order : int
         Samples dropped: the one before repeated, or time that was answered before.
     restamped : int
-        Samples in ``samples_out`` or ``skipped`` whose stamp stood still or was no number.
+        Samples in ``samples_out`` or ``skipped`` whose stamp stood still, was no number, or was
+        ahead of the time that can have gone by.
     refused : int
         Samples of a source that came back as something else.
     status_lost : int

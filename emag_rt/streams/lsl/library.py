@@ -359,7 +359,7 @@ class Inlet:
 
 
 class Outlet:
-    """A stream on the network, float32 or string, that disappears with this object.
+    """A stream on the network, float32, int32 or string, that disappears with this object.
 
     Parameters
     ----------
@@ -413,10 +413,10 @@ class Outlet:
             with translated(self.what):
                 handle_error(code)
 
-    def push_text(self, text: str, stamp: float) -> None:
-        """Send one string."""
+    def push_value(self, value: str | int, stamp: float) -> None:
+        """Send one string, or one number, by the outlet's format."""
         with translated(self.what):
-            self._outlet.push_sample([text], stamp)
+            self._outlet.push_sample([value], stamp)
 
     def wait_for_consumers(self, timeout_s: float) -> bool:
         """Wait for a receiver; returns whether there is one."""

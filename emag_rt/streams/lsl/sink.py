@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from emag_rt.array_types import Float32Array, FloatArray
@@ -74,12 +76,14 @@ class LslSink:
 
 
 class LslMarkerSink:
-    """A live LSL output of events: one string channel, irregular, type ``Markers``.
+    """A live LSL output of events: one channel, irregular, type ``Markers``; strings or int32.
 
     Parameters
     ----------
     name, source_id : str
         LSL header fields, not empty.
+    code_of : callable, optional
+        Number of an event, which is sent in place of its text.
 
     Raises
     ------
@@ -87,14 +91,17 @@ class LslMarkerSink:
         If liblsl cannot make the outlet.
     """
 
-    def __init__(self, name: str, source_id: str) -> None:
+    def __init__(
+        self, name: str, source_id: str, code_of: Callable[[str], int] | None = None
+    ) -> None:
         spec = OutletSpec(name, source_id, ("marker",), 0.0, type="Markers", units="")
-        self._outlet: Outlet | None = _outlet(spec, "string")
+        self._code_of = code_of
+        self._outlet: Outlet | None = _outlet(spec, "int32" if code_of else "string")
 
     def push(self, text: str, timestamp: float) -> None:
         """Publish one event with its stamp in seconds; nothing once closed."""
         if self._outlet is not None:
-            self._outlet.push_text(text, timestamp)
+            self._outlet.push_value(self._code_of(text) if self._code_of else text, timestamp)
 
     def close(self) -> None:
         """Take the stream off the network."""

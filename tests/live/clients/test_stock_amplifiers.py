@@ -22,9 +22,6 @@ from tests.live.reading import open_stream, read_until
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
 SCALE = 40.0  # random numbers from 0 to 1 become as large as EEG
-BY_COUNT = pytest.mark.xfail(
-    strict=True, reason="stamps of arrival: rows are made up in holes that are none"
-)
 
 
 def test_pyxdf_plays_a_recording(cli, spawn, subject, unique_id, tmp_path):
@@ -95,7 +92,7 @@ def test_random_numbers_of_no_size_are_refused_with_the_remedy(cli, unique_id, e
 
 @pytest.mark.parametrize(
     "example",
-    [pytest.param("plain", marks=BY_COUNT), pytest.param("advanced", marks=BY_COUNT)],
+    ["plain", "advanced"],
     indirect=True,
 )
 def test_samples_stamped_as_they_arrive_are_served_once(cli, unique_id, example, tmp_path):
