@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from calibration.live.channels import LiveChannels
 from emag_rt.array_types import BoolArray, Samples, Stamps
-from emag_rt.daemon.timeline import Kind
+from emag_rt.daemon.pieces import Kind
 
 
 @dataclass(frozen=True, eq=False)

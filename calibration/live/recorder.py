@@ -13,7 +13,8 @@ from calibration.live.rate import RateWatch
 from emag_rt.array_types import Samples
 from emag_rt.core.labels import match_labels
 from emag_rt.daemon.lateness import UsualAge
-from emag_rt.daemon.timeline import Piece, Timeline
+from emag_rt.daemon.pieces import Piece
+from emag_rt.daemon.timeline import Timeline
 from emag_rt.engine.matching import check_return
 from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
 from emag_rt.streams.base import Clock, Source

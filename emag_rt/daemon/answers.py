@@ -8,9 +8,9 @@ from emag_rt.array_types import Samples, Stamps
 from emag_rt.daemon.events import Event
 from emag_rt.daemon.gaps import GapPolicy
 from emag_rt.daemon.lateness import Lateness
+from emag_rt.daemon.pieces import Piece
 from emag_rt.daemon.publisher import Publisher
 from emag_rt.daemon.status.counters import Counters
-from emag_rt.daemon.timeline import Piece
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.streams.base import Clock
 

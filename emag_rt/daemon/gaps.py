@@ -6,8 +6,8 @@ import numpy as np
 
 from emag_rt.array_types import Float32Array
 from emag_rt.daemon.events import Event
+from emag_rt.daemon.pieces import Piece
 from emag_rt.daemon.settings import GapSettings
-from emag_rt.daemon.timeline import Piece
 
 
 class GapPolicy:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from emag_rt.array_types import Samples, Stamps
 from emag_rt.core.even_line import WINDOW_S, EvenLine, even_within_s
-
-Kind = Literal["data", "bridge", "gap", "jump"]
+from emag_rt.daemon.pieces import Cut, Piece
 
 
 @dataclass(frozen=True)
@@ -37,55 +35,6 @@ class TimelineRules:
     back_s: float = 1.0
     at_once_s: float = 0.5
     calm_s: float = 10.0
-
-
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """A stretch of the stream.
-
-    Attributes
-    ----------
-    kind : {"data", "bridge", "gap", "jump"}
-        Samples; samples made up to bridge a short gap; a long gap; a clock jump.
-    samples : ndarray, shape (n_times, n_channels)
-        Empty for gaps and jumps.
-    stamps : ndarray, shape (n_times,)
-        Stamps of the samples, or for a gap those of the missing ones, evenly spaced.
-    apart_s : float
-        Time between the stamps around a gap or jump, in s.
-    """
-
-    kind: Kind
-    samples: Samples
-    stamps: Stamps
-    apart_s: float = 0.0
-
-
-class _Cut:
-    """Pieces of one chunk, as its samples are placed."""
-
-    def __init__(self, samples: Samples) -> None:
-        self._samples = samples
-        self._pieces: list[Piece] = []
-        self._rows: list[int] = []
-        self._times: list[float] = []
-
-    def row(self, i: int, stamp: float) -> None:
-        """One of the samples."""
-        self._rows.append(i)
-        self._times.append(stamp)
-
-    def add(self, piece: Piece) -> None:
-        """A piece between two samples."""
-        self.end().append(piece)
-
-    def end(self) -> list[Piece]:
-        """All pieces so far."""
-        if self._rows:
-            piece = Piece("data", self._samples[self._rows], np.array(self._times))
-            self._pieces.append(piece)
-            self._rows, self._times = [], []
-        return self._pieces
 
 
 class Timeline:
@@ -253,7 +202,7 @@ class Timeline:
         self._last_row[...] = row
 
     def _sort_out(self, samples: Samples, stamps: Stamps, latest: float) -> list[Piece]:
-        cut = _Cut(samples)
+        cut = Cut(samples)
         for i, said in enumerate(stamps.tolist()):
             row = samples[i]
             stamp = self._by_stamp(said, row, latest, cut)
@@ -264,7 +213,7 @@ class Timeline:
         self._calm = self._line is None and not self._behind and not self._n_strays
         return cut.end()
 
-    def _by_stamp(self, said: float, row: Samples, latest: float, cut: _Cut) -> float | None:
+    def _by_stamp(self, said: float, row: Samples, latest: float, cut: Cut) -> float | None:
         """Time of a sample, by its stamp while those are even; None drops it."""
         if self._gone_on[0] < said < self._gone_on[1] + 0.5 * self._step:
             self._n_dropped += 1
@@ -316,7 +265,7 @@ class Timeline:
         return self._by_count(self._line, said, row, latest, cut)
 
     def _by_count(
-        self, line: EvenLine, said: float, row: Samples, latest: float, cut: _Cut
+        self, line: EvenLine, said: float, row: Samples, latest: float, cut: Cut
     ) -> float | None:
         """Time of a sample while stamps are uneven; None drops it."""
         rules = self._rules
@@ -375,7 +324,7 @@ class Timeline:
         self._said = said
         return self._restamped_to
 
-    def _jump(self, said: float, apart: float, row: Samples, cut: _Cut) -> float:
+    def _jump(self, said: float, apart: float, row: Samples, cut: Cut) -> float:
         self._drop_behind()
         cut.add(Piece("jump", row[None][:0], np.empty(0), apart))
         self._line, self._n_even, self._n_strays = None, 0, 0
@@ -401,7 +350,7 @@ class Timeline:
         self._n_dropped += len(self._behind)
         self._behind = []
 
-    def _answer_hole(self, n_missing: int, said: float, row: Samples, cut: _Cut) -> None:
+    def _answer_hole(self, n_missing: int, said: float, row: Samples, cut: Cut) -> None:
         assert self._last_stamp is not None
         last = self._last_stamp
         if len(self._behind) == n_missing:
