@@ -10,7 +10,16 @@ import click
 
 from emag_rt.cli.completion import BUNDLE, complete_montage
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options, one_blas_thread
+from emag_rt.cli.options import (
+    DURATION_S,
+    ENGINE,
+    MIX,
+    STATISTICS,
+    FiniteFloat,
+    Whole,
+    lsl_options,
+    one_blas_thread,
+)
 
 if TYPE_CHECKING:
     from emag_rt.daemon.settings import ServeSettings
@@ -31,6 +40,8 @@ _PATHS = {
     "montage": "output.montage",
     "reference": "output.reference",
     "measured": "output.measured",
+    "statistics": "output.statistics",
+    "statistics_mix": "output.statistics_mix",
     "gap_policy": "gaps.policy",
     "late_policy": "latency.policy",
     "latency_budget": "latency.budget_s",
@@ -61,7 +72,14 @@ _GROUPS = {
         "scope",
         "session_id",
     ),
-    "Output (what is published)": ("name", "montage", "reference", "measured"),
+    "Output (what is published)": (
+        "name",
+        "montage",
+        "reference",
+        "measured",
+        "statistics",
+        "statistics_mix",
+    ),
     "Rendering": ("engine", "require_gpu", "hop"),
     "Gaps and lateness": ("gap_policy", "late_policy", "latency_budget"),
     "Status, for people and programs": (
@@ -162,6 +180,18 @@ _GROUPS = {
     "--measured",
     type=click.Choice(["pass", "render"]),
     help="LD channels: pass on, filtered, or render as well (pass).",
+)
+@click.option(
+    "--statistics",
+    type=STATISTICS,
+    help="Rendered channels: as near as can be (estimate), with the covariance of measured ones "
+    "(matched), or with noise for what is missing (simulated). Default: estimate.",
+)
+@click.option(
+    "--statistics-mix",
+    type=MIX,
+    metavar="M",
+    help="How far they go there: 0 is the estimate, 1 all the way (1).",
 )
 @click.option(
     "--gap-policy",
