@@ -48,11 +48,12 @@ def fit_output_statistics(
     errors = [y - z for (_, y), z in zip(segments, rendered, strict=True)]
     error = _covariance(np.concatenate(errors))
     wanted = _covariance(truth)
+    estimated = np.concatenate(list(rendered))
     # What the networks explain moves from the error to the estimate.
-    found = _covariance(np.concatenate(list(rendered))) + (1.0 - left) * error
+    found = _covariance(estimated) + (1.0 - left) * error
     error = left * error
     transport, cost = _capped_transport(found, wanted, error)
-    parts, reflection = _parts(errors)
+    parts, reflection = _parts(errors, wanted - _covariance(estimated))
     places = np.ix_(rows, rows)
     whole = np.eye(n_hd)
     whole[places] = transport
@@ -96,8 +97,11 @@ def _capped_transport(
     return transport, cost
 
 
-def _parts(errors: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+def _parts(errors: Sequence[FloatArray], missing: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Parts of the error, uncorrelated at once and in their slopes, and the spectrum of each.
+
+    The error of a fit to little data is larger than what the estimate lacks, because a part of it
+    is in the estimate. So each part counts by its share of the ``missing`` covariance.
 
     Returns
     -------
@@ -115,7 +119,8 @@ def _parts(errors: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
     for part in (e @ vectors for e in errors):
         for lag in range(min(_ORDER + 1, len(part))):
             lagged[lag] += (part[lag:] * part[: len(part) - lag]).sum(axis=0)
-    return covariance @ vectors, _reflection(lagged)
+    share = np.clip((vectors * (missing @ vectors)).sum(axis=0), 0.0, 1.0)
+    return covariance @ vectors * np.sqrt(share), _reflection(lagged)
 
 
 def _reflection(lagged: FloatArray) -> FloatArray:

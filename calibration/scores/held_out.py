@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from calibration.baselines.spatial import SPATIAL_METHODS, spatial_matrices
-from calibration.scores.modes import ModeScores, mode_scores
+from calibration.scores.modes import ModeScores, mode_scores, other_modes
 from calibration.session.channel_quality import bridged_channels, suspicious_channels
 from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.bundle import Baseline, Bundle
 from emag_rt.core.drive import causal_fir, reference_free
 from emag_rt.core.labels import canonical, match_labels
-from emag_rt.core.output_statistics import MODES
 from emag_rt.core.scores import band_nmse, band_psd_error, nmse, nmse_per_channel, pcc, snr_db
 from emag_rt.engine.offline import open_for, render_recording
 from emag_rt.engine.upsampler import Upsampler
@@ -207,16 +206,17 @@ def estimate_recording(
     rows = _usable_rows(recording, SETTLE_S)
     scored, unseen = _choose(bundle, recording, filtered, columns, ld_columns, rows, only)
     truth = (filtered[:, columns] - mean)[rows]
-    estimates = {"field": _field(bundle, recording, engine)[:, shared] - mean}
+    rendered = _field(bundle, recording, engine) - mean
+    estimates = {"field": rendered[:, shared]}
     for name in bundle.baselines:
         estimates[name] = _ridge(bundle, name, centred)[:, shared]
     matrices = spatial_matrices(
         bundle.manifest.ld_montage.positions_mm, montage.positions_mm[shared], bundle.covariance
     )
     estimates |= {name: centred @ matrix.T for name, matrix in matrices.items()}
-    others = MODES[1:] if bundle.statistics is not None else ()
     modes = {
-        mode: (_field(bundle, recording, engine, mode)[:, shared] - mean)[rows] for mode in others
+        mode: values[:, shared][rows]
+        for mode, values in other_modes(bundle.statistics, range(len(montage)), rendered).items()
     }
     order = [name for name in METHODS if name in estimates]
     order += [name for name in estimates if name not in METHODS]
@@ -284,12 +284,8 @@ def _choose(
     return scored, unseen
 
 
-def _field(
-    bundle: Bundle, recording: Recording, engine: str, statistics: str = "estimate"
-) -> FloatArray:
-    if statistics == "matched" and engine == "direct":
-        engine = "packed"
-    upsampler = Upsampler(bundle, channels=recording.labels, engine=engine, statistics=statistics)
+def _field(bundle: Bundle, recording: Recording, engine: str) -> FloatArray:
+    upsampler = Upsampler(bundle, channels=recording.labels, engine=engine)
     return render_recording(upsampler, _without_gaps(recording.data_uv)).astype(np.float64)
 
 

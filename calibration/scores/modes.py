@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import welch
 
 from emag_rt.array_types import FloatArray
+from emag_rt.core.output_statistics import OutputStatistics, SimulatedNoise
 from emag_rt.core.scores import BANDS_HZ, nmse
 
 N_EIGENVALUES = 16
@@ -35,6 +36,27 @@ class ModeScores:
     eigenvalues: tuple[float, ...]
     power: dict[str, float]
     power_median: dict[str, float]
+
+
+def other_modes(
+    statistics: OutputStatistics | None, rows: Sequence[int], estimate: FloatArray
+) -> dict[str, FloatArray]:
+    """What an estimate becomes in the other modes; nothing where the bundle does not know them.
+
+    Parameters
+    ----------
+    statistics : OutputStatistics or None
+        Of the bundle.
+    rows : sequence of int
+        Channels of the bundle's output that are given.
+    estimate : ndarray, shape (n_times, n_rows)
+        In µV, relative to the LD mean.
+    """
+    if statistics is None:
+        return {}
+    transport = statistics.transport[np.ix_(rows, rows)]
+    noise = SimulatedNoise(statistics, 1.0, rows).take(len(estimate))
+    return {"matched": estimate @ transport.T, "simulated": estimate + noise}
 
 
 def mode_scores(
