@@ -1,6 +1,6 @@
 """How each mode of ``--statistics`` behaves on runs that calibration has not seen.
 
-    EMAG_RT_DATA=... python -m tools.studies.output_statistics [--subject S001]... [--refine]
+    EMAG_RT_DATA=... python -m tools.studies.output_modes [--subject S001]... [--refine]
 
 Calibrates on run 3 of each person of eegmmidb, and scores runs 4, 8 and 12 at unseen channels:
 error, rank, and band power over the true one (summed over channels, and of the middle channel).
