@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from calibration.baselines.ridge import RidgeBaseline
-from calibration.field_fits import CalibratedField
+from calibration.field_fits import CalibratedField, StreamField
 from calibration.provenance import provenance
+from calibration.regression.output_statistics import fit_output_statistics
 from calibration.scores.cross_validated import CrossValidatedScores
 from calibration.session.segments import Session
 from calibration.settings.calibration_settings import CalibrationSettings
@@ -24,6 +25,7 @@ from emag_rt.bundle import (
     RenderedElectrode,
 )
 from emag_rt.core.folding import fold
+from emag_rt.core.output_statistics import OutputStatistics
 
 
 def make_bundle(
@@ -78,7 +80,22 @@ def make_bundle(
         operator=operator,
         covariance=session.covariance,
         lagged_covariance=session.lagged_covariance,
+        statistics=_statistics(session, field),
         baselines={name: _baseline(session, ridge) for name, ridge in baselines.items()},
+    )
+
+
+def _statistics(session: Session, field: CalibratedField) -> OutputStatistics | None:
+    """From renderings that did not see their block; other anchors have none."""
+    if not isinstance(field, StreamField):
+        return None
+    segments, linear = session.target_segments, field.linear
+    return fit_output_statistics(
+        segments,
+        linear.predict_held_out(segments),
+        session.targets,
+        len(session.montage),
+        min(1.0, float(field.cv_nmse.sum() / linear.cv_nmse.sum())),
     )
 
 

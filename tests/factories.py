@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from emag_rt.core.folding import fold
 from emag_rt.core.grid import lattice
 from emag_rt.core.model import Anchor, FieldModel
 from emag_rt.core.montage import Montage
+from emag_rt.core.output_statistics import OutputStatistics
 from emag_rt.frontend import design_band
 from emag_rt.native import why_not
 from emag_rt.render import ENGINES
@@ -214,6 +216,17 @@ def make_bundle(
             "ridge": Baseline(rng.normal(size=(1, len(labels), len(hd))), np.zeros(len(hd)))
         },
     )
+
+
+def with_statistics(bundle: Bundle, seed: int = 3) -> Bundle:
+    """The bundle with a map and noise in what is not LD, drawn at random."""
+    rng = np.random.default_rng(seed)
+    n_hd, n_ld = len(bundle.manifest.hd), len(bundle.manifest.ld)
+    transport, mixing = np.eye(n_hd), np.zeros((n_hd, 4))
+    transport[n_ld:, n_ld:] += rng.normal(scale=0.2, size=(n_hd - n_ld, n_hd - n_ld))
+    mixing[n_ld:] = rng.normal(scale=5.0, size=(n_hd - n_ld, 4))
+    reflection = rng.uniform(-0.8, 0.8, (4, 3))
+    return replace(bundle, statistics=OutputStatistics(transport, mixing, reflection, 0.2))
 
 
 def random_cuts(rng: np.random.Generator, n: int, n_cuts: int) -> list[slice]:

@@ -12,6 +12,8 @@ from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import ENGINE
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from calibration.scores.held_out import Evaluation
 
 
@@ -111,3 +113,24 @@ def _print(result: Evaluation) -> None:
     for method, of_band in result.bands.items():
         bands.add_row(method, *(f"{of_band[name]:.3f}" for name in names))
     console.print(bands)
+    console.print(_modes(result))
+
+
+def _modes(result: Evaluation) -> Table:
+    """How each mode of ``--statistics`` behaves, beside the truth."""
+    from rich.table import Table
+
+    table = Table(title="--statistics, on unseen channels: band power over the true one")
+    table.add_column("statistics", no_wrap=True)
+    names = list(result.bands["field"])
+    for column in ("NMSE", "rank", "largest eigenvalues, µV²", *names):
+        table.add_column(column, justify="right")
+    for mode, found in result.statistics.items():
+        table.add_row(
+            mode,
+            f"{found.nmse:.4f}",
+            str(found.rank),
+            " ".join(f"{v:.0f}" for v in found.eigenvalues[:4]),
+            *(f"{found.power[name]:.2f}" for name in names),
+        )
+    return table

@@ -31,6 +31,7 @@ from calibration.report.signals import (
 )
 from calibration.report.verdict import FAIR_NMSE, GOOD_NMSE
 from calibration.report.viewer import viewer_html
+from calibration.scores.modes import ModeScores
 from emag_rt import __version__
 from emag_rt.files import shown_name
 
@@ -98,6 +99,27 @@ def quality_html(quality: Quality) -> str:
     return "".join(lines)
 
 
+def _modes(modes: Mapping[str, ModeScores]) -> str:
+    """How each mode of ``--statistics`` behaves."""
+    bands = list(modes["truth"].power)
+    rows = [
+        [
+            name,
+            number(mode.nmse, ".4f"),
+            f"{mode.rank}",
+            " ".join(f"{value:.0f}" for value in mode.eigenvalues[:4]),
+            *(number(mode.power[band], ".2f") for band in bands),
+        ]
+        for name, mode in modes.items()
+    ]
+    head = ["--statistics", "#NMSE", "#rank", "#largest eigenvalues, µV²"]
+    return (
+        "<p>How rendered channels behave in each mode of <code>--statistics</code>, beside the "
+        "truth: rank and eigenvalues of their covariance, and their power over the true one.</p>"
+        + table([*head, *(f"#{band}" for band in bands)], rows)
+    )
+
+
 def scores_html(evidence: Evidence, scores: Scores, curves: Curves) -> str:
     """Errors beside the baselines."""
     bands = list(next(iter(scores.bands.values()), {}))
@@ -129,6 +151,8 @@ def scores_html(evidence: Evidence, scores: Scores, curves: Curves) -> str:
             "<p>Bands, traces and spectra are those of the closed form; the networks of the field "
             f"leave {evidence.left_by_networks:.3f} of its error.</p>"
         )
+    if scores.modes:
+        lines.append(_modes(scores.modes))
     lines += [method_maps(evidence, scores), band_maps(evidence, scores), curves_figure(curves)]
     if curves.lengths or curves.look_aheads:
         lines.append(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.report.evidence import SHOWN, Evidence
+from calibration.scores.modes import ModeScores, mode_scores, other_modes
 from emag_rt.array_types import FloatArray
 from emag_rt.core.scores import BANDS_HZ, band_nmse, nmse, nmse_per_channel
 
@@ -27,12 +28,15 @@ class Scores:
         NMSE in each band within the pass band, by method.
     channel_bands : ndarray, shape (n_channels, n_bands), or None
         NMSE of the field, for each channel and band.
+    modes : dict of str to ModeScores
+        How each mode of ``--statistics`` behaves beside the truth.
     """
 
     methods: dict[str, float]
     channels: dict[str, dict[str, float]]
     bands: dict[str, dict[str, float]]
     channel_bands: FloatArray | None
+    modes: dict[str, ModeScores]
 
 
 def score(evidence: Evidence) -> Scores:
@@ -69,7 +73,20 @@ def score(evidence: Evidence) -> Scores:
             name: {b: v for b, v in found.items() if b in kept} for name, found in bands.items()
         },
         channel_bands=_channel_bands(truth, estimates.get("field"), evidence.sfreq, kept),
+        modes=_modes(evidence, truth, unseen),
     )
+
+
+def _modes(evidence: Evidence, truth: FloatArray, unseen: list[int]) -> dict[str, ModeScores]:
+    field = evidence.methods.get("field")
+    if field is None or evidence.bundle.statistics is None:
+        return {}
+    places = [e.label for e in evidence.bundle.manifest.hd]
+    rows = [places.index(label) for label in evidence.labels]
+    estimate = field.astype(np.float64)
+    others = other_modes(evidence.bundle.statistics, rows, estimate)
+    modes = {"estimate": estimate, **others}
+    return mode_scores(truth, {m: v[:, unseen] for m, v in modes.items()}, evidence.sfreq)
 
 
 def _of_bundle(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from calibration.baselines.spatial import SPATIAL_METHODS, spatial_matrices
+from calibration.scores.modes import ModeScores, mode_scores, other_modes
 from calibration.session.channel_quality import bridged_channels, suspicious_channels
 from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray, IndexArray
@@ -42,6 +43,8 @@ class Estimates:
         Likewise; LD channels are passed through.
     held_out : bool
         False when the bundle was calibrated on this very recording.
+    modes : dict of str to ndarray, shape (n_times, n_channels)
+        Other statistics of the output than the estimate's, where the bundle has them.
     """
 
     labels: tuple[str, ...]
@@ -49,6 +52,7 @@ class Estimates:
     truth: FloatArray
     methods: dict[str, FloatArray]
     held_out: bool
+    modes: dict[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,8 @@ class Evaluation:
         False when the bundle was calibrated on this very recording.
     psd_errors : dict of str to dict
         Relative error of band power on unseen channels, by method.
+    statistics : dict of str to ModeScores
+        Of unseen channels: see :func:`calibration.scores.modes.mode_scores`.
     """
 
     labels: tuple[str, ...]
@@ -86,6 +92,7 @@ class Evaluation:
     seconds: float
     held_out: bool = True
     psd_errors: dict[str, dict[str, float]] = field(default_factory=dict)
+    statistics: dict[str, ModeScores] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -99,6 +106,7 @@ class Evaluation:
             "ratios_unseen": self.ratios,
             "bands_unseen": self.bands,
             "psd_errors_unseen": self.psd_errors,
+            "statistics_unseen": {k: asdict(v) for k, v in self.statistics.items()},
             "per_channel": self.per_channel,
             "unseen": list(self.unseen),
         }
@@ -198,13 +206,18 @@ def estimate_recording(
     rows = _usable_rows(recording, SETTLE_S)
     scored, unseen = _choose(bundle, recording, filtered, columns, ld_columns, rows, only)
     truth = (filtered[:, columns] - mean)[rows]
-    estimates = {"field": _field(bundle, recording, engine)[:, shared] - mean}
+    rendered = _field(bundle, recording, engine) - mean
+    estimates = {"field": rendered[:, shared]}
     for name in bundle.baselines:
         estimates[name] = _ridge(bundle, name, centred)[:, shared]
     matrices = spatial_matrices(
         bundle.manifest.ld_montage.positions_mm, montage.positions_mm[shared], bundle.covariance
     )
     estimates |= {name: centred @ matrix.T for name, matrix in matrices.items()}
+    modes = {
+        mode: values[:, shared][rows]
+        for mode, values in other_modes(bundle.statistics, range(len(montage)), rendered).items()
+    }
     order = [name for name in METHODS if name in estimates]
     order += [name for name in estimates if name not in METHODS]
     estimates = {name: estimates[name][rows] for name in order}
@@ -218,6 +231,7 @@ def estimate_recording(
         truth=truth[:, scored],
         methods={name: values[:, scored] for name, values in estimates.items()},
         held_out=recording.sha256 not in bundle.manifest.input_hashes,
+        modes={mode: values[:, scored] for mode, values in modes.items()},
     )
 
 
@@ -317,4 +331,12 @@ def _score(found: Estimates, sfreq: float) -> Evaluation:
             name: band_psd_error(hidden, values[:, unseen], sfreq)
             for name, values in estimates.items()
         },
+        statistics=mode_scores(
+            hidden,
+            {
+                "estimate": estimates["field"][:, unseen],
+                **{mode: values[:, unseen] for mode, values in found.modes.items()},
+            },
+            sfreq,
+        ),
     )

@@ -62,6 +62,8 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
     }
     if bundle.lagged_covariance is not None:
         content["ld_lagged_covariance"] = bundle.lagged_covariance
+    if bundle.statistics is not None:
+        content |= arrays.statistics_tensors(bundle.statistics)
     contiguous = {k: np.ascontiguousarray(v, dtype=np.float64) for k, v in content.items()}
     manifest = bundle.manifest.model_copy(update={"format": FORMAT_VERSION})
     blobs = {
@@ -123,6 +125,7 @@ def _assemble(manifest: Manifest, tensors: arrays.Tensors, digest: str) -> Bundl
         baselines=arrays.read_baselines(tensors, manifest),
         sha256=digest,
         lagged_covariance=arrays.read_lagged_covariance(tensors, manifest),
+        statistics=arrays.read_statistics(tensors, manifest),
     )
     check_state(bundle.model, bundle.operator)
     check_gain(bundle.operator, bundle.frontend_settings.sos)

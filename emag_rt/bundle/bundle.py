@@ -12,6 +12,7 @@ from emag_rt.bundle.manifest import Manifest
 from emag_rt.core.folding import PackedOperator, fold
 from emag_rt.core.labels import canonical
 from emag_rt.core.model import FieldModel
+from emag_rt.core.output_statistics import OutputStatistics
 from emag_rt.frontend import FrontEndSettings
 
 
@@ -53,6 +54,9 @@ class Bundle:
     lagged_covariance : ndarray, shape (n_lags, n_ld, n_ld), or None
         ``E[x(t) x(t - l)^T]`` of the same channels, for filling bad ones; None in bundles made
         before there was one, which fill from the present sample.
+    statistics : OutputStatistics or None
+        From the statistics of the estimate to those of a measurement; None in older bundles, and
+        in fields that were not fitted in closed form.
     """
 
     manifest: Manifest
@@ -62,6 +66,7 @@ class Bundle:
     baselines: dict[str, Baseline] = field(default_factory=dict)
     sha256: str = ""
     lagged_covariance: FloatArray | None = None
+    statistics: OutputStatistics | None = None
 
     @property
     def frontend_settings(self) -> FrontEndSettings:

@@ -14,6 +14,7 @@ from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
 from emag_rt.core.forward import ForwardMatrix
 from emag_rt.core.model import FieldModel
+from emag_rt.core.output_statistics import OutputStatistics
 from emag_rt.errors import BundleError, short
 
 Tensors = dict[str, FloatArray]
@@ -21,6 +22,10 @@ MAX_DILATION = 100_000
 MAX_BLOCKS = 32
 MAX_FILL_INPUTS = 2048
 """Lags times LD channels that a bad one is filled from: a matrix of as many rows is inverted."""
+MAX_ORDER = 256
+"""Samples that the noise of a simulated output remembers."""
+MAX_TRANSPORT = 1e3
+MAX_NOISE_UV = 1e6
 MAX_MEMORY = 400_000
 """Samples: a little more than two seconds at 100 kHz."""
 
@@ -71,6 +76,49 @@ def baseline_tensors(baselines: dict[str, Baseline]) -> Tensors:
         out |= {f"baseline.{name}.weights": baseline.weights}
         out |= {f"baseline.{name}.bias": baseline.bias}
     return out
+
+
+def statistics_tensors(statistics: OutputStatistics) -> Tensors:
+    """Arrays of the output's statistics."""
+    return {
+        "statistics.transport": statistics.transport,
+        "statistics.mixing": statistics.mixing,
+        "statistics.reflection": statistics.reflection,
+        "statistics.cost": np.array([statistics.cost]),
+    }
+
+
+def read_statistics(tensors: Tensors, manifest: Manifest) -> OutputStatistics | None:
+    """The output's statistics, where the bundle has them."""
+    if not any(name.startswith("statistics.") for name in tensors):
+        return None
+    n_hd = len(manifest.hd)
+    mixing = take(tensors, "statistics.mixing", n_hd, None)
+    reflection = take(tensors, "statistics.reflection", mixing.shape[1], None)
+    found = OutputStatistics(
+        take(tensors, "statistics.transport", n_hd, n_hd),
+        mixing,
+        reflection,
+        float(take(tensors, "statistics.cost", 1)[0]),
+    )
+    if mixing.shape[1] > n_hd or reflection.shape[1] > MAX_ORDER:
+        raise BundleError(
+            f"field.safetensors: 'statistics.reflection' must have at most {n_hd} rows of at most "
+            f"{MAX_ORDER}, got {reflection.shape}."
+        )
+    for name, values, most in (
+        ("transport", found.transport, MAX_TRANSPORT),
+        ("mixing", found.mixing, MAX_NOISE_UV),
+        ("reflection", found.reflection, 1.0 - 1e-9),
+        ("cost", np.array([found.cost]), MAX_TRANSPORT),
+    ):
+        largest = float(np.abs(values).max())
+        if largest > most:
+            raise BundleError(
+                f"field.safetensors: 'statistics.{name}' must hold numbers up to {most:g}, got "
+                f"{largest:.3g}. Calibrate again."
+            )
+    return found
 
 
 def _layers(prefix: str, layers: tuple[tuple[FloatArray, FloatArray], ...]) -> Tensors:

@@ -59,6 +59,10 @@ ENGINE = click.Choice(["auto", "native", "onnx", "packed", "torch", "direct"])
 """Render engines; not taken from emag_rt.render, whose import would slow every --help."""
 
 MARKER_FORMAT = click.Choice(["text", "int32"])
+STATISTICS = click.Choice(["estimate", "matched", "simulated"])
+"""Statistics of the output; as with engines, not taken from the module that has them."""
+MIX = FiniteFloat(0, 1)
+"""How far an output goes from the estimate to other statistics."""
 
 RATE_HZ = FiniteFloat(16, 100_000)
 """Sampling rates of EEG amplifiers, with room to spare."""

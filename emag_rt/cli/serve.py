@@ -16,6 +16,8 @@ from emag_rt.cli.options import (
     DURATION_S,
     ENGINE,
     MARKER_FORMAT,
+    MIX,
+    STATISTICS,
     FiniteFloat,
     Whole,
     lsl_options,
@@ -42,6 +44,8 @@ _PATHS = {
     "reference": "output.reference",
     "measured": "output.measured",
     "marker_format": "output.marker_format",
+    "statistics": "output.statistics",
+    "statistics_mix": "output.statistics_mix",
     "gap_policy": "gaps.policy",
     "late_policy": "latency.policy",
     "latency_budget": "latency.budget_s",
@@ -78,6 +82,8 @@ _GROUPS = {
         "reference",
         "measured",
         "marker_format",
+        "statistics",
+        "statistics_mix",
     ),
     "Rendering": ("engine", "require_gpu", "hop"),
     "Gaps and lateness": ("gap_policy", "late_policy", "latency_budget"),
@@ -189,6 +195,18 @@ _GROUPS = {
     "--marker-format",
     type=MARKER_FORMAT,
     help="Events on NAME-markers as JSON text, or as int32 codes, which OpenViBE reads (text).",
+)
+@click.option(
+    "--statistics",
+    type=STATISTICS,
+    help="Rendered channels: as near as can be (estimate), with the covariance of measured ones "
+    "(matched), or with noise for what is missing (simulated). Default: estimate.",
+)
+@click.option(
+    "--statistics-mix",
+    type=MIX,
+    metavar="M",
+    help="How far they go there: 0 is the estimate, 1 all the way (1).",
 )
 @click.option(
     "--gap-policy",

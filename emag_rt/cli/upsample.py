@@ -6,7 +6,7 @@ import click
 
 from emag_rt.cli.completion import BUNDLE, complete_montage
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import ENGINE
+from emag_rt.cli.options import ENGINE, MIX, STATISTICS
 
 
 @click.command(
@@ -20,6 +20,10 @@ from emag_rt.cli.options import ENGINE
             "at electrodes nobody wore, in average reference",
             "emag-rt upsample s01.emag ld.edf --out hd_raw.fif --montage biosemi64 "
             "--reference average",
+        ),
+        (
+            "an HD recording as it would have been served, to train a decoder on",
+            "emag-rt upsample s01.emag run4.edf --out train_raw.fif --train-like-served",
         ),
     ),
     exits=(0, 1, 2, 3, 5, 6, 8, 9, 130, 143),
@@ -61,6 +65,28 @@ from emag_rt.cli.options import ENGINE
     show_default=True,
     help="LD channels: pass on, filtered, or render as well.",
 )
+@click.option(
+    "--statistics",
+    type=STATISTICS,
+    default="estimate",
+    show_default=True,
+    help="Rendered channels: as near as can be (estimate), with the covariance of measured ones "
+    "(matched), or with noise for what is missing (simulated).",
+)
+@click.option(
+    "--statistics-mix",
+    type=MIX,
+    default=1.0,
+    show_default=True,
+    metavar="M",
+    help="How far they go there: 0 is the estimate, 1 all the way.",
+)
+@click.option(
+    "--train-like-served",
+    is_flag=True,
+    help="RECORDING is HD: render it from its own LD channels, so that a decoder is trained on "
+    "what it will read. Bad LD channels are found as they are live, not taken from the file.",
+)
 def upsample(
     bundle: str,
     recording: str,
@@ -69,6 +95,9 @@ def upsample(
     engine: str,
     reference: str,
     measured: str,
+    statistics: str,
+    statistics_mix: float,
+    train_like_served: bool,
 ) -> None:
     """Render HD channels for RECORDING, which needs only the LD channels of BUNDLE.
 
@@ -90,6 +119,9 @@ def upsample(
         engine=engine,
         reference=reference,
         measured=measured,
+        statistics=statistics,
+        statistics_mix=statistics_mix,
+        train_like_served=train_like_served,
     )
     click.echo(
         f"{out}: {result.n_channels} channels ({result.n_measured} measured, the others "

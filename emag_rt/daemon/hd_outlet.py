@@ -59,6 +59,7 @@ def outlet_spec(
         ),
         expected_nmse=upsampler.expected_nmse,
         virtual=upsampler.virtual,
+        statistics=output.statistics,
         reference={
             "label": (stream.reference or "input") if reference == "input" else reference,
             "subtracted": "No" if reference == "input" else "Yes",
@@ -107,6 +108,8 @@ def _source_id(upsampler: Upsampler, settings: ServeSettings) -> str:
             socket.gethostname(),
         ]
     )
+    if output.statistics != "estimate":
+        identity += f"|{output.statistics} {output.statistics_mix:g}"
     if output.montage is not None:  # the same labels may stand for other places
         places = np.round(upsampler.montage.positions_mm, 3) + 0.0
         identity += "|" + hashlib.sha256(places.tobytes()).hexdigest()
@@ -132,6 +135,8 @@ def _vendor(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings)
         "look_ahead_s": f"{manifest.look_ahead_samples / manifest.sfreq:g}",
         "hop": str(upsampler.hop),
         "measured_channels": settings.output.measured,
+        "statistics": settings.output.statistics,
+        "statistics_mix": f"{settings.output.statistics_mix:g}",
         "montage": upsampler.montage_note,
         "gap_policy": settings.gaps.policy,
         "too_many_bad_policy": settings.bads.policy,

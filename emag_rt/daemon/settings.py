@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from emag_rt.core.output_statistics import Statistics
 from emag_rt.daemon.settings_errors import describe
 from emag_rt.errors import SettingsError, short
 
@@ -87,6 +88,8 @@ class OutputSettings(_Section):
     source_id: Text | None = None
     reference: Text = "input"
     measured: Literal["pass", "render"] = "pass"
+    statistics: Statistics = "estimate"
+    statistics_mix: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
     montage: Annotated[str, Field(min_length=1, max_length=20_000)] | None = None
     status_outlet: bool = True
     marker_outlet: bool = True

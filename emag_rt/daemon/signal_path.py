@@ -32,6 +32,8 @@ def make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
         engine=settings.engine.name,
         reference=settings.output.reference,
         measured=settings.output.measured,
+        statistics=settings.output.statistics,
+        statistics_mix=settings.output.statistics_mix,
         montage=settings.output.montage,
         hop=settings.engine.hop,
         require_gpu=settings.engine.require_gpu,

@@ -107,6 +107,7 @@ def read_hd_outlet(head: StreamFormat, description: Tree) -> HdOutlet:
         "engine": vendor.get("engine", ""),
         "look-ahead": f"{vendor.get('look_ahead_s', '?')} s",
         "reference": reference,
+        "statistics": _statistics(vendor),
         "emag_rt": vendor.get("version", ""),
         "bundle": vendor.get("bundle_sha256", "")[:12],
     }
@@ -151,6 +152,11 @@ def _kind(fields: dict[str, str]) -> str:
     if fields.get("virtual") == "true":
         return "virtual"
     return "measured" if fields.get("origin") == "measured" else "rendered"
+
+
+def _statistics(vendor: dict[str, str]) -> str:
+    mode, mix = vendor.get("statistics", ""), vendor.get("statistics_mix", "1")
+    return mode if mode in ("", "estimate") or mix == "1" else f"{mode}, mix {mix}"
 
 
 def _number(text: str) -> float | None:

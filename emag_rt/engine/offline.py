@@ -10,6 +10,7 @@ import numpy as np
 
 from emag_rt.array_types import BoolArray, Float32Array, FloatArray, Samples
 from emag_rt.bundle import Bundle
+from emag_rt.core.labels import canonical
 from emag_rt.core.montage import Montage
 from emag_rt.engine.matching import RATE_TOLERANCE
 from emag_rt.engine.upsampler import Upsampler
@@ -87,6 +88,23 @@ def _as_received(recording: Recording) -> FloatArray:
     return data
 
 
+def _require_hd(bundle: Bundle, recording: Recording) -> list[str]:
+    """Refuse a recording of LD channels alone; warnings where it is no fair one to train on."""
+    known = {canonical(label) for label in recording.labels}
+    lacking = [e.label for e in bundle.manifest.hd if canonical(e.label) not in known]
+    if 2 * len(lacking) > len(bundle.manifest.hd):
+        raise RecordingError(
+            f"recording {recording.path}: must be HD with --train-like-served, but lacks "
+            f"{len(lacking)} of {len(bundle.manifest.hd)} channels. Leave the option out."
+        )
+    if recording.sha256 in bundle.manifest.input_hashes:
+        return [
+            "the bundle was calibrated on this very recording, and renders it better than what it "
+            "will serve: train on other runs"
+        ]
+    return []
+
+
 def _holes(lost: BoolArray, sfreq: float) -> list[tuple[float, float, str]]:
     """Annotations of the stretches in which nothing came, or nothing could be rendered."""
     edges = np.diff(np.concatenate([[False], lost, [False]]).astype(int))
@@ -106,6 +124,9 @@ def upsample_recording(
     engine: str = "auto",
     reference: str = "input",
     measured: str = "pass",
+    statistics: str = "estimate",
+    statistics_mix: float = 1.0,
+    train_like_served: bool = False,
 ) -> OfflineResult:
     """Render HD channels for a recording and write them as FIF.
 
@@ -117,14 +138,22 @@ def upsample_recording(
         Recording with at least the LD channels.
     out : path-like
         FIF file to write.
-    montage, engine, reference, measured
+    montage, engine, reference, measured, statistics, statistics_mix
         As for :class:`emag_rt.engine.upsampler.Upsampler`; a file of positions may have any
         format that MNE reads.
+    train_like_served : bool
+        The recording is HD, and is rendered from its LD channels alone, of which none counts as
+        bad beforehand: live, nobody marks them.
 
     Returns
     -------
     OfflineResult
         Sizes and speed.
+
+    Raises
+    ------
+    RecordingError
+        If the recording does not fit, or is not HD though it is to be trained on as served.
     """
     recording = open_for(bundle, path)
     upsampler = Upsampler(
@@ -133,11 +162,17 @@ def upsample_recording(
         engine=engine,
         reference=reference,
         measured=measured,
+        statistics=statistics,
+        statistics_mix=statistics_mix,
         montage=resolve_montage(montage, bundle, read_mne_montage)
         if isinstance(montage, str)
         else montage,
     )
-    data = _as_received(recording)
+    if train_like_served:
+        warnings = _require_hd(bundle, recording)
+        data = np.array(recording.data_uv, dtype=np.float64)
+    else:
+        warnings, data = [], _as_received(recording)
     start = time.perf_counter()
     hd = render_recording(upsampler, data)
     took = time.perf_counter() - start
@@ -156,11 +191,12 @@ def upsample_recording(
         highpass=low_hz,
         lowpass=high_hz,
         description=f"bundle {bundle.sha256[:16]}, {upsampler.n_measured} channels measured, "
-        f"{sum(upsampler.virtual)} virtual, reference {reference}",
+        f"{sum(upsampler.virtual)} virtual, reference {reference}, "
+        f"statistics {statistics} (mix {statistics_mix:g})",
         events=[*recording.events, *holes],
     )
     duration_s = len(hd) / recording.sfreq
-    warnings = [f"montage: {text}" for text in upsampler.placement.warnings]
+    warnings += [f"montage: {text}" for text in upsampler.placement.warnings]
     warnings += [
         f"channel {label} was bad at the end: {reason}"
         for label, reason in upsampler.bad_reasons.items()

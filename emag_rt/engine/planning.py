@@ -8,6 +8,7 @@ from emag_rt.bundle import Bundle
 from emag_rt.core.alignment import Placement
 from emag_rt.core.labels import match_labels
 from emag_rt.core.montage import Montage
+from emag_rt.core.output_statistics import MODES, OutputStatistics
 from emag_rt.errors import BundleError, MontageError, SettingsError
 from emag_rt.montages.resolve import left_out_nmse, placed_montage, resolve_montage
 from emag_rt.render import Renderer, RenderPlan
@@ -56,8 +57,47 @@ def expected_nmse(
     return tuple(expected)
 
 
-def make_plan(bundle: Bundle, placement: Placement, own: bool, measured: str) -> RenderPlan:
+def find_statistics(
+    bundle: Bundle, placement: Placement, mode: str, mix: float
+) -> OutputStatistics | None:
+    """What the output's statistics need of the bundle; None for the estimate.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such mode, the mix is not from 0 to 1, the bundle has no statistics, or
+        they are not known of electrodes that nobody wore.
+    """
+    if mode not in MODES:
+        raise SettingsError(f"statistics must be one of {', '.join(MODES)}, got {mode!r}.")
+    if not 0 <= mix <= 1:
+        raise SettingsError(f"statistics_mix must be from 0 to 1, got {mix}.")
+    if mode == "estimate":
+        return None
+    if bundle.statistics is None:
+        raise SettingsError(
+            f"statistics must be estimate for bundle {bundle.manifest.name}, which does not know "
+            f"those of measured HD, got {mode!r}. Calibrate again, with --anchor stream."
+        )
+    unknown = [
+        label
+        for label, worn in zip(placement.montage.labels, placement.worn, strict=True)
+        if worn is None
+    ]
+    if unknown:
+        raise SettingsError(
+            f"statistics must be estimate at electrodes that nobody wore ({unknown[0]} and "
+            f"{len(unknown) - 1} more), got {mode!r}. Leave them out of the montage."
+        )
+    return bundle.statistics
+
+
+def make_plan(
+    bundle: Bundle, placement: Placement, own: bool, measured: str, matched: float | None = None
+) -> RenderPlan:
     """What a renderer needs to know.
+
+    ``matched`` is how far the output's statistics are brought to those of measured HD.
 
     Raises
     ------
@@ -67,6 +107,12 @@ def make_plan(bundle: Bundle, placement: Placement, own: bool, measured: str) ->
     if measured not in ("pass", "render"):
         raise SettingsError(f"measured must be 'pass' or 'render', got {measured!r}.")
     montage = placement.montage
+    if matched is not None:
+        assert bundle.statistics is not None
+        kept = [worn for worn in placement.worn if worn is not None]
+        operator = bundle.statistics.matched(bundle.operator, matched, kept)
+    else:
+        operator = bundle.operator if own else bundle.operator_at(montage.positions_mm)
     columns = dict(bundle.measured_rows(bundle.manifest.hd_montage.labels))
     rows = [
         (row, columns[worn])
@@ -75,7 +121,7 @@ def make_plan(bundle: Bundle, placement: Placement, own: bool, measured: str) ->
     ]
     return RenderPlan(
         model=bundle.model,
-        operator=bundle.operator if own else bundle.operator_at(montage.positions_mm),
+        operator=operator,
         positions_mm=montage.positions_mm,
         measured=tuple(rows),
     )

@@ -14,9 +14,11 @@ from emag_rt.array_types import Float32Array, FloatArray, Stamps
 from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.core.alignment import Placement
 from emag_rt.core.montage import Montage
+from emag_rt.core.output_statistics import SimulatedNoise
 from emag_rt.engine.planning import (
     expected_nmse,
     find_reference_rows,
+    find_statistics,
     make_placement,
     make_plan,
     require_finite,
@@ -61,6 +63,13 @@ class Upsampler:
     too_many_bad : {"nan", "fill"}
         What is rendered meanwhile: NaN, good measured channels apart (with the reference
         ``input``), or what the fill makes of the rest.
+    statistics : {"estimate", "matched", "simulated"}
+        Whether rendered channels are as near as can be, have the covariance of measured ones, or
+        have noise with what the estimate lacks. Measured channels stay measured.
+    statistics_mix : float
+        How far they go there, from 0 (the estimate) to 1.
+    seed : int
+        Of the noise of ``simulated``.
 
     Attributes
     ----------
@@ -98,6 +107,9 @@ class Upsampler:
         require_gpu: bool = False,
         max_bad_share: float = 0.5,
         too_many_bad: str = "nan",
+        statistics: str = "estimate",
+        statistics_mix: float = 1.0,
+        seed: int = 0,
     ) -> None:
         if hop < 0:
             raise SettingsError(f"hop must be 0 (every chunk) or a number of samples, got {hop}.")
@@ -115,8 +127,23 @@ class Upsampler:
         self.hop = hop
         self.too_many_bad = too_many_bad
         self._max_bad_share = max_bad_share
-        self.plan = make_plan(bundle, self.placement, montage is None, measured)
+        self.statistics, self.statistics_mix = statistics, statistics_mix
+        known = find_statistics(bundle, self.placement, statistics, statistics_mix)
+        matched = statistics_mix if statistics == "matched" else None
+        if matched is not None and engine == "direct":
+            raise SettingsError(
+                "statistics must be estimate or simulated with engine direct, which renders the "
+                "field itself, got 'matched'. Use engine auto."
+            )
+        self.plan = make_plan(bundle, self.placement, montage is None, measured, matched)
         self.expected_nmse = expected_nmse(bundle, self.placement, self.plan)
+        self._noise: SimulatedNoise | None = None
+        if known is not None:
+            factor = known.error_factor(statistics, statistics_mix)
+            self.expected_nmse = tuple(e and e * factor for e in self.expected_nmse)
+            if statistics == "simulated":
+                rows = [row for row in self.placement.worn if row is not None]
+                self._noise = SimulatedNoise(known, statistics_mix, rows, seed)
         with np.errstate(all="ignore"):  # numbers that overflow are refused, in words
             self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
             require_finite(self._renderer, bundle)
@@ -233,6 +260,8 @@ class Upsampler:
         self._hops.reset()
         self._owed.reset()
         self._withholding.reset()
+        if self._noise is not None:
+            self._noise.reset()
         self._count = 0
 
     def push(
@@ -289,6 +318,8 @@ class Upsampler:
         """
         self._frontend.settle()
         self._renderer.prepare()
+        if self._noise is not None:
+            self._noise.prepare()
 
     def flush(self) -> tuple[Float32Array, Stamps]:
         """Render what is still owed at the end of a stream.
@@ -330,12 +361,16 @@ class Upsampler:
             return np.empty((0, len(self.labels)), dtype=np.float32), stamps
         if skip:
             self._renderer.advance(ld)
+            if self._noise is not None:
+                self._noise.take(len(ld))
             hd = np.full((len(ld), len(self.labels)), np.nan, dtype=np.float32)
         else:
             hd = self._finish(self._renderer.push(ld))
         return self._owed.release(hd, stamps, ld[-1:])
 
     def _finish(self, hd: Float32Array) -> Float32Array:
+        if self._noise is not None:
+            hd += self._noise.take(len(hd)).astype(np.float32)
         if self._reference_rows is not None:
             hd -= hd[:, self._reference_rows].mean(axis=1, keepdims=True)
         return hd

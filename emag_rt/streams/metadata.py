@@ -76,6 +76,8 @@ class OutletSpec:
         Held-out error of each channel, or empty.
     virtual : tuple of bool
         Channels at which nobody wore an electrode in calibration, or empty.
+    statistics : str
+        Of the rendered channels: ``estimate``, ``matched``, ``simulated``; empty where unknown.
     reference : mapping of str to str
         ``desc/reference`` (XDF: label, subtracted, common_average).
     highpass, lowpass : float or None
@@ -109,6 +111,7 @@ class OutletSpec:
     channel_origin: tuple[str, ...] = ()
     expected_nmse: tuple[float | None, ...] = ()
     virtual: tuple[bool, ...] = ()
+    statistics: str = ""
     reference: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     highpass: float | None = None
     lowpass: float | None = None
@@ -220,6 +223,8 @@ def _channel(spec: OutletSpec, i: int) -> Tree:
     nodes: list[Node] = [("label", spec.labels[i]), ("unit", unit), ("type", spec.type)]
     if spec.channel_origin:
         nodes.append(("origin", spec.channel_origin[i]))
+        if spec.statistics and spec.channel_origin[i] == "rendered":
+            nodes.append(("statistics", spec.statistics))
     if spec.virtual:
         nodes.append(("virtual", "true" if spec.virtual[i] else "false"))
     if spec.expected_nmse and spec.expected_nmse[i] is not None:

@@ -24,7 +24,7 @@ from emag_rt.errors import BundleError
 from emag_rt.native import why_not
 from emag_rt.render.onnx_graph import build_graph
 from tests.bundle.test_bundle import pack, unpack, with_manifest, with_tensors
-from tests.factories import make_bundle
+from tests.factories import make_bundle, with_statistics
 
 TOOL = Path(__file__).parents[2] / "tools" / "fuzz_bundle.py"
 
@@ -73,7 +73,7 @@ def test_mutants_are_refused_or_serve(tmp_path):
         "window": {"anchor": "window", "hidden": "relu"},
     }.items():
         paths.append(tmp_path / f"{name}.emag")
-        save_bundle(make_bundle(2, **options), paths[-1])
+        save_bundle(with_statistics(make_bundle(2, **options)), paths[-1])
     status, result = fuzz(*paths, "--mutations", 500, "--seed", 1)
     assert (status, result["failures"]) == (0, [])
     assert sum(result["outcomes"].values()) == 500
@@ -386,3 +386,29 @@ def test_a_bundle_that_could_not_be_read_again_is_not_written(tmp_path):
     with pytest.raises(BundleError, match="amplify by at most"):
         save_bundle(replace(bundle, operator=wild), tmp_path / "b.emag")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("reflection", np.full((4, 3), 1.0), "must hold numbers up to 1"),
+        ("reflection", np.full((4, 300), 0.1), "at most 256"),
+        ("reflection", np.full((5, 3), 0.1), "must have shape"),
+        ("mixing", np.full((19, 4), 1e9), "must hold numbers up to 1e"),
+        ("mixing", np.ones((19, 40)), "must have shape"),
+        ("transport", np.full((19, 19), 1e9), "must hold numbers up to 1000"),
+        ("transport", np.eye(18), "must have shape"),
+        ("cost", np.array([1e9]), "must hold numbers up to 1000"),
+        ("cost", None, "must hold 'statistics.cost'"),
+    ],
+)
+def test_statistics_of_the_output_are_bounded(refused, tmp_path, name, value, message):
+    save_bundle(with_statistics(make_bundle(1)), tmp_path / "good.emag")
+
+    def change(tensors):
+        if value is None:
+            del tensors[f"statistics.{name}"]
+        else:
+            tensors[f"statistics.{name}"] = value
+
+    refused(with_tensors((tmp_path / "good.emag").read_bytes(), change), message)

@@ -396,3 +396,15 @@ def test_another_host_s_daemon_is_not_looked_for():
     assert "hostname='here'" in query.predicate()
     with pytest.raises(SettingsError, match="must name a source id"):
         StreamQuery(hostname="here")
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [(("matched", "0.5"), "matched, mix 0.5"), (("simulated", "1"), "simulated"), (None, None)],
+)
+def test_statistics_of_the_output_are_a_line(told, shown):
+    names = ("statistics", "statistics_mix")
+    vendor = () if told is None else tuple(zip(names, told, strict=True))
+    head = StreamFormat("X", "EEG", "", 100.0, (), (), n_channels=1)
+    facts = read_hd_outlet(head, (("emag_rt", vendor),)).facts
+    assert facts.get("statistics") == shown

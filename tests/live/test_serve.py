@@ -43,8 +43,8 @@ def start_daemon(cli, subject, source_id, *extra):
     return daemon
 
 
-def offline(cli, subject, out):
-    done = cli("upsample", subject.bundle, subject.play, "--out", out)
+def offline(cli, subject, out, *extra):
+    done = cli("upsample", subject.bundle, subject.play, "--out", out, *extra)
     assert done.finish(60) == 0, done.output
     raw = mne.io.read_raw_fif(out, verbose="ERROR")
     return raw.get_data().T * 1e6, raw.ch_names
@@ -54,12 +54,14 @@ def events_of(samples):
     return [json.loads(row[0]) for row in samples]
 
 
-def test_live_equals_offline(cli, subject, unique_id, tmp_path):
+@pytest.mark.parametrize("mode", ["estimate", "matched", "simulated"])
+def test_live_equals_offline(cli, subject, unique_id, tmp_path, mode):
     """Every sample once, in order, with the source's stamps and the values of `upsample`."""
-    expected, names = offline(cli, subject, tmp_path / "offline_raw.fif")
+    wanted = ("--statistics", mode)
+    expected, names = offline(cli, subject, tmp_path / "offline_raw.fif", *wanted)
     start_player(cli, subject, unique_id, "--chunk", "3")
     status = tmp_path / "status.jsonl"
-    daemon = start_daemon(cli, subject, unique_id, "--status-json", status)
+    daemon = start_daemon(cli, subject, unique_id, "--status-json", status, *wanted)
     hd = open_stream(f"hd-{unique_id}")
     ld = open_stream(f"amp-{unique_id}")
     total = len(expected)

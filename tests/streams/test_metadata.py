@@ -40,7 +40,12 @@ def spec(**values):
 
 def test_channels_tell_label_unit_type_position_and_origin():
     tree = description(
-        spec(channel_origin=("measured", "rendered"), expected_nmse=(None, 0.125), highpass=0.5)
+        spec(
+            channel_origin=("measured", "rendered"),
+            expected_nmse=(None, 0.125),
+            statistics="simulated",
+            highpass=0.5,
+        )
     )
     first, second = (dict(content) for _, content in dict(tree)["channels"])
     assert (first["label"], first["unit"], first["type"]) == ("Fp1", "microvolts", "EEG")
@@ -50,6 +55,8 @@ def test_channels_tell_label_unit_type_position_and_origin():
     assert (first["kind"], first["coil_type"], first["coord_frame"]) == ("2", "1", "4")
     assert first["origin"] == "measured"
     assert "expected_nmse" not in first
+    assert "statistics" not in first, "what is measured is nobody's estimate"
+    assert second["statistics"] == "simulated"
     assert (second["origin"], second["expected_nmse"]) == ("rendered", "0.125")
     assert "filtering" not in second
 

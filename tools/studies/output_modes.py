@@ -1,0 +1,62 @@
+"""How each mode of ``--statistics`` behaves on runs that calibration has not seen.
+
+    EMAG_RT_DATA=... python -m tools.studies.output_modes [--subject S001]... [--refine]
+
+Calibrates on run 3 of each person of eegmmidb, and scores runs 4, 8 and 12 at unseen channels:
+error, rank, and band power over the true one (summed over channels, and of the middle channel).
+Prints Markdown: the mean over people and runs, then in how many of them the power was right.
+"""
+
+from __future__ import annotations
+
+import click
+import numpy as np
+
+from calibration import CalibrationSettings, FieldCalibrator
+from calibration.scores.held_out import evaluate_bundle
+from calibration.scores.modes import ModeScores
+from tools.studies.cases import data_folder
+
+PEOPLE = ("S001", "S002", "S006", "S008", "S009", "S011", "S013", "S014", "S016", "S018")
+RUNS = (4, 8, 12)
+RIGHT = (0.8, 1.25)
+
+
+def row(n_ld: int, mode: str, found: list[ModeScores], nmse: float) -> str:
+    """A line of the table; ``nmse`` is the estimate's."""
+    error, bands = float(np.mean([f.nmse for f in found])), found[0].power
+    cells = [f"{error:.3f} ({error / nmse:.2f} x)", f"{np.mean([f.rank for f in found]):.0f}"]
+    for band in bands:
+        power = np.array([[f.power[band], f.power_median[band]] for f in found])
+        right = ((power >= RIGHT[0]) & (power <= RIGHT[1])).mean(axis=0)
+        total, middle = power.mean(axis=0)
+        cells.append(f"{total:.2f} / {middle:.2f} ({right[0]:.0%} / {right[1]:.0%})")
+    return f"| {n_ld} → 64 | {mode} | {' | '.join(cells)} |"
+
+
+@click.command()
+@click.option("--subject", "people", multiple=True, default=PEOPLE)
+@click.option("--refine", is_flag=True, help="With the networks.")
+def main(people: tuple[str, ...], refine: bool) -> None:
+    """Print the table."""
+    folder, settings = data_folder(), CalibrationSettings(refine=refine)
+    for n_ld in (16, 8):
+        scores: dict[str, list[ModeScores]] = {}
+        for person in people:
+            fitted = FieldCalibrator(n_ld, settings).fit([folder / f"{person}R03.edf"])
+            for run in RUNS:
+                path = folder / f"{person}R{run:02d}.edf"
+                result = evaluate_bundle(fitted.result_.bundle, path, "packed")
+                for mode, found in result.statistics.items():
+                    scores.setdefault(mode, []).append(found)
+        base = float(np.mean([f.nmse for f in scores["estimate"]]))
+        if n_ld == 16:
+            bands = " | ".join(scores["truth"][0].power)
+            click.echo(f"| channels | statistics | NMSE | rank | {bands} |")
+            click.echo(f"| {' | '.join(['---'] * (4 + len(scores['truth'][0].power)))} |")
+        for mode, found in scores.items():
+            click.echo(row(n_ld, mode, found, base))
+
+
+if __name__ == "__main__":
+    main()
