@@ -41,6 +41,7 @@ CALIBRATION_LAYERS = (
     {"field"},
     {"paper"},
     {"field_fits", "scores"},
+    {"population"},
     {"bundling"},
     {"result"},
     {"stages"},

@@ -1,4 +1,4 @@
-"""What the population expects at places nobody measured, given those that are worn: kriging in time.
+"""What the population expects at places nobody measured, given those that are worn.
 
 The population knows covariances at its own places and lags. A spherical spline carries them to any
 place, a cubic spline to any lag, so everything here is a few small matrices: a covariance at other
@@ -109,7 +109,7 @@ def make_timing(population: Population, sfreq: float, n_look_ahead: int = 0) -> 
             f"--look-ahead-s must be at most {n_steps // 2 * step:.3g} s without an HD session "
             f"(the population knows {reach:.3g} s), got {n_look_ahead / sfreq:g}."
         )
-    centers = np.arange(-n_ahead, n_steps - n_ahead + 1) * step
+    centers = step * np.arange(-n_ahead, n_steps - n_ahead + 1, dtype=np.float64)
     widths = np.full(len(centers), _WIDTH * step if dense else DELAY_WIDTH / sfreq)
     widths[n_ahead] = DELAY_WIDTH / sfreq
     bank = Bank("population", centers, widths)
@@ -210,9 +210,7 @@ class Moments:
         return np.maximum(self.yy - 2.0 * crossed + ((flat @ inner) * flat).sum(axis=1), 0.0)
 
 
-def moments(
-    places: Places, timing: Timing, covariances: FloatArray, noise: float = 0.0
-) -> Moments:
+def moments(places: Places, timing: Timing, covariances: FloatArray, noise: float = 0.0) -> Moments:
     """Second moments under some covariances of the population's places.
 
     Parameters

@@ -121,9 +121,9 @@ def person_statistics(
         notes.append(f"bridged: {', '.join(labels[i] for i in sorted(bridged))}")
     kept = [signal[:, good[there]] for signal in signals]
     covariances = np.zeros((n_lags, len(labels), len(labels)))
-    covariances[np.ix_(range(n_lags), good, good)] = lagged_covariances(
-        [x - x.mean(axis=1, keepdims=True) for x in kept], n_lags
-    )
+    found = lagged_covariances([x - x.mean(axis=1, keepdims=True) for x in kept], n_lags)
+    for covariance, measured in zip(covariances, found, strict=True):
+        covariance[np.ix_(good, good)] = measured
     return PersonStatistics(name, covariances, good, seconds, tuple(notes))
 
 
@@ -186,7 +186,7 @@ def _by_spline(good: np.ndarray, positions_mm: FloatArray) -> FloatArray:
 
 
 def _completed(person: PersonStatistics, carry: FloatArray) -> FloatArray:
-    inner = person.covariances[np.ix_(range(len(person.covariances)), person.good, person.good)]
+    inner = person.covariances[:, person.good][:, :, person.good]
     return np.asarray(carry @ inner @ carry.T)
 
 
