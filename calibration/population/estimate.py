@@ -32,8 +32,10 @@ from emag_rt.array_types import FloatArray
 from emag_rt.core.spline import spherical_spline
 from emag_rt.errors import CalibrationError
 
-NOISE = 0.01
-"""Noise of an LD electrode, over the mean power of the LD channels."""
+NOISE = 0.05
+"""Noise of an LD electrode that is assumed, over the mean power of the LD channels."""
+LATE_NOISE = 1.0
+"""More of it in the past: other heads and amplifiers differ most in how signals go on."""
 _WIDTH = 0.6
 """Width of profiles above the population's rate, in steps, so that they leave no gaps."""
 _MARGIN = 3
@@ -222,7 +224,8 @@ def moments(places: Places, timing: Timing, covariances: FloatArray, noise: floa
     covariances : ndarray, shape (n_lags, n_places, n_places)
         The population's mean, or one person's.
     noise : float
-        Of every LD electrode, over the mean power of the LD channels.
+        Of every LD electrode, over the mean power of the LD channels. With 0 the moments are
+        those of the signals themselves; else the past is taken to be noisier still.
 
     Returns
     -------
@@ -237,10 +240,16 @@ def moments(places: Places, timing: Timing, covariances: FloatArray, noise: floa
     power = float(np.trace(ld[zero])) / n_ld
     centre = np.eye(n_ld) - 1.0 / n_ld
     ld[zero] += centre @ np.diag(alone[n_hd:] + noise * power) @ centre
+    zz = np.einsum("ghm,mcd->gchd", timing.own, ld, optimize=True)
+    if noise > 0:
+        late = LATE_NOISE * power * np.diagonal(timing.own[:, :, zero]).copy()
+        late[timing.now] = 0.0
+        for profile, more in enumerate(late):
+            zz[profile, :, profile] += more * centre
     return Moments(
         yy=np.diag(both[zero])[:n_hd] + alone[:n_hd],
         yz=np.einsum("gm,mec->egc", timing.cross, both[:, :n_hd, n_hd:], optimize=True),
-        zz=np.einsum("ghm,mcd->gchd", timing.own, ld, optimize=True),
+        zz=zz,
     )
 
 

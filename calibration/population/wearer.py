@@ -20,8 +20,8 @@ from emag_rt.recordings.read import read_recording
 
 MIN_SECONDS = 8.0
 # Above, what does not fit the population is taken for noise that is none.
-MAX_NOISE = 0.1
-_NOISES = np.geomspace(NOISE, MAX_NOISE, 13)
+MAX_NOISE = 0.2
+_NOISES = np.geomspace(NOISE, MAX_NOISE, 9)
 
 
 @dataclass(frozen=True, eq=False)

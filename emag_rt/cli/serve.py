@@ -10,7 +10,15 @@ import click
 
 from emag_rt.cli.completion import BUNDLE, complete_montage
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options, one_blas_thread
+from emag_rt.cli.options import (
+    DURATION_S,
+    ENGINE,
+    RATE_HZ,
+    FiniteFloat,
+    Whole,
+    lsl_options,
+    one_blas_thread,
+)
 
 if TYPE_CHECKING:
     from emag_rt.daemon.settings import ServeSettings
@@ -61,6 +69,7 @@ _GROUPS = {
         "scope",
         "session_id",
     ),
+    "Without an HD session (instead of BUNDLE)": ("no_hd", "ld", "hd", "sfreq", "population"),
     "Output (what is published)": ("name", "montage", "reference", "measured"),
     "Rendering": ("engine", "require_gpu", "hop"),
     "Gaps and lateness": ("gap_policy", "late_policy", "latency_budget"),
@@ -91,6 +100,10 @@ _GROUPS = {
             "emag-rt serve s01.emag --source-id AMP-1234 --montage biosemi64",
         ),
         (
+            "no HD cap at all: other people's field, for a headset that is on",
+            "emag-rt serve --no-hd --ld @stream:AMP-1234 --hd standard_1020 --source-id AMP-1234",
+        ),
+        (
             "for OpenViBE: dense rows, average reference",
             "emag-rt serve s01.emag --source-id AMP-1234 --config configs/openvibe.yaml",
         ),
@@ -105,10 +118,11 @@ _GROUPS = {
         "emag-rt doctor",
         "docs/serving.md",
         "docs/latency.md",
+        "docs/without-hd.md",
         "docs/troubleshooting.md",
     ),
 )
-@click.argument("bundle", type=BUNDLE)
+@click.argument("bundle", type=BUNDLE, required=False)
 @click.option("--source-id", help="Read the stream with this source_id: the safest choice.")
 @click.option("--source-name", help="Read the stream with this name.")
 @click.option("--source-type", help="Read the one stream of this type (EEG).")
@@ -206,9 +220,31 @@ _GROUPS = {
     help="Show it on this port (8050; 0: any free one).",
 )
 @click.option("--dashboard-host", help="Show it on this address (127.0.0.1); others get a warning.")
+@click.option(
+    "--no-hd",
+    is_flag=True,
+    help="Make the bundle first, from other people's field (emag-rt calibrate --no-hd), and forget "
+    "it afterwards.",
+)
+@click.option("--ld", help="What is worn: names, @headset:NAME or @stream:SOURCE, with its rate.")
+@click.option(
+    "--hd", shell_complete=complete_montage, help="What to render: a montage, a file or names."
+)
+@click.option("--sfreq", type=RATE_HZ, metavar="HZ", help="Rate of the LD amplifier in Hz.")
+@click.option("--population", help="Whose field (adult), or a file.")
 @lsl_options("How far LSL looks.")
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
-def serve(bundle: str, config: str | None, quiet: bool, **options: object) -> None:
+def serve(
+    bundle: str | None,
+    config: str | None,
+    quiet: bool,
+    no_hd: bool,
+    ld: str | None,
+    hd: str | None,
+    sfreq: float | None,
+    population: str | None,
+    **options: object,
+) -> None:
     """Serve BUNDLE: read a live LD stream, publish HD channels with the same stamps.
 
     Reads an EEG stream with the bundle's LD channels (by label, in any order) at the bundle's
@@ -220,10 +256,13 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: object) -> No
     with exit 0 after everything owed has been published; a second SIGINT at once, with 130.
     """
     one_blas_thread()
+    from emag_rt.cli.serve_no_hd import Request, bundle_to_serve
     from emag_rt.daemon.stopping import stop_signals
 
-    # Before the imports below, which take most of the start.
-    with stop_signals() as stop:
+    request: Request = {"ld": ld, "hd": hd, "sfreq": sfreq, "population": population}
+    request |= {name: _text(options[name]) for name in ("scope", "session_id")}
+    # Signals: before the imports below, which take most of the start.
+    with bundle_to_serve(bundle, no_hd, request) as path, stop_signals() as stop:
         from emag_rt.daemon.process import serve_bundle
         from emag_rt.daemon.settings import load_settings
 
@@ -231,8 +270,12 @@ def serve(bundle: str, config: str | None, quiet: bool, **options: object) -> No
             options["dashboard"] = True
         overrides = {_PATHS[key]: value for key, value in options.items()}
         settings = load_settings(config, overrides)
-        with _dashboard(bundle, settings):
-            serve_bundle(bundle, settings, quiet=quiet, stop=stop)
+        with _dashboard(path, settings):
+            serve_bundle(path, settings, quiet=quiet, stop=stop)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 @contextlib.contextmanager
