@@ -103,12 +103,8 @@ def make_population(
     first = read_recording(next(iter(people.values()))[0], sfreq=SFREQ)
     places = first.montage()
 
-    def tell(person: PersonStatistics) -> None:
-        text = "; ".join(person.notes) or "all electrodes good"
-        click.echo(f"{person.name}: {person.seconds:.0f} s; {text}", err=True)
-
     work = partial(_reduce_or_skip, labels=places.labels)
-    results = side_by_side(work, list(people.items()), jobs=jobs, dask=dask, report=_telling(tell))
+    results = side_by_side(work, list(people.items()), jobs=jobs, dask=dask, report=_tell)
     used = sorted((p for p in results if isinstance(p, PersonStatistics)), key=lambda p: p.name)
     if len(used) < 3:
         raise CalibrationError(f"a population must have at least 3 people, got {len(used)}.")
@@ -146,8 +142,11 @@ def _reduce_or_skip(
         return f"left out: {error}"
 
 
-def _telling(tell):  # type: ignore[no-untyped-def]
-    return lambda result: click.echo(result, err=True) if isinstance(result, str) else tell(result)
+def _tell(result: PersonStatistics | str) -> None:
+    if isinstance(result, PersonStatistics):
+        notes = "; ".join(result.notes) or "all electrodes good"
+        result = f"{result.name}: {result.seconds:.0f} s; {notes}"
+    click.echo(result, err=True)
 
 
 def _names(text: str) -> list[str]:

@@ -11,6 +11,7 @@ Markdown; --other scores recordings of other caps by the whole population.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,14 +77,15 @@ def score_cap(population: Population, path: Path, n_ld: int) -> dict[str, float]
     recording = read_recording(path)
     montage = recording.montage()
     good = [i for i, a in enumerate(montage.labels) if a not in recording.bads]
-    places = path.with_suffix(".tsv").name
-    with click.open_file(places, "w") as file:
-        file.write("name\tx_mm\ty_mm\tz_mm\n")
-        for label, (x, y, z) in zip(montage.labels, montage.positions_mm, strict=True):
-            file.write(f"{label}\t{x:.3f}\t{y:.3f}\t{z:.3f}\n")
     ld = [montage.labels[good[i]] for i in spread_choice(montage.positions_mm[good], n_ld)]
-    made = calibrate_without_hd(NoHdSettings(tuple(ld), places, recording.sfreq), (), population)
-    Path(places).unlink()
+    lines = ["name\tx_mm\ty_mm\tz_mm"]
+    for label, (x, y, z) in zip(montage.labels, montage.positions_mm, strict=True):
+        lines.append(f"{label}\t{x:.3f}\t{y:.3f}\t{z:.3f}")
+    with tempfile.TemporaryDirectory() as below:
+        places = Path(below, "cap.tsv")
+        places.write_text("\n".join(lines), encoding="utf-8")
+        settings = NoHdSettings(tuple(ld), str(places), recording.sfreq)
+        made = calibrate_without_hd(settings, (), population)
     scored = evaluate_recording(made.bundle, recording, _ENGINE)
     return {name: values["unseen"]["nmse"] for name, values in scored.methods.items()}
 
