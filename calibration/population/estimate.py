@@ -32,8 +32,8 @@ from emag_rt.array_types import FloatArray
 from emag_rt.core.spline import spherical_spline
 from emag_rt.errors import CalibrationError
 
-NOISE = 0.05
-"""Noise of an LD electrode that is assumed, over the mean power of the LD channels."""
+NOISE = 0.03
+"""Noise of an LD electrode where none was recorded, over the mean power of the LD channels."""
 LATE_NOISE = 1.0
 """More of it in the past: other heads and amplifiers differ most in how signals go on."""
 _WIDTH = 0.6

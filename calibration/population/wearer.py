@@ -20,8 +20,7 @@ from emag_rt.recordings.read import read_recording
 
 MIN_SECONDS = 8.0
 # Above, what does not fit the population is taken for noise that is none.
-MAX_NOISE = 0.2
-_NOISES = np.geomspace(NOISE, MAX_NOISE, 9)
+_NOISES = np.geomspace(0.01, 0.2, 14)
 
 
 @dataclass(frozen=True, eq=False)
