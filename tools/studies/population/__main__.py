@@ -72,7 +72,17 @@ def main(
     dask: str | None,
 ) -> None:
     """Make a population of FOLDER."""
-    given = {"dataset": dataset, "licence": licence, "attribution": attribution}
+    chosen = "".join(
+        f" --{key} {value}"
+        for key, value in (("people", people), ("leave-out", leave_out))
+        if value
+    )
+    given = {
+        "dataset": dataset,
+        "licence": licence,
+        "attribution": attribution,
+        "command": f"python -m tools.studies.population FOLDER --name {name}{chosen}",
+    }
     try:
         everyone = people_of(folder, _names(people), _names(leave_out))
         population = make_population(everyone, name, given, jobs, dask)
@@ -126,7 +136,6 @@ def make_population(
             "name": name,
             "people": ",".join(names),
             "runs": ",".join(runs),
-            "command": f"python -m tools.studies.population FOLDER --name {name}",
             "made_with": f"emag_rt {__version__}",
         },
     )
