@@ -14,6 +14,9 @@ from emag_rt.montages.from_mne import read_mne_montage
 from emag_rt.montages.resolve import resolve_on_head
 from emag_rt.recordings.positions import fill_from_template
 
+# Caps put an electrode of one name up to here from where another has it.
+_SAME_LABEL_MM = 30.0
+
 
 def hd_montage(text: str, population: Population) -> tuple[Montage, tuple[str, ...]]:
     """Electrodes to render, and what the user should know.
@@ -77,16 +80,14 @@ def ld_montage(ld: int | Sequence[str], hd: Montage, population: Population) -> 
     if len(names) < 2:
         raise CalibrationError(f"--ld must name at least 2 electrodes, got {', '.join(names)}.")
     known = {canonical(label): hd.positions_mm[i] for i, label in enumerate(hd.labels)}
-    rest = [text for name, text in zip(names, ld, strict=True) if canonical(name) not in known]
-    placed, _ = fill_from_template(rest, np.full((len(rest), 3), np.nan))
-    by_template = {
-        label: place for label, place in zip(rest, placed, strict=True) if np.isfinite(place).all()
-    }
-    if by_template:
-        # Few electrodes make no sphere: the whole template would, but it is in the frame that the
-        # population was measured in.
-        known |= {canonical(k): p - population.origin_mm for k, p in by_template.items()}
-    given = [text for text in rest if "=" in text]
+    if not all(canonical(name) in known for name in names):
+        # Not the cap's own names: BioSemi's C3 is not that of the 10-05 system.
+        placed, _ = fill_from_template(names, np.full((len(names), 3), np.nan))
+        for name, place in zip(names, placed - population.origin_mm, strict=True):
+            own = known.get(canonical(name), np.full(3, np.inf))
+            if np.isfinite(place).all() and np.linalg.norm(own - place) > _SAME_LABEL_MM:
+                known[canonical(name)] = place
+    given = [text for text in ld if "=" in text]
     if given:
         found = resolve_on_head(",".join(given), population.places, population.radius_mm).montage
         known |= dict(zip(map(canonical, found.labels), found.positions_mm, strict=True))
@@ -98,3 +99,39 @@ def ld_montage(ld: int | Sequence[str], hd: Montage, population: Population) -> 
             "name them in the file of positions that --hd takes."
         )
     return Montage(tuple(names), np.array([known[canonical(name)] for name in names]))
+
+
+def apart_by_name(hd: Montage, ld: Montage) -> tuple[Montage, list[str]]:
+    """HD with other names for electrodes that have the name of a worn one but not its place.
+
+    Parameters
+    ----------
+    hd, ld : Montage
+        Electrodes in one frame.
+
+    Returns
+    -------
+    montage : Montage
+        ``C3`` of a cap with names of its own becomes ``C3-hd`` where the C3 of the 10-05 system is
+        worn: by name it would be taken for measured.
+    notes : list of str
+        What was renamed.
+    """
+    worn = {
+        canonical(label): place for label, place in zip(ld.labels, ld.positions_mm, strict=True)
+    }
+    labels, renamed = [], []
+    for label, place in zip(hd.labels, hd.positions_mm, strict=True):
+        other = worn.get(canonical(label))
+        if other is not None and np.linalg.norm(place - other) > _SAME_LABEL_MM:
+            renamed.append(label)
+            label += "-hd"
+        labels.append(label)
+    if not renamed:
+        return hd, []
+    note = (
+        f"--hd has {', '.join(renamed[:8])}{' and more' * (len(renamed) > 8)} in other places than "
+    )
+    return Montage(tuple(labels), hd.positions_mm), [
+        f"{note}the worn electrodes of that name: rendered as {renamed[0]}-hd and so on"
+    ]

@@ -13,7 +13,7 @@ from calibration.baselines.spatial import spatial_matrices
 from calibration.field.kriging import spacing_mm
 from calibration.field.model import LeftOutScores
 from calibration.field.placement import Gaussians, fit_gaussians, make_field
-from calibration.population.electrodes_of import hd_montage, ld_montage
+from calibration.population.electrodes_of import apart_by_name, hd_montage, ld_montage
 from calibration.population.estimate import (
     Expected,
     Places,
@@ -152,6 +152,7 @@ def calibrate_without_hd(
     people = population or load_population(settings.population)
     hd, notes = hd_montage(settings.hd, people)
     ld = ld_montage(settings.ld, hd, people)
+    hd, renamed = apart_by_name(hd, ld)
     sos = design_band(*settings.band_hz, settings.sfreq)
     timing = make_timing(people, settings.sfreq, round(settings.look_ahead_s * settings.sfreq))
     mean = people.mean()
@@ -161,7 +162,7 @@ def calibrate_without_hd(
     model, covariance, lagged = _field(places, timing, mean, wearer, settings.sfreq)
     matrices = spatial_matrices(places.ld_mm, places.hd_mm, covariance)
     expected = expected_errors(places, timing, wearer.noise, matrices)
-    all_notes = (*notes, *wearer.notes, *_remarks(settings, people, wearer))
+    all_notes = (*notes, *renamed, *wearer.notes, *_remarks(settings, people, wearer))
     scores = _scores(expected, [hd.labels[i] for i in rendered], places)
     manifest = _manifest(settings, people, ld, hd, sos, model, wearer, scores, expected, all_notes)
     operator = fold(model, hd.positions_mm)
