@@ -41,6 +41,7 @@ CALIBRATION_LAYERS = (
     {"field"},
     {"paper"},
     {"field_fits", "scores"},
+    {"population"},
     {"bundling"},
     {"result"},
     {"stages"},
@@ -204,6 +205,7 @@ def test_imports_go_one_way(path):
         ("calibration/baselines/ridge.py", "calibration.residual.bag"),
         ("calibration/paper/checkpoint_bundle.py", "calibration.bundling.make_bundle"),
         ("calibration/scores/cross_validated.py", "calibration.result.Calibration"),
+        ("calibration/population/people.py", "calibration.bundling.make_bundle"),
         ("calibration/result.py", "calibration.stages"),
         ("calibration/report/write.py", "calibration.live.display"),
         ("calibration/live/record_live.py", "calibration.cli.progress"),
@@ -418,6 +420,7 @@ def test_wheel_carries_the_two_packages_alone(tmp_path):
     assert {"emag_rt/py.typed", "calibration/py.typed"} <= set(names)
     assert "emag_rt/montages/standard.json" in names
     assert "emag_rt/headsets/biosemi-64.yaml" in names
+    assert "calibration/population/adult.safetensors" in names
     assert "emag_rt/dashboard/static/index.html" in names
     assert {f"calibration/report/{n}" for n in ("viewer.html", "viewer.js", "report.css")} <= set(
         names

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from calibration.cli.live_options import LIVE_NAMES, LiveOptions, live_options, live_request
+from calibration.cli.no_hd import (
+    NO_HD_NAMES,
+    NoHdOptions,
+    make_without_hd,
+    no_hd_options,
+    refuse_without_flag,
+)
 from calibration.cli.paper_options import (
     PAPER_NAMES,
     FitOptions,
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from calibration.settings.calibration_settings import CalibrationSettings
 
 
-class CalibrateOptions(LiveOptions, FitOptions):
+class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
     """Values of all options but those that the command names itself."""
 
 
@@ -51,6 +58,7 @@ class CalibrateOptions(LiveOptions, FitOptions):
         ),
         "The report": ("report", "with_report"),
         "From a live stream": LIVE_NAMES,
+        "Without an HD session": NO_HD_NAMES,
         "The paper's model": ("method", *PAPER_NAMES),
     },
     examples=(
@@ -74,6 +82,11 @@ class CalibrateOptions(LiveOptions, FitOptions):
             "the closed form alone, in seconds and without torch",
             "emag-rt calibrate s01.edf --ld 16 --no-refine --out s01.emag",
         ),
+        (
+            "no HD cap at all: other people's field, for a headset",
+            "emag-rt calibrate --no-hd --ld @headset:openbci-cyton-8 --hd biosemi64 --sfreq 250 "
+            "--out any.emag",
+        ),
     ),
     exits=(0, 1, 2, 3, 4, 7, 8, 9, 130, 143),
     see_also=(
@@ -83,6 +96,7 @@ class CalibrateOptions(LiveOptions, FitOptions):
         "emag-rt headsets",
         "docs/calibration-protocol.md",
         "docs/accuracy.md",
+        "docs/without-hd.md",
     ),
 )
 @click.argument("recordings", nargs=-1, type=click.Path(dir_okay=True))
@@ -174,6 +188,7 @@ class CalibrateOptions(LiveOptions, FitOptions):
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @live_options
+@no_hd_options
 @paper_options
 def calibrate(
     recordings: tuple[str, ...],
@@ -192,6 +207,9 @@ def calibrate(
     Channels that are marked bad, flat or wild, and stretches marked BAD, are not learned from.
     The bundle says what error to expect, beside the baselines.
 
+    With --no-hd no HD session is needed: the field is that of other people, RECORDINGS (or
+    --stream) hold LD channels alone and are optional, and --hd says what to render.
+
     Unfinished training is kept in OUT.partial: interrupted, the same command goes on from it.
     With --stream, the HD stream is recorded first, and the recording kept: OUT's name with
     _raw.fif; while it goes on, and if it is killed, with _raw.xdf. Interrupted twice, nothing
@@ -206,13 +224,17 @@ def calibrate(
     from calibration.live.ld_labels import read_ld
     from emag_rt.cli.options import check_output
 
-    request = live_request(recordings, ld, band, options)
+    request = live_request(recordings, ld, band, options, needs_signal=not options["no_hd"])
     check_output("--out", out, recordings)
     target = report_target(out, report, with_report, recordings)
     settings = calibration_settings(band, options)
     choice = read_ld(ld, options["timeout"])
     if choice.note:
         click.echo(choice.note, err=True)
+    if options["no_hd"]:
+        make_without_hd(recordings, choice, settings, request, (out, target), options, quiet)
+        return
+    refuse_without_flag()
     if settings.sfreq is None and choice.sfreq is not None:
         settings = replace(settings, sfreq=choice.sfreq)
     if request is not None:

@@ -106,7 +106,11 @@ def live_options(command: _F) -> _F:
 
 
 def live_request(
-    recordings: Sequence[str], ld: str, band: tuple[float, float], options: LiveOptions
+    recordings: Sequence[str],
+    ld: str,
+    band: tuple[float, float],
+    options: LiveOptions,
+    needs_signal: bool = True,
 ) -> LiveRequest | None:
     """Understand the options above, set LSL up if need be, and refuse what would do nothing.
 
@@ -120,6 +124,8 @@ def live_request(
         Pass band in Hz.
     options : LiveOptions
         Those above.
+    needs_signal : bool
+        Whether there must be files or a stream.
 
     Returns
     -------
@@ -137,7 +143,7 @@ def live_request(
             f"--stream and RECORDINGS exclude each other, got {stream!r} and {recordings[0]}. "
             "Drop one of them."
         )
-    if not (stream or recordings):
+    if needs_signal and not (stream or recordings):
         raise SettingsError("RECORDINGS or --stream must say what to fit, got neither.")
     on_lsl = bool(stream) or ld.startswith("@stream:")
     _refuse_idle((() if stream else _OWN) + (() if on_lsl else _LSL))

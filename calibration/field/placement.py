@@ -9,6 +9,7 @@ to one electrode, which kriging takes for its own noise, ends up in its narrow G
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,33 +34,43 @@ _FAR_WEIGHT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class SpatialStart:
-    """Gaussians, and the solver that goes with them.
+class Gaussians:
+    """Gaussians in space, and the solver that goes with them.
 
     Attributes
     ----------
     centers_mm : ndarray, shape (n_points, 3)
-        Grid, then the electrodes that were worn.
+        Grid, then the electrodes that the field knows.
     widths_mm : ndarray, shape (n_points,)
         Spatial standard deviations.
     solver : ndarray, shape (n_points, n_electrodes)
         From what the field must give at the electrodes to amplitudes; ``K @ solver`` is one.
-    kriging : Kriging
-        What the field follows between electrodes.
     misfit : float
-        Share of kriging's own map over the scalp that the Gaussians cannot follow.
+        Share of the wanted map over the scalp that the Gaussians cannot follow.
     """
 
     centers_mm: FloatArray
     widths_mm: FloatArray
     solver: FloatArray
-    kriging: Kriging
     misfit: float
 
     @property
     def width_mm(self) -> float:
         """Width of the Gaussians of the grid, in mm."""
         return float(self.widths_mm[0])
+
+
+@dataclass(frozen=True, eq=False)
+class SpatialStart(Gaussians):
+    """Gaussians that follow what a session shows between its electrodes.
+
+    Attributes
+    ----------
+    kriging : Kriging
+        What the field follows between electrodes.
+    """
+
+    kriging: Kriging
 
 
 def choose_gaussians(
@@ -86,19 +97,52 @@ def choose_gaussians(
     CalibrationError
         If the grid has fewer points than there are electrodes, or two electrodes share a place.
     """
+    kriging = fit_kriging(positions_mm, guide)
+    found = fit_gaussians(centers_mm, positions_mm, guide.rendered, kriging.weights)
+    return SpatialStart(found.centers_mm, found.widths_mm, found.solver, found.misfit, kriging)
+
+
+def fit_gaussians(
+    centers_mm: FloatArray,
+    positions_mm: FloatArray,
+    rendered: FloatArray,
+    between: Callable[[FloatArray], FloatArray],
+) -> Gaussians:
+    """Choose the width of the grid's Gaussians that follows a map of the scalp best.
+
+    Parameters
+    ----------
+    centers_mm : ndarray, shape (n_grid, 3)
+        Grid.
+    positions_mm : ndarray, shape (n_electrodes, 3)
+        Electrodes the field knows.
+    rendered : ndarray, shape (n_electrodes, n_electrodes)
+        Second moments of what is rendered there, µV².
+    between : callable
+        From places (n_places, 3) to the weights (n_places, n_electrodes) of what is wanted there.
+
+    Returns
+    -------
+    Gaussians
+        Exact at the electrodes.
+
+    Raises
+    ------
+    CalibrationError
+        If the grid has fewer points than there are electrodes.
+    """
     if len(centers_mm) < len(positions_mm):
         raise CalibrationError(
             f"the grid must resolve the montage: {len(centers_mm)} points cannot tell "
             f"{len(positions_mm)} electrodes apart. Raise --grid-resolution."
         )
-    kriging = fit_kriging(positions_mm, guide)
     scalp = scalp_shell(positions_mm)
-    wanted = kriging.weights(scalp)
+    wanted = between(scalp)
     nearest = np.linalg.norm(scalp[:, None] - positions_mm, axis=-1).min(axis=1)
     apart = spacing_mm(positions_mm)
     trust = np.maximum(np.exp(-0.5 * (nearest / (2.0 * apart)) ** 2), _FAR_WEIGHT)[:, None]
     centers = np.concatenate([centers_mm, positions_mm])
-    best: SpatialStart | None = None
+    best: Gaussians | None = None
     for factor in WIDTHS_OVER_SPACING:
         widths = np.full(len(centers), NARROW * apart)
         widths[: len(centers_mm)] = factor * spacing_mm(centers_mm)
@@ -108,11 +152,11 @@ def choose_gaussians(
         )
         missed = trust * (everywhere @ solver - wanted)
         # The map of the signals themselves, not of unit impulses, is what must be right.
-        power = (trust * wanted) @ guide.rendered
-        lost = float(((missed @ guide.rendered) * missed).sum())
+        power = (trust * wanted) @ rendered
+        lost = float(((missed @ rendered) * missed).sum())
         misfit = lost / max(float((power * trust * wanted).sum()), 1e-300)
         if best is None or misfit < best.misfit:
-            best = SpatialStart(centers, widths, solver, kriging, misfit)
+            best = Gaussians(centers, widths, solver, misfit)
     assert best is not None
     return best
 
@@ -156,13 +200,13 @@ def spatial_kernel(
 
 
 def make_field(
-    start: SpatialStart, mu_s: FloatArray, widths_s: FloatArray, amplitudes: FloatArray
+    start: Gaussians, mu_s: FloatArray, widths_s: FloatArray, amplitudes: FloatArray
 ) -> GaussianField:
     """Field of isotropic Gaussians with profiles shared by all points.
 
     Parameters
     ----------
-    start : SpatialStart
+    start : Gaussians
         Centres and widths in space.
     mu_s, widths_s : ndarray, shape (n_gaussians,)
         Temporal centres and widths in s.

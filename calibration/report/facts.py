@@ -39,6 +39,8 @@ class Facts:
         Distance of each channel to the nearest LD electrode.
     interpolated : bool
         Whether channels of these recordings were made from others.
+    hd_measured : bool
+        False where the field is other people's: nobody's HD was measured.
     longer_gain, waiting_gain : float or None
         Share of the error that twice the length of the calibration took away, and that 50 ms of
         waiting would; None where it is not known, or has no meaning.
@@ -57,6 +59,7 @@ class Facts:
     noisy: Sequence[str] = ()
     nearest_ld_mm: Mapping[str, float] = field(default_factory=dict)
     interpolated: bool = False
+    hd_measured: bool = True
     longer_gain: float | None = None
     waiting_gain: float | None = None
 

@@ -12,7 +12,7 @@ from calibration.report.evidence import Evidence
 from calibration.report.gaussians import spatial_widths_mm, temporal_widths_s
 from calibration.report.scores import Scores
 from emag_rt.array_types import FloatArray
-from emag_rt.bundle import Bundle
+from emag_rt.bundle import Bundle, Manifest
 from emag_rt.core.montage import Montage
 
 if TYPE_CHECKING:
@@ -104,11 +104,10 @@ def _map(axes: Axes, montage: Montage, values: FloatArray, top: float, worn: set
     return image
 
 
-def _maps(
-    evidence: Evidence, columns: dict[str, dict[str, float]], titles: dict[str, str], what: str
+def error_maps(
+    manifest: Manifest, columns: dict[str, dict[str, float]], titles: dict[str, str], what: str
 ) -> str:
     """One head a column of errors, LD channels at zero."""
-    manifest = evidence.bundle.manifest
     worn = {e.label for e in manifest.ld}
     first = next(iter(columns.values()))
     rows = [i for i, e in enumerate(manifest.hd) if e.label in worn or e.label in first]
@@ -132,7 +131,7 @@ def method_maps(evidence: Evidence, scores: Scores) -> str:
         name: f"{NAMES[name]}\n{scores.methods.get(name, float('nan')):.3f} overall"
         for name in scores.channels
     }
-    return _maps(evidence, scores.channels, titles, "by method")
+    return error_maps(evidence.bundle.manifest, scores.channels, titles, "by method")
 
 
 def band_maps(evidence: Evidence, scores: Scores) -> str:
@@ -146,7 +145,7 @@ def band_maps(evidence: Evidence, scores: Scores) -> str:
         for i, band in enumerate(names)
     }
     titles = {band: f"{band}\n{scores.bands['field'][band]:.3f} overall" for band in names}
-    return _maps(evidence, columns, titles, "by frequency band")
+    return error_maps(evidence.bundle.manifest, columns, titles, "by frequency band")
 
 
 def gaussians_figure(bundle: Bundle, weight: FloatArray) -> str:

@@ -33,7 +33,9 @@ from calibration.report.verdict import FAIR_NMSE, GOOD_NMSE
 from calibration.report.viewer import viewer_html
 from calibration.scores.modes import ModeScores
 from emag_rt import __version__
+from emag_rt.bundle import Manifest
 from emag_rt.files import shown_name
+from emag_rt.recordings.read import Recording
 
 if TYPE_CHECKING:
     from mne import Report
@@ -192,13 +194,24 @@ def gaussians_html(evidence: Evidence, clip: Clip) -> str:
 
 def provenance_html(evidence: Evidence, made: datetime.datetime, took_s: float) -> str:
     """Where all this comes from; names of files, not where they lie."""
-    manifest = evidence.bundle.manifest
+    recordings = evidence.session.recordings
+    return provenance_table(evidence.bundle.manifest, evidence.sha256, recordings, made, took_s)
+
+
+def provenance_table(
+    manifest: Manifest,
+    sha256: str,
+    recordings: Sequence[Recording],
+    made: datetime.datetime,
+    took_s: float,
+) -> str:
+    """Where a bundle and a report of recordings come from; arguments as they are called."""
     facts = manifest.provenance
     versions = facts.get("versions")
     inputs = facts.get("inputs")
     rows = [
         ["bundle", escape(manifest.name)],
-        ["SHA-256 of the bundle", hashed(evidence.sha256)],
+        ["SHA-256 of the bundle", hashed(sha256)],
         ["calibrated", escape(manifest.created)],
         ["this report", escape(f"{made.isoformat(timespec='seconds')}, made in {took_s:.0f} s")],
         ["emag_rt of this report", escape(__version__)],
@@ -211,7 +224,7 @@ def provenance_html(evidence: Evidence, made: datetime.datetime, took_s: float) 
         if isinstance(entry, dict):
             digest = hashed(entry.get("sha256", ""))
             rows.append(["calibrated on", f"{escape(entry.get('file', ''))}<br>{digest}"])
-    for recording in evidence.session.recordings:
+    for recording in recordings:
         digest = hashed(recording.sha256)
         rows.append(["this report is of", f"{escape(shown_name(recording.path))}<br>{digest}"])
     low, high = manifest.frontend.band_hz

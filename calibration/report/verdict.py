@@ -187,7 +187,13 @@ def _about_electrodes(facts: Facts) -> list[str]:
 
 
 def _caveats(facts: Facts) -> list[str]:
-    if facts.held_out:
+    if not facts.hd_measured:
+        found = [
+            "The field is other people's: nobody's HD was measured for this bundle. These "
+            "recordings tell how it does on this head; emag-rt calibrate makes a better one "
+            "of them."
+        ]
+    elif facts.held_out:
         found = ["The scores are from recordings that the calibration has not seen."]
     else:
         found = [

@@ -184,6 +184,7 @@ def _facts(evidence: Evidence, scores: Scores, quality: Quality, curves: Curves)
         held_out=evidence.held_out,
         noisy=[c.label for c in quality.channels if c.line_share > NOISY_SHARE],
         nearest_ld_mm={label: mm for label, mm in places.items() if mm is not None},
+        hd_measured=evidence.bundle.manifest.hd_measured,
         interpolated=any("too few in rank" in note for note in evidence.session.warnings),
         longer_gain=_longer_gain(evidence, curves),
         waiting_gain=_waiting_gain(evidence, curves),
@@ -211,7 +212,7 @@ def _of_calibration(evidence: Evidence, quality: Quality) -> _OfCalibration:
             "bad_here": [],
         }
     manifest = evidence.bundle.manifest
-    told = manifest.calibration.get("duration_s")
+    told = manifest.calibration.get("duration_s") if manifest.hd_measured else None
     known = {canonical(e.label) for e in manifest.hd if e.bad}
     return {
         "seconds": float(told) if isinstance(told, int | float) else None,

@@ -138,6 +138,25 @@ class Manifest(_Part):
         }
 
     @property
+    def hd_measured(self) -> bool:
+        """Whether it was fitted to HD recordings of the wearer, and not made of other people's."""
+        return self.calibration.get("hd_measured") is not False
+
+    @property
+    def amplitudes_known(self) -> bool:
+        """Whether the LD channels' amplitudes are the wearer's, and not other people's."""
+        return self.calibration.get("amplitudes") != "population"
+
+    @property
+    def between_people(self) -> tuple[float, float] | None:
+        """Range of the expected error over eight of ten people, without HD of the wearer."""
+        found = self.scores.get("between_people")
+        if not isinstance(found, dict):
+            return None
+        low, high = _number(found.get("nmse_low")), _number(found.get("nmse_high"))
+        return None if low is None or high is None else (low, high)
+
+    @property
     def input_hashes(self) -> set[str]:
         """SHA-256 of the recordings it was calibrated on."""
         inputs = self.provenance.get("inputs")

@@ -83,6 +83,7 @@ def _print(manifest: Manifest, facts: Facts) -> None:
     rows = {
         "format": str(manifest.format),
         "created": manifest.created,
+        "HD session": _session_of(manifest),
         "rate": f"{manifest.sfreq:g} Hz",
         "LD channels": f"{len(ld)}: {', '.join(ld)}",
         "HD channels": f"{len(manifest.hd)}: {', '.join(e.label for e in manifest.hd)}",
@@ -106,6 +107,15 @@ def _print(manifest: Manifest, facts: Facts) -> None:
         )
 
 
+def _session_of(manifest: Manifest) -> str:
+    if manifest.hd_measured:
+        return "of the wearer"
+    people = manifest.calibration.get("population")
+    facts = people if isinstance(people, dict) else {}
+    text = f"none: nobody's HD was measured, the field is other people's ({facts.get('name', '?')}"
+    return f"{ascii(text)[1:-1]}, {facts.get('n_people', '?')} people)"
+
+
 def _print_scores(console: Console, manifest: Manifest) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -121,3 +131,6 @@ def _print_scores(console: Console, manifest: Manifest) -> None:
     console.print(table)
     if manifest.left_out_nmse is not None:
         console.print(f"at electrodes nobody wore: NMSE {manifest.left_out_nmse:.4f} expected")
+    if manifest.between_people is not None:
+        low, high = manifest.between_people
+        console.print(f"between people: NMSE {low:.3f} to {high:.3f} for eight of ten")

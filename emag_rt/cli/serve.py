@@ -17,6 +17,7 @@ from emag_rt.cli.options import (
     ENGINE,
     MARKER_FORMAT,
     MIX,
+    RATE_HZ,
     STATISTICS,
     FiniteFloat,
     Whole,
@@ -76,6 +77,7 @@ _GROUPS = {
         "scope",
         "session_id",
     ),
+    "Without an HD session (instead of BUNDLE)": ("no_hd", "ld", "hd", "sfreq", "population"),
     "Output (what is published)": (
         "name",
         "montage",
@@ -118,6 +120,10 @@ _GROUPS = {
             "emag-rt serve s01.emag --source-id AMP-1234 --montage biosemi64",
         ),
         (
+            "no HD cap at all: other people's field, for a headset that is on",
+            "emag-rt serve --no-hd --ld @stream:AMP-1234 --hd standard_1020 --source-id AMP-1234",
+        ),
+        (
             "for OpenViBE: dense rows, average reference",
             "emag-rt serve s01.emag --source-id AMP-1234 --config configs/openvibe.yaml",
         ),
@@ -133,10 +139,11 @@ _GROUPS = {
         "emag-rt doctor",
         "docs/serving.md",
         "docs/latency.md",
+        "docs/without-hd.md",
         "docs/troubleshooting.md",
     ),
 )
-@click.argument("bundle", type=BUNDLE)
+@click.argument("bundle", type=BUNDLE, required=False)
 @click.option("--source-id", help="Read the stream with this source_id: the safest choice.")
 @click.option("--source-name", help="Read the stream with this name.")
 @click.option("--source-type", help="Read the one stream of this type (EEG).")
@@ -251,6 +258,18 @@ _GROUPS = {
     help="Show it on this port (8050; 0: any free one).",
 )
 @click.option("--dashboard-host", help="Show it on this address (127.0.0.1); others get a warning.")
+@click.option(
+    "--no-hd",
+    is_flag=True,
+    help="Make the bundle first, from other people's field (emag-rt calibrate --no-hd), and forget "
+    "it afterwards.",
+)
+@click.option("--ld", help="What is worn: names, @headset:NAME or @stream:SOURCE, with its rate.")
+@click.option(
+    "--hd", shell_complete=complete_montage, help="What to render: a montage, a file or names."
+)
+@click.option("--sfreq", type=RATE_HZ, metavar="HZ", help="Rate of the LD amplifier in Hz.")
+@click.option("--population", help="Whose field (adult), or a file.")
 @lsl_options("How far LSL looks.")
 @click.option("--quiet", is_flag=True, help="No live status on the terminal.")
 @click.option(
@@ -259,7 +278,18 @@ _GROUPS = {
     help="Publish nothing: read for six seconds (or --duration), check all that serving checks, "
     "and say go or no go (exit 0 or not).",
 )
-def serve(bundle: str, config: str | None, quiet: bool, check: bool, **options: object) -> None:
+def serve(
+    bundle: str | None,
+    config: str | None,
+    quiet: bool,
+    no_hd: bool,
+    check: bool,
+    ld: str | None,
+    hd: str | None,
+    sfreq: float | None,
+    population: str | None,
+    **options: object,
+) -> None:
     """Serve BUNDLE: read a live LD stream, publish HD channels with the same stamps.
 
     Reads an EEG stream with the bundle's LD channels (by label, in any order) at the bundle's
@@ -271,10 +301,13 @@ def serve(bundle: str, config: str | None, quiet: bool, check: bool, **options: 
     with exit 0 after everything owed has been published; a second SIGINT at once, with 130.
     """
     one_blas_thread()
+    from emag_rt.cli.serve_no_hd import Request, bundle_to_serve
     from emag_rt.daemon.stopping import stop_signals
 
-    # Before the imports below, which take most of the start.
-    with stop_signals() as stop:
+    request: Request = {"ld": ld, "hd": hd, "sfreq": sfreq, "population": population}
+    request |= {name: _text(options[name]) for name in ("scope", "session_id")}
+    # Signals: before the imports below, which take most of the start.
+    with bundle_to_serve(bundle, no_hd, request) as path, stop_signals() as stop:
         from emag_rt.daemon.process import serve_bundle
         from emag_rt.daemon.settings import load_settings
 
@@ -283,10 +316,14 @@ def serve(bundle: str, config: str | None, quiet: bool, check: bool, **options: 
         overrides = {_PATHS[key]: value for key, value in options.items()}
         settings = load_settings(config, overrides)
         if check:
-            _check(bundle, settings, stop)
+            _check(path, settings, stop)
             return
-        with _dashboard(bundle, settings):
-            serve_bundle(bundle, settings, quiet=quiet, stop=stop)
+        with _dashboard(path, settings):
+            serve_bundle(path, settings, quiet=quiet, stop=stop)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _check(bundle: str, settings: ServeSettings, stop: threading.Event) -> None:

@@ -125,6 +125,7 @@ def _vendor(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings)
         "bundle_sha256": bundle.sha256,
         "bundle_format": str(manifest.format),
         "calibration": json.dumps(manifest.provenance.get("inputs", [])),
+        "hd_measured": "true" if manifest.hd_measured else "false",
         "input_name": stream.name,
         "input_source_id": stream.source_id,
         "input_uid": stream.uid,

@@ -23,6 +23,8 @@ from emag_rt.streams.base import StreamFormat
 
 _SCALE_BLOCKS = 3
 _WRONG_SCALE = 5.0
+# Where the wearer's amplitudes are not known: people and electrodes differ by more than that.
+_WRONG_SCALE_OF_OTHERS = 30.0
 _DEAD, _ALIVE = 0.02, 0.1
 _DEAD_BLOCKS = 2
 _RATE_S = 4.0  # said within five
@@ -62,6 +64,9 @@ class InputWatch:
         self._columns = match_labels(labels, match.channels, self._who)
         self._factors = np.array([unit_to_uv(match.units[i]) for i in self._columns])
         self._expected_uv = np.sqrt(np.maximum(np.diag(bundle.covariance), 1e-12))
+        known = bundle.manifest.amplitudes_known
+        self._wrong_scale = _WRONG_SCALE if known else _WRONG_SCALE_OF_OTHERS
+        self._whose = "the calibration" if known else "other people"
         self._filter = CausalFilter(np.array(bundle.manifest.frontend.sos), len(labels))
         self._sfreq, self._n_block = stream.sfreq, max(8, round(stream.sfreq))
         self._refuses = refuses
@@ -151,9 +156,9 @@ class InputWatch:
     def _judge_scale(self) -> list[Event]:
         """Wrong only if each second says so: a movement may last for one."""
         low, high = min(self._ratios), max(self._ratios)
-        if low <= _WRONG_SCALE and high >= 1.0 / _WRONG_SCALE:
+        if low <= self._wrong_scale and high >= 1.0 / self._wrong_scale:
             return []
-        factor = low if low > _WRONG_SCALE else high
+        factor = low if low > self._wrong_scale else high
         seen_uv = factor * float(np.median(self._expected_uv))
         power = round(float(np.log10(factor)))
         # Tens and hundreds are no unit: only what a thousand explains is one.
@@ -165,7 +170,7 @@ class InputWatch:
         return self._wrong(
             "wrong_scale",
             {"factor": float(f"{factor:.3g}"), "power_of_ten": power},
-            f"amplitudes must be those of the calibration (median "
+            f"amplitudes must be those of {self._whose} (median "
             f"{np.median(self._expected_uv):.3g} µV), got {seen_uv:.3g} µV, {factor:.3g} times "
             f"(about 1e{power:d}): the stream's unit or scale is not what it says. Mend it at the "
             f"amplifier, or say it ({remedy}).",

@@ -110,6 +110,7 @@ def read_hd_outlet(head: StreamFormat, description: Tree) -> HdOutlet:
         "statistics": _statistics(vendor),
         "emag_rt": vendor.get("version", ""),
         "bundle": vendor.get("bundle_sha256", "")[:12],
+        "HD session": "none: other people's field" * (vendor.get("hd_measured") == "false"),
     }
     return HdOutlet(
         name=clean(head.name),

@@ -60,6 +60,39 @@ def resolve_montage(
     MontageError
         If it is none of these, cannot be read, or cannot be aligned.
     """
+    manifest = bundle.manifest
+    return resolve_on_head(text, manifest.hd_montage, manifest.head.radius_mm, read_other)
+
+
+def resolve_on_head(
+    text: str,
+    cap: Montage,
+    radius_mm: float,
+    read_other: Callable[[Path], dict[str, FloatArray]] | None = None,
+) -> Placement:
+    """Electrodes that a user asked for, on a head with a cap, as :func:`resolve_montage` has them.
+
+    Parameters
+    ----------
+    text : str
+        As there.
+    cap : Montage
+        Electrodes whose places are known, origin at the centre of the head sphere.
+    radius_mm : float
+        Radius of the head sphere.
+    read_other : callable, optional
+        As there.
+
+    Returns
+    -------
+    Placement
+        In the cap's frame.
+
+    Raises
+    ------
+    MontageError
+        As there.
+    """
     path = Path(text)
     # A long list of labels is no file name: os.path says so without raising.
     if path.suffix.lower() in SUFFIXES or os.path.isfile(text):
@@ -72,10 +105,10 @@ def resolve_montage(
                 f"montage {path}: must be a table or JSON ({', '.join(SUFFIXES)}) here, got "
                 f"{path.suffix or 'no suffix'}. Write name, x, y, z to a .tsv file."
             )
-        return _aligned(places, bundle)
+        return _aligned(places, cap, radius_mm)
     if is_standard(text):
-        return _aligned(positions_of(text), bundle)
-    return _from_list(text, bundle)
+        return _aligned(positions_of(text), cap, radius_mm)
+    return _from_list(text, cap, radius_mm)
 
 
 def placed_montage(montage: Montage, bundle: Bundle) -> Placement:
@@ -89,15 +122,15 @@ def placed_montage(montage: Montage, bundle: Bundle) -> Placement:
     )
 
 
-def _aligned(places: dict[str, FloatArray], bundle: Bundle) -> Placement:
-    cap = bundle.manifest.hd_montage
+def _aligned(places: dict[str, FloatArray], cap: Montage, radius_mm: float) -> Placement:
+    """Electrodes in a frame of their own, laid on a head with a cap."""
     notes: list[str] = []
     labels = tuple(places)
     # Labels of the cap alone may be too few to tell how a file's axes stand.
     straight = straighten(labels, np.array(list(places.values())), positions_of(TEN_FIVE), notes)
     places = dict(zip(labels, straight, strict=True))
     one_system = _of_ten_five(cap.labels) and _of_ten_five(labels)
-    found = place(places, cap, bundle.manifest.head.radius_mm, one_system=one_system)
+    found = place(places, cap, radius_mm, one_system=one_system)
     return replace(found, warnings=(*notes, *found.warnings))
 
 
@@ -107,8 +140,7 @@ def _of_ten_five(labels: Sequence[str]) -> bool:
     return sum(canonical(label) in known for label in labels) > 0.6 * len(labels)
 
 
-def _from_list(text: str, bundle: Bundle) -> Placement:
-    cap = bundle.manifest.hd_montage
+def _from_list(text: str, cap: Montage, radius_mm: float) -> Placement:
     own = {canonical(label): row for row, label in enumerate(cap.labels)}
     template: Placement | None = None
     labels: list[str] = []
@@ -126,7 +158,7 @@ def _from_list(text: str, bundle: Bundle) -> Placement:
         elif canonical(label) in own:
             points.append(cap.positions_mm[own[canonical(label)]])
         else:
-            template = template or _aligned(positions_of(TEN_FIVE), bundle)
+            template = template or _aligned(positions_of(TEN_FIVE), cap, radius_mm)
             points.append(_template_point(label, template, text))
         labels.append(label.strip())
     if not labels:

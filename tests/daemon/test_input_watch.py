@@ -13,9 +13,10 @@ SFREQ = 200.0
 CHUNK = 8
 
 
-def watch(unit="microvolts", refuses=True):
+def watch(unit="microvolts", refuses=True, whose="wearer"):
     stream = StreamFormat("Amp", "EEG", "amp-1", SFREQ, LD, (unit,) * len(LD))
     bundle = make_bundle(1)
+    bundle.manifest.calibration["amplitudes"] = whose
     return InputWatch(stream, match_input(stream, bundle), bundle, refuses), bundle
 
 
@@ -150,3 +151,14 @@ def test_the_factories_signal_is_taken_for_eeg():
     samples = ld_signal(2000)
     assert feed(input_watch, samples) == []
     assert input_watch.settled
+
+
+@pytest.mark.parametrize(("times", "wrong"), [(12.0, False), (0.08, False), (1000.0, True)])
+def test_where_amplitudes_are_other_peoples_only_a_unit_is_wrong(times, wrong):
+    """People differ tenfold; a unit is off by a thousand."""
+    input_watch, bundle = watch(refuses=False, whose="population")
+    events = feed(input_watch, times * like_calibration(bundle, 4000))
+    assert [event.name for event in events] == ["wrong_scale"] * wrong
+    assert not wrong or "other people" in events[0].text
+    known, bundle = watch(refuses=False)
+    assert feed(known, times * like_calibration(bundle, 4000))

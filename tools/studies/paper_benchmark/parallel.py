@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from emag_rt.errors import EmagError, SettingsError
 from tools.studies.paper_benchmark.subjects import Outcome, Plan, run_subject
 
 Report = Callable[[Outcome], None]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def run_subjects(
@@ -48,13 +51,38 @@ def run_subjects(
     EmagError
         If a worker was killed (out of memory, as a rule); what it finished is kept.
     """
+    return side_by_side(partial(run_subject, plan), subjects, jobs=jobs, dask=dask, report=report)
+
+
+def side_by_side(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    jobs: int = 1,
+    dask: str | None = None,
+    report: Callable[[Result], None] | None = None,
+) -> list[Result]:
+    """Do the same work for many items; arguments and errors of :func:`run_subjects`.
+
+    Parameters
+    ----------
+    work : callable
+        Takes an item; may raise an ``EmagError``.
+    items : sequence
+        What it takes.
+
+    Returns
+    -------
+    list
+        Results in the order in which they came.
+    """
     if jobs == 0 or jobs < -1:
         raise SettingsError(f"jobs must be -1 or at least 1, got {jobs}.")
     tell = report or (lambda _outcome: None)
-    outcomes: list[Outcome] = []
+    outcomes: list[Result] = []
     if jobs == 1 and dask is None:  # plain calls: nothing to install, and easy to debug
-        for subject in subjects:
-            outcomes.append(run_subject(plan, subject))
+        for item in items:
+            outcomes.append(work(item))
             tell(outcomes[-1])
         return outcomes
     try:
@@ -63,7 +91,7 @@ def run_subjects(
         raise SettingsError(
             "jobs above 1 needs joblib, which is not installed: pip install '.[studies]'."
         ) from error
-    calls = [delayed(run_subject)(plan, subject) for subject in subjects]
+    calls = [delayed(work)(item) for item in items]
     try:
         with _backend(parallel_config, jobs, dask):
             for outcome in Parallel(return_as="generator_unordered")(calls):

@@ -1,0 +1,376 @@
+"""A bundle for a head whose HD nobody measured: the population's conditional estimate."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calibration.baselines.spatial import spatial_matrices
+from calibration.field.kriging import spacing_mm
+from calibration.field.model import LeftOutScores
+from calibration.field.placement import Gaussians, fit_gaussians, make_field
+from calibration.population.electrodes_of import apart_by_name, hd_montage, ld_montage
+from calibration.population.estimate import (
+    Expected,
+    Places,
+    Timing,
+    at_lags,
+    carry,
+    conditional_weights,
+    expected_errors,
+    make_timing,
+    moments,
+    own_noise,
+)
+from calibration.population.people import ADULT, Population, load_population
+from calibration.population.wearer import Wearer, read_wearer
+from calibration.provenance import provenance
+from calibration.scores.cross_validated import CrossValidatedScores, MethodScore
+from calibration.session.segments import FILL_LAGS
+from calibration.settings.calibration_settings import CalibrationSettings
+from emag_rt.array_types import FloatArray
+from emag_rt.bundle import (
+    Bundle,
+    Electrode,
+    FrontEndManifest,
+    HeadSphere,
+    Manifest,
+    RenderedElectrode,
+)
+from emag_rt.bundle.tensors import MAX_FILL_INPUTS
+from emag_rt.core.drive import Drive
+from emag_rt.core.folding import fold
+from emag_rt.core.grid import lattice, resolution_for
+from emag_rt.core.labels import canonical
+from emag_rt.core.model import FieldModel
+from emag_rt.core.montage import Montage
+from emag_rt.frontend import design_band
+
+PROTOCOL = "nobody's HD was measured: each person of the population by the field of the others"
+"""How the errors were found, in words."""
+_SAME_MM = 1.0
+# The population's own places stand in the field as well, so that it renders anywhere; not where
+# an electrode is near, for Gaussians must tell them apart.
+_APART_MM = 12.0
+_RIDGE = 1e-3
+
+
+@dataclass(frozen=True)
+class NoHdSettings:
+    """What ``calibrate --no-hd`` can be told.
+
+    Attributes
+    ----------
+    ld : int or tuple of str
+        LD channels: labels, or how many to spread over HD.
+    hd : str
+        Electrodes to render.
+    sfreq : float
+        Rate of the LD amplifier in Hz.
+    band_hz : tuple of (float, float)
+        Pass band of the causal front end in Hz.
+    look_ahead_s : float
+        Seconds waited for.
+    population : str
+        Name of a population in the package, or its file.
+    """
+
+    ld: int | tuple[str, ...]
+    hd: str
+    sfreq: float
+    band_hz: tuple[float, float] = (0.5, 45.0)
+    look_ahead_s: float = 0.0
+    population: str = ADULT
+
+    def __post_init__(self) -> None:
+        # The rules of rate, band and look-ahead are those of any calibration.
+        CalibrationSettings(self.sfreq, self.band_hz, self.look_ahead_s)
+
+
+@dataclass(frozen=True, eq=False)
+class NoHdCalibration:
+    """A bundle made without HD, and what is known of it.
+
+    Attributes
+    ----------
+    bundle : Bundle
+        Ready to save or serve.
+    population : Population
+        Whom it comes from.
+    ld, hd : Montage
+        Electrodes, in the population's frame.
+    expected : Expected
+        What to expect, person by person.
+    wearer : Wearer
+        What the LD recordings told.
+    rendered : tuple of int
+        Rows of HD that are not worn: those that ``expected`` is about.
+    notes : tuple of str
+        What the user should know.
+    """
+
+    bundle: Bundle
+    population: Population
+    ld: Montage
+    hd: Montage
+    expected: Expected
+    wearer: Wearer
+    rendered: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def calibrate_without_hd(
+    settings: NoHdSettings,
+    ld_recordings: Sequence[str | Path] = (),
+    population: Population | None = None,
+) -> NoHdCalibration:
+    """Make a bundle from other people's heads.
+
+    Parameters
+    ----------
+    settings : NoHdSettings
+        What was asked for.
+    ld_recordings : sequence of path-like
+        Recordings of the wearer's LD channels, for scale and noise; may be empty.
+    population : Population, optional
+        Already loaded; else the one that is named.
+
+    Returns
+    -------
+    NoHdCalibration
+        With what to expect of it.
+
+    Raises
+    ------
+    EmagError
+        If electrodes are not known, recordings do not fit, or the rate or band is out of range.
+    """
+    people = population or load_population(settings.population)
+    hd, notes = hd_montage(settings.hd, people)
+    ld = ld_montage(settings.ld, hd, people)
+    hd, renamed = apart_by_name(hd, ld)
+    sos = design_band(*settings.band_hz, settings.sfreq)
+    timing = make_timing(people, settings.sfreq, round(settings.look_ahead_s * settings.sfreq))
+    mean = people.mean()
+    wearer = _wearer(settings, ld_recordings, ld, sos, people, mean)
+    rendered = _rendered_rows(ld, hd)
+    places = Places(people, ld.positions_mm, hd.positions_mm[list(rendered)])
+    model, covariance, lagged = _field(places, timing, mean, wearer, settings.sfreq)
+    matrices = spatial_matrices(places.ld_mm, places.hd_mm, covariance)
+    expected = expected_errors(places, timing, wearer.noise, matrices)
+    all_notes = (*notes, *renamed, *wearer.notes, *_remarks(settings, people, wearer))
+    scores = _scores(expected, [hd.labels[i] for i in rendered], places)
+    manifest = _manifest(settings, people, ld, hd, sos, model, wearer, scores, expected, all_notes)
+    operator = fold(model, hd.positions_mm)
+    manifest.render["n_context"] = operator.n_context
+    bundle = Bundle(manifest, model, operator, covariance, lagged_covariance=lagged)
+    return NoHdCalibration(bundle, people, ld, hd, expected, wearer, rendered, all_notes)
+
+
+def _wearer(
+    settings: NoHdSettings,
+    paths: Sequence[str | Path],
+    ld: Montage,
+    sos: FloatArray,
+    people: Population,
+    mean: FloatArray,
+) -> Wearer:
+    if not paths:
+        return Wearer(people.amplitude_uv)
+    carried = carry(people.places.positions_mm, ld.positions_mm)
+    carried -= carried.mean(axis=0)
+    return read_wearer(paths, ld.labels, settings.sfreq, sos, carried @ mean[0] @ carried.T)
+
+
+def _rendered_rows(ld: Montage, hd: Montage) -> tuple[int, ...]:
+    """Rows of HD that no worn electrode is: neither by name nor by place."""
+    worn = {canonical(label) for label in ld.labels}
+    apart = np.linalg.norm(hd.positions_mm[:, None] - ld.positions_mm, axis=-1).min(axis=1)
+    return tuple(
+        i for i, a in enumerate(hd.labels) if canonical(a) not in worn and apart[i] > _SAME_MM
+    )
+
+
+def _field(
+    places: Places, timing: Timing, mean: FloatArray, wearer: Wearer, sfreq: float
+) -> tuple[FieldModel, FloatArray, FloatArray]:
+    """The field, and the covariances of the LD channels in µV², at once and with lags."""
+    people, n_ld = places.population, len(places.ld_mm)
+    extra = _far_places(people.places.positions_mm, np.concatenate([places.hd_mm, places.ld_mm]))
+    known = Places(people, places.ld_mm, np.concatenate([places.hd_mm, extra]))
+    known_moments = moments(known, timing, mean, wearer.noise)
+    weights = conditional_weights(known_moments)
+    # LD channels render themselves, at once.
+    own = np.zeros((n_ld, *weights.shape[1:]))
+    own[np.arange(n_ld), timing.now, np.arange(n_ld)] = 1.0
+    everything = np.concatenate([weights, own])
+    flat = everything.reshape(len(everything), -1)
+    inner = known_moments.zz.reshape(flat.shape[1], -1)
+    gaussians = _gaussians(known, mean, flat @ inner @ flat.T)
+    lags = np.arange(min(FILL_LAGS, max(1, MAX_FILL_INPUTS // n_ld))) / sfreq
+    lagged = _ld_covariance(places, mean, lags, wearer)
+    scale_uv = np.sqrt(np.diag(lagged[0]))
+    readout = np.einsum("ne,egc->ngc", gaussians.solver, everything * scale_uv, optimize=True)
+    amplitudes = np.zeros((len(gaussians.centers_mm), len(timing.bank.centers_s)))
+    model = FieldModel(
+        field=make_field(gaussians, timing.bank.centers_s, timing.bank.widths_s, amplitudes),
+        drive=Drive(np.ones((1, 1)), readout),
+        scale_uv=scale_uv,
+        sfreq=sfreq,
+        anchor="stream",
+        n_lags=timing.n_lags,
+        look_ahead=timing.n_look_ahead,
+    )
+    return model, lagged[0], lagged
+
+
+def _far_places(places_mm: FloatArray, known_mm: FloatArray) -> FloatArray:
+    apart = np.linalg.norm(places_mm[:, None] - known_mm, axis=-1).min(axis=1)
+    return places_mm[apart > _APART_MM]
+
+
+def _gaussians(known: Places, mean: FloatArray, rendered: FloatArray) -> Gaussians:
+    """Gaussians that follow, between electrodes, what the population expects there."""
+    people = known.population
+    electrodes = np.concatenate([known.hd_mm, known.ld_mm])
+    inner = known.carry @ mean[0] @ known.carry.T
+    size = float(np.trace(inner)) / len(inner)
+    noise = own_noise(mean) * known.peculiar + _RIDGE * size
+    inverse = np.linalg.inv(inner + np.diag(noise))
+    origin = carry(people.places.positions_mm, known.ld_mm).mean(axis=0)
+
+    def between(positions_mm: FloatArray) -> FloatArray:
+        here = carry(people.places.positions_mm, positions_mm) - origin
+        return np.asarray(here @ mean[0] @ known.carry.T @ inverse)
+
+    grid = lattice(resolution_for(len(electrodes)), "sphere")
+    return fit_gaussians(grid, electrodes, rendered, between)
+
+
+def _ld_covariance(
+    places: Places, mean: FloatArray, seconds: FloatArray, wearer: Wearer
+) -> FloatArray:
+    """Of the LD channels relative to their mean, with the wearer's scale and noise, µV²."""
+    n_hd, n_ld = len(places.hd_mm), len(places.ld_mm)
+    carried = places.carry[n_hd:]
+    found = carried @ at_lags(places.population, mean, seconds) @ carried.T
+    noise = wearer.noise * float(np.trace(found[0])) / n_ld
+    alone = own_noise(mean) * places.peculiar[n_hd:]
+    centre = np.eye(n_ld) - 1.0 / n_ld
+    found[0] += centre @ np.diag(alone + noise) @ centre
+    return wearer.amplitude_uv**2 * found
+
+
+def _remarks(settings: NoHdSettings, people: Population, wearer: Wearer) -> list[str]:
+    found = [
+        f"nobody's HD was measured: the field is that of {people.n_people} other people "
+        f"({people.name}), and the expected errors are theirs"
+    ]
+    if not wearer.seconds:
+        low, high = people.amplitudes_uv.min(), people.amplitudes_uv.max()
+        found.append(
+            f"amplitudes are those of the population ({people.amplitude_uv:.2g} µV, from "
+            f"{low:.2g} to {high:.2g}): give an LD recording for the wearer's own"
+        )
+    if settings.band_hz != people.band_hz:
+        found.append(
+            f"the population is known from {people.band_hz[0]:g} to {people.band_hz[1]:g} Hz: "
+            "with another --band the expected errors are a guide only"
+        )
+    return found
+
+
+def _scores(expected: Expected, labels: Sequence[str], places: Places) -> CrossValidatedScores:
+    per_channel = {a: round(float(e), 6) for a, e in zip(labels, expected.per_channel, strict=True)}
+    nmse = {name: float(np.median(expected.nmse(name))) for name in ("field", *expected.spatial)}
+    # Over all channels: what is worn has power too, and no error.
+    share = len(labels) / (len(labels) + len(places.ld_mm))
+    return CrossValidatedScores(
+        PROTOCOL,
+        {name: MethodScore(value, value * share) for name, value in nmse.items()},
+        per_channel,
+        LeftOutScores(
+            PROTOCOL,
+            round(nmse["field"], 6),
+            round(spacing_mm(np.concatenate([places.hd_mm, places.ld_mm])), 3),
+            per_channel,
+        ),
+    )
+
+
+def _manifest(
+    settings: NoHdSettings,
+    people: Population,
+    ld: Montage,
+    hd: Montage,
+    sos: FloatArray,
+    model: FieldModel,
+    wearer: Wearer,
+    scores: CrossValidatedScores,
+    expected: Expected,
+    notes: Sequence[str],
+) -> Manifest:
+    worn = {canonical(label) for label in ld.labels}
+    nmse = expected.nmse()
+    low, high = np.percentile(nmse, [10, 90])
+    facts = provenance(wearer.inputs)
+    return Manifest(
+        name=wearer.inputs[0][0].stem if wearer.inputs else f"population {people.name}",
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        sfreq=settings.sfreq,
+        anchor=model.anchor,
+        n_lags=model.n_lags,
+        look_ahead_samples=model.look_ahead,
+        look_ahead_s=model.look_ahead / settings.sfreq,
+        ld=[
+            Electrode(label=a, position_mm=_point(p))
+            for a, p in zip(ld.labels, ld.positions_mm, strict=True)
+        ],
+        hd=[
+            RenderedElectrode(
+                label=label,
+                position_mm=_point(position),
+                origin="measured" if canonical(label) in worn else "rendered",
+                expected_nmse=scores.per_channel.get(label),
+            )
+            for label, position in zip(hd.labels, hd.positions_mm, strict=True)
+        ],
+        head=HeadSphere(origin_mm=_point(people.origin_mm), radius_mm=people.radius_mm),
+        frontend=FrontEndManifest(band_hz=settings.band_hz, sos=sos.tolist()),
+        render={
+            "input": "LD channels after frontend.sos, in µV, in the input's reference; "
+            "(n_context + n_times, n_ld), float32",
+            "output": "HD channels in µV in the same reference, measured ones passed through; "
+            "row i belongs to input row i + n_context - look_ahead_samples",
+            "activation": "gelu",
+        },
+        calibration={
+            "method": "population",
+            "hd_measured": False,
+            "amplitudes": "LD recordings" if wearer.seconds else "population",
+            "duration_s": round(wearer.seconds, 2),
+            "amplitude_uv": round(wearer.amplitude_uv, 3),
+            "noise": round(wearer.noise, 4),
+            "population": {"n_people": people.n_people, **people.texts},
+            "notes": list(notes),
+        },
+        scores={
+            **scores.as_dict(),
+            "between_people": {
+                "nmse_low": round(float(low), 6),
+                "nmse_high": round(float(high), 6),
+                "nmse_worst": round(float(nmse.max()), 6),
+                "over_spline": round(float(np.median(nmse / expected.nmse("spherical_spline"))), 6),
+            },
+        },
+        provenance=facts,
+    )
+
+
+def _point(values: FloatArray) -> tuple[float, float, float]:
+    x, y, z = (round(float(v), 6) for v in values)
+    return x, y, z

@@ -1,0 +1,83 @@
+"""``calibrate --no-hd`` on the command line: bundle, report, what the other commands make of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from emag_rt.bundle import load_bundle
+from emag_rt.recordings.write import write_raw
+from emag_rt.synthetic.head import SyntheticHead
+
+LD = "Fz,C3,C4,Pz,Oz"
+
+
+@pytest.fixture(scope="module")
+def hd_file(tmp_path_factory):
+    head = SyntheticHead(32, 160.0, seed=3)
+    path = tmp_path_factory.mktemp("hd") / "hd_raw.fif"
+    data = head.generate(3200)
+    write_raw(path, data, head.labels, 160.0, head.montage.positions_mm, origin_mm=head.origin_mm)
+    return path
+
+
+def done(child, code=0):
+    assert child.finish(120) == code, str(child)
+    return child.output
+
+
+@pytest.mark.live
+def test_a_bundle_without_hd_works_with_every_command(cli, tmp_path, hd_file):
+    bundle = tmp_path / "any.emag"
+    said = done(
+        cli("calibrate", "--no-hd", "--ld", LD, "--hd", "standard_1020", "--out", bundle, hd_file)
+    )
+    assert "nobody's HD was measured" in said
+    assert "between people" in said
+    report = bundle.with_suffix(".html").read_text(encoding="utf-8")
+    assert "nobody&#x27;s HD was measured" in report
+    assert "PhysioNet" in report
+    loaded = load_bundle(bundle)
+    assert loaded.manifest.sfreq == 160.0
+    assert loaded.manifest.amplitudes_known
+    said = done(cli("inspect", bundle))
+    assert "none: nobody's HD was measured" in " ".join(said.replace("│", " ").split())
+    assert "between people: NMSE" in said
+    scores = tmp_path / "scores.json"
+    done(cli("evaluate", bundle, hd_file, "--json", scores))
+    assert np.isfinite(json.loads(scores.read_text())["methods"]["field"]["unseen"]["nmse"])
+    done(cli("upsample", bundle, hd_file, "--out", tmp_path / "out_raw.fif"))
+    done(cli("report", bundle, hd_file, "--out", tmp_path / "seen.html", "--quiet"))
+    assert "other people" in (tmp_path / "seen.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.live
+def test_a_headset_at_its_amplifiers_rate_without_any_recording(cli, tmp_path):
+    bundle = tmp_path / "cyton.emag"
+    words = ("--ld", "@headset:openbci-cyton-8", "--hd", "biosemi32", "--sfreq", "250")
+    done(cli("calibrate", "--no-hd", *words, "--no-report", "--out", bundle))
+    manifest = load_bundle(bundle).manifest
+    assert manifest.sfreq == 250.0
+    assert len(manifest.ld) == 8
+    assert not manifest.amplitudes_known
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--no-hd", "--ld", LD, "--sfreq", "250"), "--hd must say"),
+        (("--no-hd", "--ld", LD, "--hd", "biosemi32"), "--sfreq must give"),
+        (("--no-hd", "--ld", LD, "--hd", "x", "--no-refine"), "--refine must go with an HD"),
+        (("--ld", LD, "--hd", "biosemi32", "hd.fif"), "--hd must go with --no-hd"),
+        (
+            ("--no-hd", "--ld", LD, "--hd", "biosemi32", "--sfreq", "250", "--population", "x"),
+            "--population must be one of adult",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_line(cli, tmp_path, words, text):
+    said = cli("calibrate", *words, "--out", tmp_path / "a.emag")
+    assert said.finish(60) in (2, 3, 4), str(said)
+    assert text in said.output
+    assert "Traceback" not in said.output
+    assert not (tmp_path / "a.emag").exists()

@@ -1,0 +1,69 @@
+"""No HD session at all: from a live LD stream to HD, in one command, and in two with adaptation."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from emag_rt.bundle import load_bundle
+from tests.live.conftest import SFREQ
+from tests.live.reading import open_stream, read_until
+
+pytestmark = [pytest.mark.lsl, pytest.mark.timeout(180)]
+WORN = ("Fz", "Cz", "Pz", "C3", "C4", "O1")
+
+
+@pytest.fixture
+def amplifier(cli, subject, unique_id):
+    words = ("--recording", subject.folder / "calibration_raw.fif", "--source-id", unique_id)
+    player = cli("simulate", *words, "--loop", "--no-wait", "--channels", ",".join(WORN))
+    player.wait_for("playing", 60)
+    return unique_id
+
+
+def test_serve_makes_the_bundle_and_serves_it(cli, amplifier, tmp_path):
+    status = tmp_path / "status.json"
+    words = ("--ld", f"@stream:{amplifier}", "--hd", "standard_1020", "--source-id", amplifier)
+    name = f"hd-{amplifier}"
+    daemon = cli("serve", "--no-hd", *words, "--name", name, "--status-json", status)
+    daemon.wait_for("ready", 90)
+    source = open_stream(name)
+    ((samples, _),) = read_until([source], lambda stamps: len(stamps[0]) > SFREQ)
+    assert np.isfinite(samples).all()
+    said = daemon.output
+    assert "nobody's HD was measured" in said
+    assert daemon.terminate() == 0, str(daemon)
+    last = json.loads(status.read_text().splitlines()[-1])
+    assert last
+
+
+def test_ld_is_recorded_first_and_gives_scale_and_noise(cli, amplifier, tmp_path):
+    out = tmp_path / "any.emag"
+    words = ("--ld", f"@stream:{amplifier}", "--hd", "standard_1020", "--no-report", "--quiet")
+    made = cli(
+        "calibrate", "--no-hd", "--stream", amplifier, "--duration", 10, *words, "--out", out
+    )
+    assert made.finish(90) == 0, str(made)
+    manifest = load_bundle(out).manifest
+    assert manifest.amplitudes_known
+    assert not manifest.hd_measured
+    assert manifest.sfreq == SFREQ
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "BUNDLE must name"),
+        (("a.emag", "--no-hd"), "exclude each other"),
+        (("a.emag", "--ld", "Fz,Cz"), "--ld must go with --no-hd"),
+        (("--no-hd", "--ld", "Fz,Cz"), "--hd standard_1020"),
+        (("--no-hd", "--ld", "Fz,Cz", "--hd", "nowhere", "--sfreq", "250"), "nowhere"),
+    ],
+)
+def test_what_cannot_be_is_told(cli, words, text):
+    said = cli("serve", *words)
+    assert said.finish(60) in (2, 3), str(said)
+    assert text in said.output
+    assert "Traceback" not in said.output

@@ -1,0 +1,150 @@
+"""Leave one person out: how well the field of the others does on each person's own recording.
+
+    python -m tools.studies.population.leave_out FOLDER POPULATION --train R03 --test R04
+
+For every person of the population a bundle is made of the others, as `calibrate --no-hd` makes it
+(alone, and with a minute of the person's LD channels), and scored on that person's test run through
+the engine that serves, beside the spatial methods and lagged ridge on 30 s of their own HD. Prints
+Markdown; --other scores recordings of other caps by the whole population.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from calibration import CalibrationSettings, FieldCalibrator
+from calibration.population.no_hd import NoHdSettings, calibrate_without_hd
+from calibration.population.people import Population, load_population
+from calibration.scores.held_out import evaluate_recording
+from emag_rt.array_types import FloatArray
+from emag_rt.core.montage import spread_choice
+from emag_rt.errors import EmagError
+from emag_rt.recordings.read import Recording, read_recording
+from tools.studies.cases import cut
+from tools.studies.population.folders import people_of
+
+OWN_HD_S = 30.0
+METHODS = ("field", "field_ld", "spherical_spline", "minimum_norm", "own_ridge")
+_ENGINE = "packed"
+
+
+def without(population: Population, person: str) -> Population:
+    """The population without one person; all of it where that person is not in it."""
+    kept = [i for i, name in enumerate(population.texts["people"].split(",")) if name != person]
+    return replace(
+        population,
+        covariances=population.covariances[kept],
+        amplitudes_uv=population.amplitudes_uv[kept],
+    )
+
+
+def score_person(
+    population: Population, labels: Sequence[str], train: Path, test: Path
+) -> dict[str, float]:
+    """NMSE on unseen channels of every method, on one person's test run."""
+    recording = read_recording(test)
+    settings = NoHdSettings(tuple(labels), "cap", recording.sfreq)
+    alone = calibrate_without_hd(settings, (), population)
+    scored = evaluate_recording(alone.bundle, recording, _ENGINE)
+    with_ld = calibrate_without_hd(settings, [train], population)
+    found = {name: values["unseen"]["nmse"] for name, values in scored.methods.items()}
+    found["field_ld"] = evaluate_recording(with_ld.bundle, recording, _ENGINE).methods["field"][
+        "unseen"
+    ]["nmse"]
+    found["own_ridge"] = _own_ridge(labels, train, recording)
+    return found
+
+
+def _own_ridge(labels: Sequence[str], train: Path, test: Recording) -> float:
+    first = read_recording(train)
+    try:
+        own = FieldCalibrator(list(labels), CalibrationSettings(refine=False))
+        bundle = own.fit([cut(first, 0, round(OWN_HD_S * first.sfreq))]).result_.bundle
+    except EmagError:
+        return float("nan")  # an LD electrode is bad in these 30 s
+    return evaluate_recording(bundle, test, _ENGINE).methods["lagged_ridge"]["unseen"]["nmse"]
+
+
+def score_cap(population: Population, path: Path, n_ld: int) -> dict[str, float]:
+    """NMSE on unseen channels of a recording with another cap, by the whole population."""
+    recording = read_recording(path)
+    montage = recording.montage()
+    good = [i for i, a in enumerate(montage.labels) if a not in recording.bads]
+    ld = [montage.labels[good[i]] for i in spread_choice(montage.positions_mm[good], n_ld)]
+    lines = ["name\tx_mm\ty_mm\tz_mm"]
+    for label, (x, y, z) in zip(montage.labels, montage.positions_mm, strict=True):
+        lines.append(f"{label}\t{x:.3f}\t{y:.3f}\t{z:.3f}")
+    with tempfile.TemporaryDirectory() as below:
+        places = Path(below, "cap.tsv")
+        places.write_text("\n".join(lines), encoding="utf-8")
+        settings = NoHdSettings(tuple(ld), str(places), recording.sfreq)
+        made = calibrate_without_hd(settings, (), population)
+    scored = evaluate_recording(made.bundle, recording, _ENGINE)
+    return {name: values["unseen"]["nmse"] for name, values in scored.methods.items()}
+
+
+def summary(rows: Sequence[dict[str, float]]) -> list[str]:
+    """Lines of a table: each method over the spline, median and worst."""
+    spline = np.array([row["spherical_spline"] for row in rows])
+    lines = [
+        "| method | median NMSE | over the spline, median | worst |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name in METHODS:
+        if name not in rows[0]:
+            continue
+        values: FloatArray = np.array([row[name] for row in rows])
+        over = values / spline
+        lines.append(
+            f"| {name} | {np.nanmedian(values):.3f} | {np.nanmedian(over):.3f} "
+            f"| {np.nanmax(over):.3f} |"
+        )
+    return lines
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("name", default="adult")
+@click.option("--train", default="R03", show_default=True, help="Run of LD and of 30 s of HD.")
+@click.option("--test", default="R04", show_default=True, help="Run that is scored.")
+@click.option("--ld", default="16,8", show_default=True, help="Counts of LD channels.")
+@click.option("--other", multiple=True, help="Recording of another cap.")
+def main(folder: Path, name: str, train: str, test: str, ld: str, other: tuple[str, ...]) -> None:
+    """Print the tables."""
+    try:
+        population = load_population(name)
+        for count in map(int, ld.split(",")):
+            _people_table(folder, population, count, train, test)
+            for path in other:
+                found = score_cap(population, folder / path, count)
+                over = found["field"] / found["spherical_spline"]
+                click.echo(f"{path}, {count} LD: {found['field']:.3f}, {over:.3f} of the spline")
+    except EmagError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _people_table(folder: Path, population: Population, count: int, train: str, test: str) -> None:
+    files = people_of(folder, population.texts["people"].split(","))
+    places = population.places
+    labels = [places.labels[i] for i in spread_choice(places.positions_mm, count)]
+    click.echo(f"\n{count} of {len(places)}: {', '.join(labels)}")
+    rows = []
+    for person, paths in files.items():
+        of_run = {path.stem.removeprefix(person)[:3]: path for path in paths}
+        row = score_person(without(population, person), labels, of_run[train], of_run[test])
+        rows.append(row)
+        told = ", ".join(f"{key} {row[key]:.3f}" for key in METHODS)
+        click.echo(f"{person}: {told}", err=True)
+    click.echo("\n".join(summary(rows)))
+
+
+if __name__ == "__main__":
+    main()
