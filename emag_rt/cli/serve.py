@@ -12,7 +12,15 @@ import click
 
 from emag_rt.cli.completion import BUNDLE, complete_montage
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import DURATION_S, ENGINE, FiniteFloat, Whole, lsl_options, one_blas_thread
+from emag_rt.cli.options import (
+    DURATION_S,
+    ENGINE,
+    FiniteFloat,
+    Whole,
+    lsl_options,
+    naming_options,
+    one_blas_thread,
+)
 
 if TYPE_CHECKING:
     from emag_rt.daemon.settings import ServeSettings
@@ -26,6 +34,8 @@ _PATHS = {
     "unit": "source.unit",
     "scale": "source.scale",
     "mismatch": "source.mismatch",
+    "headset": "source.headset",
+    "channels": "source.channels",
     "name": "output.name",
     "engine": "engine.name",
     "require_gpu": "engine.require_gpu",
@@ -60,6 +70,8 @@ _GROUPS = {
         "unit",
         "scale",
         "mismatch",
+        "headset",
+        "channels",
         "scope",
         "session_id",
     ),
@@ -139,6 +151,7 @@ _GROUPS = {
     help="When amplitudes or rate are not those calibrated and declared: end, or only say so "
     "(refuse).",
 )
+@naming_options
 @click.option("--name", help="Name of the HD outlet (emag_rt).")
 @click.option(
     "--config",

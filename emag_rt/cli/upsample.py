@@ -6,7 +6,7 @@ import click
 
 from emag_rt.cli.completion import BUNDLE, complete_montage
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import ENGINE
+from emag_rt.cli.options import ENGINE, naming_options, tell_templates
 
 
 @click.command(
@@ -61,6 +61,7 @@ from emag_rt.cli.options import ENGINE
     show_default=True,
     help="LD channels: pass on, filtered, or render as well.",
 )
+@naming_options
 def upsample(
     bundle: str,
     recording: str,
@@ -69,6 +70,8 @@ def upsample(
     engine: str,
     reference: str,
     measured: str,
+    headset: str | None,
+    channels: str | None,
 ) -> None:
     """Render HD channels for RECORDING, which needs only the LD channels of BUNDLE.
 
@@ -81,6 +84,7 @@ def upsample(
     check_output("--out", out, [bundle, recording], ".fif")
     from emag_rt.bundle import load_bundle
     from emag_rt.engine.offline import upsample_recording
+    from emag_rt.headsets import channel_names
 
     result = upsample_recording(
         load_bundle(bundle),
@@ -90,12 +94,14 @@ def upsample(
         engine=engine,
         reference=reference,
         measured=measured,
+        names=channel_names(headset, channels),
     )
     click.echo(
         f"{out}: {result.n_channels} channels ({result.n_measured} measured, the others "
         f"rendered), {result.duration_s:.1f} s at {result.sfreq:g} Hz, "
         f"{result.speed:.0f} x real time"
     )
+    tell_templates([(recording, result.template)])
     if montage is not None:
         click.echo(f"montage: {result.montage_note}")
     for warning in result.warnings:

@@ -11,7 +11,7 @@ import numpy as np
 from emag_rt import __version__
 from emag_rt.core.labels import canonical
 from emag_rt.daemon.settings import ServeSettings
-from emag_rt.engine.matching import match_input
+from emag_rt.engine.matching import InputMatch, match_input
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.frontend.filters import HIGH_PASS_ORDER, LOW_PASS_ORDER, butterworth_edges
 from emag_rt.streams import passed_on
@@ -20,7 +20,11 @@ from emag_rt.streams.metadata import AppliedFilter, OutletSpec, Tree
 
 
 def outlet_spec(
-    upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings, about: Tree = ()
+    upsampler: Upsampler,
+    stream: StreamFormat,
+    settings: ServeSettings,
+    about: Tree = (),
+    match: InputMatch | None = None,
 ) -> OutletSpec:
     """Header and description of the HD outlet.
 
@@ -34,6 +38,8 @@ def outlet_spec(
         Name, reference, policies.
     about : tuple
         Children of the input's ``desc``: its amplifier, cap and sensors are passed on.
+    match : InputMatch, optional
+        How the input is read, where it has been matched already.
 
     Returns
     -------
@@ -45,7 +51,10 @@ def outlet_spec(
     manifest, reference = bundle.manifest, output.reference
     measured = {row for row, _ in upsampler.plan.measured}
     low_hz, high_hz = manifest.frontend.band_hz
-    channels = match_input(stream, bundle, settings.source.declared_unit).channels
+    match = match or match_input(
+        stream, bundle, settings.source.declared_unit, settings.source.names
+    )
+    channels = match.channels
     sensors = passed_on.sensors(about, channels)
     return OutletSpec(
         name=output.name,

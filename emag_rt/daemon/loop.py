@@ -19,7 +19,7 @@ from emag_rt.daemon.source_check import SourceWatch
 from emag_rt.daemon.status.counters import Counters, ServerStatus, State
 from emag_rt.daemon.timeline import Timeline, TimelineRules
 from emag_rt.daemon.trace import Trace
-from emag_rt.engine.matching import match_input
+from emag_rt.engine.matching import InputMatch, match_input
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamAmbiguous, StreamMismatch
 from emag_rt.streams.base import Clock, MarkerSink, Namesakes, Sink, Source
@@ -51,6 +51,8 @@ class Server:
         Gets the times of every chunk.
     namesakes : Namesakes, optional
         Asked with every status for other outlets of our name.
+    match : InputMatch, optional
+        How the source is read, where it has been matched already.
 
     Attributes
     ----------
@@ -71,6 +73,7 @@ class Server:
         on_status: Callable[[ServerStatus], None] | None = None,
         trace: Trace | None = None,
         namesakes: Namesakes | None = None,
+        match: InputMatch | None = None,
     ) -> None:
         settings = settings or ServeSettings()
         self.upsampler = upsampler
@@ -84,9 +87,14 @@ class Server:
         gaps, now = settings.gaps, clock()
         self._timeline = Timeline(sfreq, TimelineRules(bridge_s=gaps.bridge_s))
         self._presence = Presence(now, gaps.stale_s)
-        self._source_watch = SourceWatch(source, upsampler.bundle, settings.source.declared_unit)
+        self._source_watch = SourceWatch(source, upsampler.bundle, settings.source)
         self._settings = settings
-        self._match = match_input(source.format, upsampler.bundle, settings.source.declared_unit)
+        self._match = match or match_input(
+            source.format,
+            upsampler.bundle,
+            settings.source.declared_unit,
+            settings.source.names,
+        )
         self._input = self._watch_input()
         self._lateness = Lateness(settings.latency)
         self.counters = Counters()

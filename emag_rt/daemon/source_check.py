@@ -6,6 +6,7 @@ import logging
 
 from emag_rt.bundle import Bundle
 from emag_rt.daemon.events import Event
+from emag_rt.daemon.settings import SourceSettings
 from emag_rt.engine.matching import InputMatch, check_return, match_input
 from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
 from emag_rt.streams.base import Source
@@ -28,8 +29,8 @@ class SourceWatch:
         The source.
     bundle : Bundle
         What it must fit.
-    unit : str or None
-        Overrides the declared units.
+    settings : SourceSettings
+        What is said over what it declares.
 
     Attributes
     ----------
@@ -37,8 +38,8 @@ class SourceWatch:
         Whether samples flow from a source that did not answer when asked what it is.
     """
 
-    def __init__(self, source: Source, bundle: Bundle, unit: str | None) -> None:
-        self._source, self._bundle, self._unit = source, bundle, unit
+    def __init__(self, source: Source, bundle: Bundle, settings: SourceSettings) -> None:
+        self._source, self._bundle, self._settings = source, bundle, settings
         self._format = source.format
         self._several_told = False
         self.unverified = False
@@ -77,8 +78,13 @@ class SourceWatch:
         self.unverified = False
         if not check_return(self._format, now):
             return None, None
+        if self._settings.names is not None:
+            raise StreamMismatch(
+                f"stream {now.name!r} (source_id {now.source_id!r}): must come back with its "
+                "channels in the order in which --headset or --channels named them. Start anew."
+            )
         self._format = now
-        match = match_input(now, self._bundle, self._unit)
+        match = match_input(now, self._bundle, self._settings.declared_unit)
         text = "the source came back with its channels in another order: remapped"
         return match, Event("remapped", {"labels": list(match.channels)}, text)
 

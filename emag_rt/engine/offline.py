@@ -10,7 +10,9 @@ import numpy as np
 
 from emag_rt.array_types import BoolArray, Float32Array, FloatArray, Samples
 from emag_rt.bundle import Bundle
+from emag_rt.core.labels import canonical
 from emag_rt.core.montage import Montage
+from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
 from emag_rt.engine.matching import RATE_TOLERANCE
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import RecordingError
@@ -34,6 +36,7 @@ class OfflineResult:
     speed: float
     montage_note: str
     warnings: tuple[str, ...]
+    template: str
 
 
 def render_recording(upsampler: Upsampler, data_uv: Samples) -> Float32Array:
@@ -57,15 +60,15 @@ def render_recording(upsampler: Upsampler, data_uv: Samples) -> Float32Array:
     return np.concatenate([hd, rest])
 
 
-def open_for(bundle: Bundle, path: str | Path) -> Recording:
-    """Read a recording to be upsampled by a bundle.
+def open_for(bundle: Bundle, path: str | Path, names: ChannelNames | None = None) -> Recording:
+    """Read a recording to be upsampled by a bundle; ``names`` as for :func:`read_recording`.
 
     Raises
     ------
     RecordingError
         If its rate is not the bundle's; says the command that mends it.
     """
-    recording = read_recording(path, need_positions=False)
+    recording = read_recording(path, need_positions=False, names=names)
     wanted = bundle.manifest.sfreq
     if not abs(recording.sfreq - wanted) <= RATE_TOLERANCE * wanted:
         raise RecordingError(
@@ -73,6 +76,13 @@ def open_for(bundle: Bundle, path: str | Path) -> Recording:
             f"{recording.sfreq:g} Hz. Calibrate for it: emag-rt calibrate RECORDING --ld "
             f"{','.join(e.label for e in bundle.manifest.ld)} --sfreq {recording.sfreq:g} "
             "--out BUNDLE"
+        )
+    wanted_labels = {canonical(e.label) for e in bundle.manifest.ld}
+    if not wanted_labels & {canonical(label) for label in recording.labels}:
+        raise RecordingError(
+            f"recording {path}: its labels must name the electrodes that the bundle needs "
+            f"({', '.join(e.label for e in bundle.manifest.ld)}), got "
+            f"{', '.join(recording.labels[:40])}. {NAMING_REMEDY}."
         )
     return recording
 
@@ -106,6 +116,7 @@ def upsample_recording(
     engine: str = "auto",
     reference: str = "input",
     measured: str = "pass",
+    names: ChannelNames | None = None,
 ) -> OfflineResult:
     """Render HD channels for a recording and write them as FIF.
 
@@ -120,13 +131,15 @@ def upsample_recording(
     montage, engine, reference, measured
         As for :class:`emag_rt.engine.upsampler.Upsampler`; a file of positions may have any
         format that MNE reads.
+    names : ChannelNames, optional
+        What the recording's channels are called, where it does not say so itself.
 
     Returns
     -------
     OfflineResult
         Sizes and speed.
     """
-    recording = open_for(bundle, path)
+    recording = open_for(bundle, path, names)
     upsampler = Upsampler(
         bundle,
         channels=recording.labels,
@@ -181,4 +194,5 @@ def upsample_recording(
         sfreq=recording.sfreq,
         speed=duration_s / max(took, 1e-9),
         warnings=tuple(warnings),
+        template=recording.template,
     )
