@@ -19,6 +19,7 @@ from calibration.live.session_file import fits_fif, open_journal
 from calibration.live.stopping import StopRequest, end_as_asked, stop_requests
 from emag_rt.core.naming import ChannelNames
 from emag_rt.errors import EmagError, SettingsError, StreamNotFound
+from emag_rt.recordings.reference import with_reference
 from emag_rt.streams.lsl import (
     LslMarkerReader,
     LslSource,
@@ -170,7 +171,9 @@ def _session(
         stop=stop,
         clock=local_clock,
         markers=markers,
-        description=f"from LSL stream {stream.name!r}, source id {stream.source_id!r}",
+        description=with_reference(
+            f"from LSL stream {stream.name!r}, source id {stream.source_id!r}", stream.reference
+        ),
     )
 
 

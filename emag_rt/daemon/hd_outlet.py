@@ -11,7 +11,7 @@ import numpy as np
 from emag_rt import __version__
 from emag_rt.core.labels import canonical
 from emag_rt.daemon.settings import ServeSettings
-from emag_rt.engine.matching import InputMatch, match_input
+from emag_rt.engine.matching import InputMatch, match_input, reference_name
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.frontend.filters import HIGH_PASS_ORDER, LOW_PASS_ORDER, butterworth_edges
 from emag_rt.streams import passed_on
@@ -68,11 +68,7 @@ def outlet_spec(
         ),
         expected_nmse=upsampler.expected_nmse,
         virtual=upsampler.virtual,
-        reference={
-            "label": (stream.reference or "input") if reference == "input" else reference,
-            "subtracted": "No" if reference == "input" else "Yes",
-            "common_average": "Yes" if reference == "average" else "No",
-        },
+        reference=_reference(stream, about, reference),
         highpass=low_hz,
         lowpass=high_hz,
         compensated_lag_s=stream.compensated_lag_s,
@@ -88,6 +84,20 @@ def outlet_spec(
         can_drop_samples=settings.gaps.policy == "skip",
         vendor=_vendor(upsampler, stream, settings),
     )
+
+
+def _reference(stream: StreamFormat, about: Tree, wanted: str) -> dict[str, str]:
+    """The input's own, as it says; or what was subtracted here."""
+    if wanted != "input":
+        average = "Yes" if wanted == "average" else "No"
+        return {"label": wanted, "subtracted": "Yes", "common_average": average}
+    average = "Yes" if reference_name(stream.reference) == "average" else "No"
+    return {
+        "label": stream.reference or "input",
+        "subtracted": average,
+        "common_average": average,
+        **dict(passed_on.reference(about)),
+    }
 
 
 def _filters(upsampler: Upsampler) -> tuple[AppliedFilter, ...]:

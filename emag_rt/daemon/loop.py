@@ -15,7 +15,7 @@ from emag_rt.daemon.lateness import Lateness
 from emag_rt.daemon.presence import Presence
 from emag_rt.daemon.publisher import Publisher
 from emag_rt.daemon.settings import ServeSettings
-from emag_rt.daemon.source_check import SourceWatch
+from emag_rt.daemon.source_check import SourceWatch, reference_event
 from emag_rt.daemon.status.counters import Counters, ServerStatus, State
 from emag_rt.daemon.timeline import Timeline, TimelineRules
 from emag_rt.daemon.trace import Trace
@@ -136,6 +136,7 @@ class Server:
             If the source is lost for good, or came back as something else.
         """
         end = None if duration_s is None else self._clock() + duration_s
+        self._tell(reference_event(self._source.format, self.upsampler.bundle))
         try:
             while not stop() and (end is None or self._clock() < end):
                 self.turn(_WAIT_S if end is None else min(_WAIT_S, max(0.0, end - self._clock())))

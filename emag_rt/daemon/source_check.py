@@ -7,14 +7,27 @@ import logging
 from emag_rt.bundle import Bundle
 from emag_rt.daemon.events import Event
 from emag_rt.daemon.settings import SourceSettings
-from emag_rt.engine.matching import InputMatch, check_return, match_input
+from emag_rt.engine.matching import InputMatch, check_return, match_input, other_reference
 from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
-from emag_rt.streams.base import Source
+from emag_rt.streams.base import Source, StreamFormat
 
 log = logging.getLogger(__name__)
 _LOOKUP_S = 2.0
 # Samples flow and wait meanwhile, so a second look must stay within the latency budget.
 _SECOND_LOOKUP_S = 0.4
+
+
+def reference_event(stream: StreamFormat, bundle: Bundle) -> Event | None:
+    """Tells that the source has another reference than the calibration, where both say theirs."""
+    differ = other_reference(stream, bundle)
+    if differ is None:
+        return None
+    source, calibrated = differ
+    text = (
+        f"reference of the source is {source!r}, calibration was in {calibrated!r}. Rendered "
+        "channels are in the source's; set the amplifier as it was, if that was not meant"
+    )
+    return Event("other_reference", {"source": source, "calibration": calibrated}, text)
 
 
 class SourceWatch:

@@ -153,6 +153,22 @@ def _units(
     return [u or default for u in declared], [not u for u in declared]
 
 
+_AVERAGES = {"average", "avg", "car", "common average", "common average reference"}
+
+
+def reference_name(label: str) -> str:
+    """One spelling of a reference, for comparison; empty where none is declared."""
+    name = label.strip().casefold().replace("_", " ")
+    return "average" if name in _AVERAGES else canonical(name)
+
+
+def other_reference(stream: StreamFormat, bundle: Bundle) -> tuple[str, str] | None:
+    """The reference a stream declares and that of the calibration, where both are and differ."""
+    calibrated = bundle.manifest.declared_reference
+    told = reference_name(stream.reference), reference_name(calibrated)
+    return (stream.reference, calibrated) if all(told) and told[0] != told[1] else None
+
+
 def check_return(before: StreamFormat, now: StreamFormat) -> bool:
     """Refuse a source that came back as something else under the same id.
 

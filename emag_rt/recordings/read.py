@@ -27,6 +27,7 @@ from emag_rt.recordings.positions import (
     template,
     ten_five,
 )
+from emag_rt.recordings.reference import declared_reference
 from emag_rt.recordings.resample import resample_segments
 from emag_rt.recordings.usable import Segment, breaks, padding, runs, usable_segments
 from emag_rt.recordings.xdf import is_xdf, read_xdf, split_stream
@@ -75,6 +76,8 @@ class Recording:
         MNE's description of the channels, positions filled in; rate as in the file.
     warnings : tuple of str
         What was found and mended or left out; logged as well.
+    reference : str
+        Reference that the recording declares; empty where it does not.
     template : str
         Template that placed channels without a position in the file; empty where none had to.
     """
@@ -95,6 +98,7 @@ class Recording:
     info: mne.Info
     warnings: tuple[str, ...]
     template: str = ""
+    reference: str = ""
 
     @property
     def duration_s(self) -> float:
@@ -210,6 +214,7 @@ def _digest(
         info=raw.info.copy(),
         warnings=tuple(notes),
         template=name,
+        reference=declared_reference(raw.info["description"]),
     )
 
 

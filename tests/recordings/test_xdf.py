@@ -375,3 +375,11 @@ def test_headers_that_are_deep_or_huge_are_refused_before_they_are_read(
     path = write(tmp_path / "big.xdf", np.arange(10) / SFREQ, eeg(10)[:, :2], description=text)
     with pytest.raises(RecordingError, match=words):
         read_recording(path)
+
+
+def test_the_reference_that_a_stream_declares_is_kept(tmp_path):
+    stamps = START + np.arange(2000) / SFREQ
+    said = head().replace("<desc>", "<desc><reference><label>CMS/DRL</label></reference>")
+    path = write(tmp_path / "r.xdf", stamps, eeg(2000), description=said)
+    assert read_recording(path).reference == "CMS/DRL"
+    assert read_recording(write(tmp_path / "n.xdf", stamps, eeg(2000))).reference == ""

@@ -192,6 +192,7 @@ def _full_format(info: Any) -> StreamFormat:
         units.append(channel.child_value("unit"))
         channel = channel.next_sibling("channel")
     told = len(labels) == head.n_channels
+    reference = desc.child("reference")
     try:
         lag = float(desc.child("acquisition").child_value("compensated_lag") or 0.0)
     except ValueError:
@@ -202,7 +203,8 @@ def _full_format(info: Any) -> StreamFormat:
         "units": tuple(units) if told else (),
         "described": () if told else tuple(labels),
         "compensated_lag_s": lag if math.isfinite(lag) else 0.0,
-        "reference": desc.child("reference").child_value("label"),
+        "reference": reference.child_value("label")
+        or ("average" if reference.child_value("common_average").lower() == "yes" else ""),
     }
     return StreamFormat(**values)
 
