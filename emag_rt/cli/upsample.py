@@ -61,6 +61,13 @@ from emag_rt.cli.options import ENGINE, naming_options, tell_templates
     show_default=True,
     help="LD channels: pass on, filtered, or render as well.",
 )
+@click.option(
+    "--mismatch",
+    type=click.Choice(["refuse", "warn"]),
+    default="refuse",
+    show_default=True,
+    help="When amplitudes are over 5 times larger or smaller than the calibration's.",
+)
 @naming_options
 def upsample(
     bundle: str,
@@ -72,6 +79,7 @@ def upsample(
     measured: str,
     headset: str | None,
     channels: str | None,
+    mismatch: str,
 ) -> None:
     """Render HD channels for RECORDING, which needs only the LD channels of BUNDLE.
 
@@ -95,6 +103,7 @@ def upsample(
         reference=reference,
         measured=measured,
         names=channel_names(headset, channels),
+        mismatch=mismatch,
     )
     click.echo(
         f"{out}: {result.n_channels} channels ({result.n_measured} measured, the others "

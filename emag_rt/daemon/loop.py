@@ -77,6 +77,7 @@ class Server:
     ) -> None:
         settings = settings or ServeSettings()
         self.upsampler = upsampler
+        upsampler.mismatch = "ignore"  # judged here, where it can be told
         self._source, self._clock = source, clock
         self._on_status, self._trace = on_status, trace
         self._namesakes = namesakes

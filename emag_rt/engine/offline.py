@@ -15,7 +15,7 @@ from emag_rt.core.montage import Montage
 from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
 from emag_rt.engine.matching import RATE_TOLERANCE
 from emag_rt.engine.upsampler import Upsampler
-from emag_rt.errors import RecordingError
+from emag_rt.errors import RecordingError, StreamMismatch
 from emag_rt.montages.from_mne import read_mne_montage
 from emag_rt.montages.resolve import resolve_montage
 from emag_rt.recordings.read import Recording, read_recording
@@ -117,6 +117,7 @@ def upsample_recording(
     reference: str = "input",
     measured: str = "pass",
     names: ChannelNames | None = None,
+    mismatch: str = "refuse",
 ) -> OfflineResult:
     """Render HD channels for a recording and write them as FIF.
 
@@ -128,7 +129,7 @@ def upsample_recording(
         Recording with at least the LD channels.
     out : path-like
         FIF file to write.
-    montage, engine, reference, measured
+    montage, engine, reference, measured, mismatch
         As for :class:`emag_rt.engine.upsampler.Upsampler`; a file of positions may have any
         format that MNE reads.
     names : ChannelNames, optional
@@ -146,13 +147,17 @@ def upsample_recording(
         engine=engine,
         reference=reference,
         measured=measured,
+        mismatch=mismatch,
         montage=resolve_montage(montage, bundle, read_mne_montage)
         if isinstance(montage, str)
         else montage,
     )
     data = _as_received(recording)
     start = time.perf_counter()
-    hd = render_recording(upsampler, data)
+    try:
+        hd = render_recording(upsampler, data)
+    except StreamMismatch as error:
+        raise StreamMismatch(f"recording {path}: {error}") from error
     took = time.perf_counter() - start
     lost = np.asarray(np.isnan(data).all(axis=1) | np.isnan(hd).any(axis=1))
     holes = _holes(lost, recording.sfreq)

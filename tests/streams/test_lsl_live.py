@@ -240,7 +240,7 @@ def described(source_id, n, labels, tag="label", reference=()):
 
 def test_labels_may_stand_under_name_and_some_may_be_lacking(unique_id):
     keep = [
-        described(f"{unique_id}-a", 3, ("Pz", "Cz", "Fz"), "name", (("common_average", "Yes"),)),
+        described(f"{unique_id}-a", 3, ("Pz", "Cz", "Fz"), "name", (("label", "average"),)),
         described(f"{unique_id}-b", 3, ("Pz", "Cz")),
     ]
     formats = []

@@ -184,15 +184,13 @@ def _full_format(info: Any) -> StreamFormat:
     """Header and description of a stream whose full information was fetched."""
     head = header(info)
     desc = info.desc()
-    labels: list[str] = []
-    units: list[str] = []
+    labels, units = list[str](), list[str]()
     channel = desc.child("channels").child("channel")
     while not channel.empty() and len(labels) <= head.n_channels:
         labels.append(channel.child_value("label") or channel.child_value("name"))
         units.append(channel.child_value("unit"))
         channel = channel.next_sibling("channel")
     told = len(labels) == head.n_channels
-    reference = desc.child("reference")
     try:
         lag = float(desc.child("acquisition").child_value("compensated_lag") or 0.0)
     except ValueError:
@@ -203,8 +201,7 @@ def _full_format(info: Any) -> StreamFormat:
         "units": tuple(units) if told else (),
         "described": () if told else tuple(labels),
         "compensated_lag_s": lag if math.isfinite(lag) else 0.0,
-        "reference": reference.child_value("label")
-        or ("average" if reference.child_value("common_average").lower() == "yes" else ""),
+        "reference": desc.child("reference").child_value("label"),
     }
     return StreamFormat(**values)
 
