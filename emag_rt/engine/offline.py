@@ -15,7 +15,7 @@ from emag_rt.core.montage import Montage
 from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
 from emag_rt.engine.matching import RATE_TOLERANCE
 from emag_rt.engine.upsampler import Upsampler
-from emag_rt.errors import RecordingError, StreamMismatch
+from emag_rt.errors import MontageError, RecordingError, StreamMismatch
 from emag_rt.montages.from_mne import read_mne_montage
 from emag_rt.montages.resolve import resolve_montage
 from emag_rt.recordings.read import Recording, read_recording
@@ -67,6 +67,8 @@ def open_for(bundle: Bundle, path: str | Path, names: ChannelNames | None = None
     ------
     RecordingError
         If its rate is not the bundle's; says the command that mends it.
+    MontageError
+        If it has none of the LD channels; says how to name them.
     """
     recording = read_recording(path, need_positions=False, names=names)
     wanted = bundle.manifest.sfreq
@@ -79,9 +81,9 @@ def open_for(bundle: Bundle, path: str | Path, names: ChannelNames | None = None
         )
     wanted_labels = {canonical(e.label) for e in bundle.manifest.ld}
     if not wanted_labels & {canonical(label) for label in recording.labels}:
-        raise RecordingError(
-            f"recording {path}: its labels must name the electrodes that the bundle needs "
-            f"({', '.join(e.label for e in bundle.manifest.ld)}), got "
+        raise MontageError(
+            f"recording {path}: every needed channel must be present, missing "
+            f"{', '.join(e.label for e in bundle.manifest.ld)}; it has "
             f"{', '.join(recording.labels[:40])}. {NAMING_REMEDY}."
         )
     return recording
