@@ -68,6 +68,7 @@ def make_bundle(
         "bad": [session.montage.labels[i] for i in session.bad],
         "bridged": [session.montage.labels[i] for i in session.bridged],
         "method": settings.method,
+        "reference": _declared_reference(session),
         "seed": settings.seed,
         "refine": settings.refine and settings.method != "paper",
         "seconds": dict(seconds),
@@ -136,6 +137,12 @@ def _manifest(
         scores=scores.as_dict(),
         provenance=provenance([(r.path, r.sha256) for r in session.recordings]),
     )
+
+
+def _declared_reference(session: Session) -> str:
+    """That of all recordings; empty where they do not declare it, or not the same."""
+    found = {recording.reference for recording in session.recordings}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _electrode(session: Session, row: int) -> Electrode:

@@ -45,7 +45,9 @@ def test_a_headset(name):
     assert headset.source
     assert headset.quirks
     if headset.sends:
-        assert [headset.electrode_of(label) for label in headset.sends] == list(headset.channels)
+        assert [headset.names.electrode_of(label) for label in headset.sends] == list(
+            headset.channels
+        )
 
 
 @pytest.mark.parametrize(("name", "montage"), [("biosemi-32", 32), ("biosemi-64", 64)])

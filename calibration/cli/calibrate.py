@@ -26,7 +26,16 @@ from calibration.cli.paper_options import (
     paper_options,
 )
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, FiniteFloat, Whole
+from emag_rt.cli.options import (
+    BAND_HZ,
+    LOOK_AHEAD_S,
+    RATE_HZ,
+    SEED,
+    FiniteFloat,
+    Whole,
+    naming_options,
+    tell_templates,
+)
 from emag_rt.errors import EmagError
 from emag_rt.system import command_line
 
@@ -45,7 +54,7 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
 @click.command(
     cls=Manual,
     groups={
-        "What is calibrated": ("ld", "out", "sfreq", "band", "look_ahead_s"),
+        "What is calibrated": ("ld", "out", "headset", "channels", "sfreq", "band", "look_ahead_s"),
         "How": (
             "refine",
             "anchor",
@@ -187,6 +196,7 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
     help="Write no report.",
 )
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@naming_options
 @live_options
 @no_hd_options
 @paper_options
@@ -223,11 +233,15 @@ def calibrate(
     from calibration.cli.report import report_target, write_report_of
     from calibration.live.ld_labels import read_ld
     from emag_rt.cli.options import check_output
+    from emag_rt.headsets import channel_names
 
     request = live_request(recordings, ld, band, options, needs_signal=not options["no_hd"])
     check_output("--out", out, recordings)
     target = report_target(out, report, with_report, recordings)
-    settings = calibration_settings(band, options)
+    names = channel_names(options["headset"], options["channels"])
+    settings = replace(
+        calibration_settings(band, options), names=None if request is not None else names
+    )
     choice = read_ld(ld, options["timeout"])
     if choice.note:
         click.echo(choice.note, err=True)
@@ -246,6 +260,7 @@ def calibrate(
     calibration = calibrator.result_
     for note in calibration.notes:
         click.echo(f"warning: {note}", err=True)
+    tell_templates((r.path.name, r.template) for r in calibration.session.recordings)
     _summary(calibration, out, digest)
     if target:
         with progress_bar(quiet) as tell:

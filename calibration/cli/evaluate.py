@@ -9,7 +9,7 @@ import click
 
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import ENGINE
+from emag_rt.cli.options import ENGINE, naming_options, tell_templates
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +41,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Render engine; auto times each that starts here and takes the quickest.",
 )
-def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) -> None:
+@naming_options
+def evaluate(
+    bundle: str,
+    recording: str,
+    json_path: str | None,
+    engine: str,
+    headset: str | None,
+    channels: str | None,
+) -> None:
     """Score BUNDLE on RECORDING beside the baselines.
 
     These are ridge and lagged ridge (fitted on the same session), and what knows positions
@@ -55,12 +63,16 @@ def evaluate(bundle: str, recording: str, json_path: str | None, engine: str) ->
 
     if json_path:
         check_output("--json", json_path, [bundle, recording])
-    from calibration.scores.held_out import evaluate_bundle
+    from calibration.scores.held_out import evaluate_recording
     from emag_rt.bundle import load_bundle
+    from emag_rt.engine.offline import open_for
     from emag_rt.files import write_text
+    from emag_rt.headsets import channel_names
 
     loaded = load_bundle(bundle)
-    result = evaluate_bundle(loaded, recording, engine)
+    opened = open_for(loaded, recording, channel_names(headset, channels))
+    tell_templates([(recording, opened.template)])
+    result = evaluate_recording(loaded, opened, engine)
     if not result.held_out:
         click.echo("warning: calibrated on this very recording: not held out", err=True)
     if json_path == "-":

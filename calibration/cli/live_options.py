@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypedDict, TypeVar
 import click
 from click.core import ParameterSource
 
-from emag_rt.cli.completion import complete_headset
 from emag_rt.cli.options import FiniteFloat, lsl_options
 from emag_rt.errors import SettingsError
 
@@ -24,6 +23,7 @@ class LiveOptions(TypedDict):
 
     stream: str | None
     headset: str | None
+    channels: str | None
     unit: str | None
     duration: float
     markers: tuple[str, ...]
@@ -41,11 +41,6 @@ _OPTIONS = (
         "--stream",
         help="Record from this live HD stream (LSL source id or name), instead of RECORDINGS. The "
         "recording is kept beside OUT. This and what follows: for live streams.",
-    ),
-    click.option(
-        "--headset",
-        shell_complete=complete_headset,
-        help="Its channels, where it does not name them (emag-rt headsets).",
     ),
     click.option("--unit", help="Unit of the stream, over what it declares: V, mV, µV, nV."),
     click.option(
@@ -83,7 +78,6 @@ _OPTIONS = (
     ),
 )
 _OWN = (
-    "headset",
     "unit",
     "duration",
     "markers",
@@ -168,6 +162,7 @@ def _refuse_idle(names: Sequence[str]) -> None:
 def _request(stream: str, band: tuple[float, float], own: LiveOptions) -> LiveRequest:
     from calibration.live.record_live import LiveRequest
     from calibration.live.session import Plan
+    from emag_rt.headsets import channel_names
 
     markers = own["markers"]
     if own["wait_for_key"] and own["start_marker"]:
@@ -180,7 +175,7 @@ def _request(stream: str, band: tuple[float, float], own: LiveOptions) -> LiveRe
     return LiveRequest(
         stream,
         plan,
-        headset=own["headset"],
+        names=channel_names(own["headset"], own["channels"]),
         unit=own["unit"],
         markers=markers,
         timeout_s=own["timeout"],

@@ -9,7 +9,15 @@ import click
 
 from calibration.cli.progress import progress_bar
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import BAND_HZ, LOOK_AHEAD_S, RATE_HZ, SEED, Whole
+from emag_rt.cli.options import (
+    BAND_HZ,
+    LOOK_AHEAD_S,
+    RATE_HZ,
+    SEED,
+    Whole,
+    naming_options,
+    tell_templates,
+)
 
 if TYPE_CHECKING:
     from calibration.electrodes.choice import MontageChoice
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
     groups={
         "The choice": ("count", "must", "forbid", "cap", "reference", "curve"),
         "Outputs": ("out", "picture", "quiet"),
-        "The signal": ("sfreq", "band_hz", "look_ahead_s"),
+        "The signal": ("headset", "channels", "sfreq", "band_hz", "look_ahead_s"),
         "The search": ("n_starts", "seed"),
     },
     examples=(
@@ -93,6 +101,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=SEED, metavar="N", default=0, show_default=True, help="Of the random sets."
 )
+@naming_options
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def montage(
     recordings: tuple[str, ...],
@@ -110,6 +119,8 @@ def montage(
     reference: Reference,
     n_starts: int,
     seed: int,
+    headset: str | None,
+    channels: str | None,
 ) -> None:
     """Choose which channels of a subject's HD RECORDINGS are worth wearing.
 
@@ -123,9 +134,15 @@ def montage(
     from calibration.electrodes.choice import choose_montage
     from calibration.electrodes.offer import MontageRequest
     from calibration.settings.calibration_settings import CalibrationSettings
+    from emag_rt.headsets import channel_names
 
     _check_outputs(out, picture, recordings)
-    settings = CalibrationSettings(sfreq=sfreq, band_hz=band_hz, look_ahead_s=look_ahead_s)
+    settings = CalibrationSettings(
+        sfreq=sfreq,
+        band_hz=band_hz,
+        look_ahead_s=look_ahead_s,
+        names=channel_names(headset, channels),
+    )
     request = MontageRequest(
         count, _names(must), _names(forbid), cap, reference, curve, n_starts, seed
     )
@@ -133,6 +150,7 @@ def montage(
         choice = choose_montage(recordings, request, settings, tell)
     for note in choice.warnings:
         click.echo(f"warning: {note}", err=True)
+    tell_templates(choice.templates)
     _print(choice)
     if out != "-":
         click.echo(",".join(choice.labels))

@@ -62,6 +62,8 @@ class MontageChoice:
         Channels on offer, not learned from, and bridged to another (not on offer).
     warnings : tuple of str
         What the user should know.
+    templates : tuple of (str, str)
+        Each file, and the template that placed its electrodes; empty: positions of its own.
     """
 
     montage: Montage
@@ -72,6 +74,7 @@ class MontageChoice:
     bad: tuple[str, ...]
     bridged: tuple[str, ...]
     warnings: tuple[str, ...]
+    templates: tuple[tuple[str, str], ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ def choose_montage(
     """
     settings, tell = settings or CalibrationSettings(), progress or (lambda _share, _what: None)
     tell(0.0, "reading")
-    read = read_recordings(recordings, settings.sfreq)
+    read = read_recordings(recordings, settings)
     # Any two channels will do: the search sees average reference, whatever the LD channels.
     session = make_session(read, 2, settings)
     offer = Offer.of(session, request, settings.settle_s)
@@ -158,6 +161,7 @@ def choose_montage(
         bad=tuple(labels[i] for i in session.bad),
         bridged=tuple(labels[i] for i in offer.bridged),
         warnings=(*_own_warnings(session), *offer.notes),
+        templates=tuple((r.path.name, r.template) for r in read),
     )
 
 

@@ -15,9 +15,9 @@ from emag_rt.core.labels import (
     unfit_labels,
 )
 from emag_rt.core.montage import Montage, fit_sphere
+from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
 from emag_rt.errors import MontageError, SettingsError, StreamMismatch, short
 from emag_rt.frontend.units import unit_to_uv
-from emag_rt.headsets import Headset
 from emag_rt.recordings.positions import (
     clean_labels,
     fill_from_template,
@@ -78,7 +78,7 @@ class LiveChannels:
 def live_channels(
     stream: StreamFormat,
     fields: Sequence[Mapping[str, str]] = (),
-    headset: Headset | None = None,
+    names: ChannelNames | None = None,
     unit: str | None = None,
 ) -> LiveChannels:
     """Understand the channels of a stream, before anything is recorded.
@@ -89,7 +89,7 @@ def live_channels(
         What the stream says of itself.
     fields : sequence of mapping
         :data:`FIELDS` of each channel, as far as the stream describes them.
-    headset : Headset, optional
+    names : ChannelNames, optional
         Names the channels where the stream does not, or in its own way.
     unit : str, optional
         Unit, over what the stream declares.
@@ -114,14 +114,14 @@ def live_channels(
         )
     notes: list[str] = []
     told = list(fields) if len(fields) == stream.n_channels else [{}] * stream.n_channels
-    labels = _labels(stream, headset, who, notes)
-    kinds = _kinds(labels, told, headset)
+    labels = _labels(stream, names, who, notes)
+    kinds = _kinds(labels, told, names)
     eeg = [i for i, kind in enumerate(kinds) if kind == "eeg"]
     plain = clean_labels(_electrodes([labels[i] for i in eeg], who, notes))
     for i, label in zip(eeg, plain, strict=True):
         labels[i] = label
     require_unique(labels, who)
-    factors = _factors(stream, labels, kinds, headset, unit, who, notes)
+    factors = _factors(stream, labels, kinds, names, unit, who, notes)
     positions = np.full((len(labels), 3), np.nan)
     positions[eeg] = _positions([labels[i] for i in eeg], [told[i] for i in eeg], who, notes)
     return LiveChannels(tuple(labels), tuple(kinds), factors, positions, tuple(notes))
@@ -161,57 +161,33 @@ def _electrodes(labels: list[str], who: str, notes: list[str]) -> list[str]:
     return plain
 
 
-def _labels(stream: StreamFormat, headset: Headset | None, who: str, notes: list[str]) -> list[str]:
-    sent = list(stream.labels)
-    if headset is None:
-        if not sent:
-            raise StreamMismatch(
-                f"{who}: must name its channels, got {stream.n_channels} without labels. Label "
-                "them at the amplifier, or say which cap it is with --headset or @headset:NAME "
-                "(see emag-rt headsets)."
-            )
-        return sent
-    known = [headset.electrode_of(label) for label in sent]
-    found = {label for label in known if label}
-    if found >= set(headset.labels):
-        renamed = [f"{a} {b}" for a, b in zip(sent, known, strict=True) if b and a != b]
-        if renamed:
-            notes.append(f"channels named by headset {headset.name}: {', '.join(renamed)}")
-        return [b or a for a, b in zip(sent, known, strict=True)]
-    if found:  # in order would be another electrode for each
-        lacking = [label for label in headset.labels if label not in found]
+def _labels(
+    stream: StreamFormat, names: ChannelNames | None, who: str, notes: list[str]
+) -> list[str]:
+    sent = stream.labels or stream.described
+    if names is not None:
+        try:
+            return names.name(sent, stream.n_channels, who, notes)
+        except MontageError as error:
+            raise StreamMismatch(str(error)) from error
+    if not stream.labels:
+        told = f"{len(sent)} labels ({', '.join(sent[:40])})" if any(sent) else "without labels"
         raise StreamMismatch(
-            f"{who}: must send every EEG channel of headset {headset.name}, {len(lacking)} of "
-            f"{len(headset.labels)} are lacking: {', '.join(lacking[:8])}"
-            f"{', ...' if len(lacking) > 8 else ''}. Choose the headset that it is (see emag-rt "
-            "headsets), or leave --headset out, if the stream's labels are right."
+            f"{who}: must name its channels, got {stream.n_channels} {told}. {NAMING_REMEDY}; for "
+            "--ld, @headset:NAME."
         )
-    n_named = len(headset.channels)
-    if stream.n_channels < n_named:
-        raise StreamMismatch(
-            f"{who}: must have the {n_named} channels of headset {headset.name}, got "
-            f"{stream.n_channels}. Choose another headset (see emag-rt headsets)."
-        )
-    notes.append(
-        f"the first {n_named} channels are taken to be those of headset {headset.name}, in order"
-        + (f"; the stream calls them {', '.join(sent[:3])}, ..." if sent else "")
-    )
-    rest = [
-        sent[i] if sent and sent[i] not in headset.channels else f"channel {i + 1}"
-        for i in range(n_named, stream.n_channels)
-    ]
-    return [*headset.channels, *rest]
+    return list(sent)
 
 
 def _kinds(
-    labels: Sequence[str], told: Sequence[Mapping[str, str]], headset: Headset | None
+    labels: Sequence[str], told: Sequence[Mapping[str, str]], names: ChannelNames | None
 ) -> list[str]:
     kinds = []
     for label, fields in zip(labels, told, strict=True):
         said = fields.get("type", "").strip().lower()
         kind = _MNE_TYPES.get(said, "misc") if said else "eeg"
-        if headset is not None:
-            kind = "eeg" if label in headset.labels else "misc"
+        if names is not None and not names.complete:
+            kind = "eeg" if label in names.labels else "misc"
         elif kind == "eeg" and not looks_like_eeg(label):
             kind = "misc"
         kinds.append(kind)
@@ -222,14 +198,14 @@ def _factors(
     stream: StreamFormat,
     labels: Sequence[str],
     kinds: Sequence[str],
-    headset: Headset | None,
+    names: ChannelNames | None,
     unit: str | None,
     who: str,
     notes: list[str],
 ) -> FloatArray:
     factors = np.ones(len(labels))
     declared = stream.units or ("",) * len(labels)
-    default = "microvolts" if headset is None else headset.unit
+    default = "microvolts" if names is None else names.unit
     undeclared = False
     for i, kind in enumerate(kinds):
         if kind == "misc":

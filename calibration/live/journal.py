@@ -148,10 +148,12 @@ def _description(stream: StreamFormat, channels: LiveChannels) -> str:
             location = SubElement(channel, "location")
             for axis, value in zip("XYZ", place, strict=True):
                 SubElement(location, axis).text = repr(value)
+    reference = Element("reference")
+    SubElement(reference, "label").text = stream.reference
     form = "float32" if stream.channel_format == "float32" else "double64"
     n_channels = len(channels.labels)
     name = stream.name or "EEG"
-    return _info(name, "EEG", n_channels, stream.sfreq, form, stream.source_id, root)
+    return _info(name, "EEG", n_channels, stream.sfreq, form, stream.source_id, (root, reference))
 
 
 def _info(
@@ -161,7 +163,7 @@ def _info(
     sfreq: float,
     form: str,
     source_id: str,
-    channels: Element | None = None,
+    desc: Sequence[Element] = (),
 ) -> str:
     info = Element("info")
     for tag, text in (
@@ -173,7 +175,5 @@ def _info(
         ("source_id", source_id),
     ):
         SubElement(info, tag).text = text
-    desc = SubElement(info, "desc")
-    if channels is not None:
-        desc.append(channels)
+    SubElement(info, "desc").extend(desc)
     return tostring(info, encoding="unicode")

@@ -17,8 +17,9 @@ from calibration.live.recorder import Recorder
 from calibration.live.session import LiveSession, Plan, require_samples
 from calibration.live.session_file import fits_fif, open_journal
 from calibration.live.stopping import StopRequest, end_as_asked, stop_requests
+from emag_rt.core.naming import ChannelNames
 from emag_rt.errors import EmagError, SettingsError, StreamNotFound
-from emag_rt.headsets import read_headset
+from emag_rt.recordings.reference import with_reference
 from emag_rt.streams.lsl import (
     LslMarkerReader,
     LslSource,
@@ -39,7 +40,7 @@ class LiveRequest:
         Source id or name of the HD stream.
     plan : Plan
         When to start and to end.
-    headset : str or None
+    names : ChannelNames or None
         Names the channels where the stream does not.
     unit : str or None
         Unit, over what the stream declares.
@@ -55,7 +56,7 @@ class LiveRequest:
 
     source: str
     plan: Plan
-    headset: str | None = None
+    names: ChannelNames | None = None
     unit: str | None = None
     markers: tuple[str, ...] = ()
     timeout_s: float = 10.0
@@ -94,7 +95,6 @@ def record_live(
     KeyboardInterrupt
         If the user gave up; what came before is saved.
     """
-    headset = None if request.headset is None else read_headset(request.headset)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_requests())
         connected = _connect(request, stop, stack)
@@ -103,7 +103,7 @@ def record_live(
             end_as_asked(stop)
             raise KeyboardInterrupt
         source, fields = connected
-        channels = live_channels(source.format, fields, headset, request.unit)
+        channels = live_channels(source.format, fields, request.names, request.unit)
         _require_reader(channels)
         check(channels, source.format.sfreq)
         display = stack.enter_context(open_display(quiet))
@@ -171,7 +171,9 @@ def _session(
         stop=stop,
         clock=local_clock,
         markers=markers,
-        description=f"from LSL stream {stream.name!r}, source id {stream.source_id!r}",
+        description=with_reference(
+            f"from LSL stream {stream.name!r}, source id {stream.source_id!r}", stream.reference
+        ),
     )
 
 

@@ -285,7 +285,7 @@ def _choose(
 
 
 def _field(bundle: Bundle, recording: Recording, engine: str) -> FloatArray:
-    upsampler = Upsampler(bundle, channels=recording.labels, engine=engine)
+    upsampler = Upsampler(bundle, channels=recording.labels, engine=engine, mismatch="warn")
     return render_recording(upsampler, _without_gaps(recording.data_uv)).astype(np.float64)
 
 

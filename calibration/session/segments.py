@@ -106,12 +106,17 @@ class Session:
 
 
 def read_recordings(
-    recordings: Sequence[str | Path | Recording], sfreq: float | None
+    recordings: Sequence[str | Path | Recording], settings: CalibrationSettings
 ) -> list[Recording]:
-    """Read what has not been read yet; ``sfreq`` in Hz, None: as recorded."""
+    """Read what has not been read yet, at the settings' rate."""
     if not recordings:
         raise CalibrationError("recordings must name at least one file, got none.")
-    return [r if isinstance(r, Recording) else read_recording(r, sfreq=sfreq) for r in recordings]
+    return [
+        r
+        if isinstance(r, Recording)
+        else read_recording(r, sfreq=settings.sfreq, names=settings.names)
+        for r in recordings
+    ]
 
 
 def open_session(
@@ -140,7 +145,7 @@ def open_session(
     CalibrationError, RecordingError, MontageError, SettingsError
         If something does not fit; the message says what to do.
     """
-    return make_session(read_recordings(recordings, settings.sfreq), ld, settings)
+    return make_session(read_recordings(recordings, settings), ld, settings)
 
 
 def make_session(

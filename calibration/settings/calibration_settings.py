@@ -8,6 +8,7 @@ from typing import Literal
 from calibration.settings.paper_options import PaperOptions
 from emag_rt.core.grid import GridSupport
 from emag_rt.core.model import Anchor
+from emag_rt.core.naming import ChannelNames
 from emag_rt.errors import SettingsError
 
 SETTLE_S = 1.0
@@ -45,6 +46,8 @@ class CalibrationSettings:
         the paper (needs torch); always a ``window`` field, without look-ahead.
     paper : PaperOptions or None
         What ``paper`` learns, and how; its own grid counts. None: its defaults.
+    names : ChannelNames or None
+        What the channels of recordings are called, where these do not say.
     settle_s : float
         Seconds left out at the start of each stretch while the filter settles.
     """
@@ -62,6 +65,7 @@ class CalibrationSettings:
     settle_s: float = SETTLE_S
     method: Literal["ridge_start", "paper"] = "ridge_start"
     paper: PaperOptions | None = None
+    names: ChannelNames | None = None
 
     def __post_init__(self) -> None:
         if self.sfreq is not None and not 16 <= self.sfreq <= 100_000:

@@ -184,7 +184,7 @@ def _time_engine(
     if gpu and name in GPU_ENGINES and not has_nvidia_device():
         return _with(blank, engine=label, reason="no NVIDIA device is here")
     try:
-        upsampler = Upsampler(bundle, engine=name, require_gpu=gpu)
+        upsampler = Upsampler(bundle, engine=name, require_gpu=gpu, mismatch="ignore")
         renderer = make_renderer(name, upsampler.plan, gpu)
         renderer.push(np.zeros((1, upsampler.plan.operator.n_ld)))
     except (EmagError, ImportError) as error:

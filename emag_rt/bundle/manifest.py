@@ -165,6 +165,12 @@ class Manifest(_Part):
         return {digest for digest in found if isinstance(digest, str)}
 
     @property
+    def declared_reference(self) -> str:
+        """Reference that the calibration's recordings declare; empty where they do not."""
+        found = self.calibration.get("reference")
+        return found if isinstance(found, str) else ""
+
+    @property
     def left_out_nmse(self) -> float | None:
         """Error expected at electrodes nobody wore."""
         left_out = self.scores.get("left_out")

@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -94,6 +94,35 @@ def lsl_options(scope_help: str) -> Callable[[_F], _F]:
         return scope(session(command))
 
     return add
+
+
+def naming_options(command: _F) -> _F:
+    """``--headset`` and ``--channels``, by which a source's channels are named."""
+    channels = click.option(
+        "--channels",
+        metavar="A,B,...",
+        help="What the source's channels are, each of them in its order, where it does not say.",
+    )
+    return headset_option(channels(command))
+
+
+def headset_option(command: _F) -> _F:
+    """``--headset`` alone."""
+    from emag_rt.cli.completion import complete_headset
+
+    return click.option(
+        "--headset",
+        shell_complete=complete_headset,
+        help="What the source's channels are, where it does not say: those of this headset "
+        "(emag-rt headsets).",
+    )(command)
+
+
+def tell_templates(placed: Iterable[tuple[str, str]]) -> None:
+    """Say which template placed the electrodes of recordings: (file, template or nothing)."""
+    for name, template in placed:
+        if template:
+            click.echo(f"{name}: positions by the channels' labels: template {template}", err=True)
 
 
 def check_output(option: str, out: str, inputs: Sequence[str], suffix: str = "") -> None:

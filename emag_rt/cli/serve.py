@@ -22,6 +22,7 @@ from emag_rt.cli.options import (
     FiniteFloat,
     Whole,
     lsl_options,
+    naming_options,
     one_blas_thread,
 )
 
@@ -37,6 +38,8 @@ _PATHS = {
     "unit": "source.unit",
     "scale": "source.scale",
     "mismatch": "source.mismatch",
+    "headset": "source.headset",
+    "channels": "source.channels",
     "name": "output.name",
     "engine": "engine.name",
     "require_gpu": "engine.require_gpu",
@@ -74,6 +77,8 @@ _GROUPS = {
         "unit",
         "scale",
         "mismatch",
+        "headset",
+        "channels",
         "scope",
         "session_id",
     ),
@@ -167,6 +172,7 @@ _GROUPS = {
     help="When amplitudes or rate are not those calibrated and declared: end, or only say so "
     "(refuse).",
 )
+@naming_options
 @click.option("--name", help="Name of the HD outlet (emag_rt).")
 @click.option(
     "--config",

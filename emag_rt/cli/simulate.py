@@ -19,6 +19,7 @@ from emag_rt.cli.options import (
     SEED,
     FiniteFloat,
     Whole,
+    headset_option,
     lsl_options,
 )
 from emag_rt.errors import SettingsError
@@ -67,7 +68,15 @@ class Signal:
 @click.command(
     cls=Manual,
     groups={
-        "What is played": ("recording", "synthetic", "channels", "sfreq", "seed", "loop"),
+        "What is played": (
+            "recording",
+            "synthetic",
+            "headset",
+            "channels",
+            "sfreq",
+            "seed",
+            "loop",
+        ),
         "How": ("speed", "chunk", "duration", "wait", "markers", "marker_format"),
         "The stream": ("source_id", "name", "scope", "session_id"),
     },
@@ -100,8 +109,10 @@ class Signal:
     "--channels",
     default="hd",
     show_default=True,
-    help="hd: all; ld:BUNDLE: the LD channels of a bundle; or labels, comma-separated.",
+    help="hd: all; ld:BUNDLE: the LD channels of a bundle; or labels, comma-separated: as many as "
+    "the recording has name its channels in order, where it does not say.",
 )
+@headset_option
 @click.option("--source-id", help="LSL source id (default: made of what is played).")
 @click.option("--name", default="emag_rt-simulate", show_default=True, help="LSL stream name.")
 @click.option("--loop", is_flag=True, help="Start a recording again at its end; stamps go on.")
@@ -154,6 +165,7 @@ def simulate(
     recording: str | None,
     synthetic: bool,
     channels: str,
+    headset: str | None,
     source_id: str | None,
     name: str,
     loop: bool,
@@ -185,6 +197,8 @@ def simulate(
         raise SettingsError(
             "--recording and --synthetic exclude each other, got both. Drop one of them."
         )
+    if headset and not recording:
+        raise SettingsError("--headset needs --recording: a synthetic head names its channels.")
     with stop_signals() as stop:
         from emag_rt.streams.lsl import LslSink, configure, local_clock
         from emag_rt.system import precise_timers
@@ -192,7 +206,9 @@ def simulate(
         precise_timers()
 
         configure(scope, session_id)  # type: ignore[arg-type]
-        signal_ = _recorded(recording, sfreq) if recording else _synthetic(sfreq, seed)
+        signal_ = (
+            _recorded(recording, sfreq, headset, channels) if recording else _synthetic(sfreq, seed)
+        )
         columns = _columns(channels, signal_)
         spec = _outlet(signal_, columns, name, source_id)
         n_total = _length(signal_, loop, duration)
@@ -289,12 +305,21 @@ def play(
     return sent
 
 
-def _recorded(path: str, sfreq: float | None) -> Signal:
+def _recorded(path: str, sfreq: float | None, headset: str | None, channels: str) -> Signal:
     import numpy as np
 
+    from emag_rt.core.labels import canonical
+    from emag_rt.headsets import channel_names
     from emag_rt.recordings.read import read_recording
 
-    recording = read_recording(path, sfreq=sfreq, need_positions=False)
+    names = channel_names(headset, None)
+    recording = read_recording(path, sfreq=sfreq, need_positions=False, names=names)
+    own, asked = (
+        {canonical(label) for label in labels} for labels in (recording.labels, channels.split(","))
+    )
+    if names is None and len(own) == len(asked) and not own & asked:
+        names = channel_names(None, channels)
+        recording = read_recording(path, sfreq=sfreq, need_positions=False, names=names)
     data = recording.data_uv
 
     def read(first: int, count: int) -> FloatArray:

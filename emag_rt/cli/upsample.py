@@ -6,7 +6,7 @@ import click
 
 from emag_rt.cli.completion import BUNDLE, complete_montage
 from emag_rt.cli.manual import Manual
-from emag_rt.cli.options import ENGINE, MIX, STATISTICS
+from emag_rt.cli.options import ENGINE, MIX, STATISTICS, naming_options, tell_templates
 
 
 @click.command(
@@ -87,6 +87,14 @@ from emag_rt.cli.options import ENGINE, MIX, STATISTICS
     help="RECORDING is HD: render it from its own LD channels, so that a decoder is trained on "
     "what it will read. Bad LD channels are found as they are live, not taken from the file.",
 )
+@click.option(
+    "--mismatch",
+    type=click.Choice(["refuse", "warn"]),
+    default="refuse",
+    show_default=True,
+    help="When amplitudes are over 5 times larger or smaller than the calibration's.",
+)
+@naming_options
 def upsample(
     bundle: str,
     recording: str,
@@ -98,6 +106,9 @@ def upsample(
     statistics: str,
     statistics_mix: float,
     train_like_served: bool,
+    headset: str | None,
+    channels: str | None,
+    mismatch: str,
 ) -> None:
     """Render HD channels for RECORDING, which needs only the LD channels of BUNDLE.
 
@@ -110,6 +121,7 @@ def upsample(
     check_output("--out", out, [bundle, recording], ".fif")
     from emag_rt.bundle import load_bundle
     from emag_rt.engine.offline import upsample_recording
+    from emag_rt.headsets import channel_names
 
     result = upsample_recording(
         load_bundle(bundle),
@@ -122,12 +134,15 @@ def upsample(
         statistics=statistics,
         statistics_mix=statistics_mix,
         train_like_served=train_like_served,
+        names=channel_names(headset, channels),
+        mismatch=mismatch,
     )
     click.echo(
         f"{out}: {result.n_channels} channels ({result.n_measured} measured, the others "
         f"rendered), {result.duration_s:.1f} s at {result.sfreq:g} Hz, "
         f"{result.speed:.0f} x real time"
     )
+    tell_templates([(recording, result.template)])
     if montage is not None:
         click.echo(f"montage: {result.montage_note}")
     for warning in result.warnings:

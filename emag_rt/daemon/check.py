@@ -99,9 +99,9 @@ def check_bundle(
         upsampler = make_upsampler(bundle, settings)
         source = open_source(settings, stop.is_set)
         stack.callback(source.close)
-        attach(upsampler, source.format, settings)
+        match = attach(upsampler, source.format, settings)
         heard = _Heard()
-        server = Server(upsampler, source, _Nowhere(), quick_clock(), settings, heard)
+        server = Server(upsampler, source, _Nowhere(), quick_clock(), settings, heard, match=match)
         seconds = settings.duration_s or CHECK_S
         server.serve(stop.is_set, seconds)
         # The loop says that it has stopped; what counts is the state before.

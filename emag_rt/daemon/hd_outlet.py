@@ -11,7 +11,7 @@ import numpy as np
 from emag_rt import __version__
 from emag_rt.core.labels import canonical
 from emag_rt.daemon.settings import ServeSettings
-from emag_rt.engine.matching import match_input
+from emag_rt.engine.matching import InputMatch, match_input, reference_name
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.frontend.filters import HIGH_PASS_ORDER, LOW_PASS_ORDER, butterworth_edges
 from emag_rt.streams import passed_on
@@ -20,7 +20,11 @@ from emag_rt.streams.metadata import AppliedFilter, OutletSpec, Tree
 
 
 def outlet_spec(
-    upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings, about: Tree = ()
+    upsampler: Upsampler,
+    stream: StreamFormat,
+    settings: ServeSettings,
+    about: Tree = (),
+    match: InputMatch | None = None,
 ) -> OutletSpec:
     """Header and description of the HD outlet.
 
@@ -34,6 +38,8 @@ def outlet_spec(
         Name, reference, policies.
     about : tuple
         Children of the input's ``desc``: its amplifier, cap and sensors are passed on.
+    match : InputMatch, optional
+        How the input is read, where it has been matched already.
 
     Returns
     -------
@@ -45,7 +51,10 @@ def outlet_spec(
     manifest, reference = bundle.manifest, output.reference
     measured = {row for row, _ in upsampler.plan.measured}
     low_hz, high_hz = manifest.frontend.band_hz
-    channels = match_input(stream, bundle, settings.source.declared_unit).channels
+    match = match or match_input(
+        stream, bundle, settings.source.declared_unit, settings.source.names
+    )
+    channels = match.channels
     sensors = passed_on.sensors(about, channels)
     return OutletSpec(
         name=output.name,
@@ -60,11 +69,7 @@ def outlet_spec(
         expected_nmse=upsampler.expected_nmse,
         virtual=upsampler.virtual,
         statistics=output.statistics,
-        reference={
-            "label": (stream.reference or "input") if reference == "input" else reference,
-            "subtracted": "No" if reference == "input" else "Yes",
-            "common_average": "Yes" if reference == "average" else "No",
-        },
+        reference=_reference(stream, about, reference),
         highpass=low_hz,
         lowpass=high_hz,
         compensated_lag_s=stream.compensated_lag_s,
@@ -80,6 +85,20 @@ def outlet_spec(
         can_drop_samples=settings.gaps.policy == "skip",
         vendor=_vendor(upsampler, stream, settings),
     )
+
+
+def _reference(stream: StreamFormat, about: Tree, wanted: str) -> dict[str, str]:
+    """The input's own, as it says; or what was subtracted here."""
+    if wanted != "input":
+        average = "Yes" if wanted == "average" else "No"
+        return {"label": wanted, "subtracted": "Yes", "common_average": average}
+    average = "Yes" if reference_name(stream.reference) == "average" else "No"
+    return {
+        "label": stream.reference or "input",
+        "subtracted": average,
+        "common_average": average,
+        **dict(passed_on.reference(about)),
+    }
 
 
 def _filters(upsampler: Upsampler) -> tuple[AppliedFilter, ...]:

@@ -12,26 +12,20 @@ import numpy as np
 
 from emag_rt.array_types import FloatArray, Samples, Stamps
 from emag_rt.bundle import Bundle
-from emag_rt.core.drive import reference_free
 from emag_rt.core.labels import match_labels
 from emag_rt.daemon.events import Event
 from emag_rt.engine.matching import RATE_TOLERANCE, InputMatch
+from emag_rt.engine.scale import ScaleJudge, WrongScale, is_still
 from emag_rt.errors import StreamMismatch
-from emag_rt.frontend import CausalFilter
 from emag_rt.frontend.units import unit_to_uv
 from emag_rt.streams.base import StreamFormat
 
-_SCALE_BLOCKS = 3
-_WRONG_SCALE = 5.0
-# Where the wearer's amplitudes are not known: people and electrodes differ by more than that.
-_WRONG_SCALE_OF_OTHERS = 30.0
 _DEAD, _ALIVE = 0.02, 0.1
 _DEAD_BLOCKS = 2
 _RATE_S = 4.0  # said within five
 _APART_S = 1.0
 _MIN_CHUNKS = 10
 _WRONG_RATE = 0.02
-_UNITS = {6: "V", 3: "mV", -3: "nV"}
 
 
 class InputWatch:
@@ -52,8 +46,6 @@ class InputWatch:
     ----------
     dead : bool
         Whether every LD channel is flat, railed, or the same as all others.
-    settled : bool
-        Whether the scale has been judged: before, nothing is blamed on electrodes.
     """
 
     def __init__(
@@ -63,23 +55,22 @@ class InputWatch:
         self._who = f"stream {stream.name!r} (source_id {stream.source_id!r})"
         self._columns = match_labels(labels, match.channels, self._who)
         self._factors = np.array([unit_to_uv(match.units[i]) for i in self._columns])
-        self._expected_uv = np.sqrt(np.maximum(np.diag(bundle.covariance), 1e-12))
-        known = bundle.manifest.amplitudes_known
-        self._wrong_scale = _WRONG_SCALE if known else _WRONG_SCALE_OF_OTHERS
-        self._whose = "the calibration" if known else "other people"
-        self._filter = CausalFilter(np.array(bundle.manifest.frontend.sos), len(labels))
+        self._scale = ScaleJudge(bundle, float(np.median(self._factors)))
         self._sfreq, self._n_block = stream.sfreq, max(8, round(stream.sfreq))
         self._refuses = refuses
         self._kept: list[FloatArray] = []
         self._n_kept = 0
-        self._ratios: list[float] = []
         self._n_dead = 0
         self._ends: list[tuple[float, int]] = []
         self._n_counted = 0
         self._last_stamp, self._last_row = np.nan, np.zeros(len(labels))
         self._rate_judged = False
         self.dead = False
-        self.settled = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether the scale has been judged: before, nothing is blamed on electrodes."""
+        return self._scale.settled
 
     def take(self, samples: Samples, stamps: Stamps) -> None:
         """Keep a chunk until it is judged."""
@@ -121,21 +112,12 @@ class InputWatch:
         return events
 
     def _judge_life(self, raw: FloatArray) -> list[Event]:
-        filtered = reference_free(self._filter.process(raw))[0]
-        # The median absolute value bears blinks and loose electrodes.
-        amplitude = 1.4826 * np.median(np.abs(np.nan_to_num(filtered)), axis=0)
-        ratio = float(np.median(amplitude / self._expected_uv))
-        with np.errstate(invalid="ignore"):
-            moves = np.nan_to_num(np.diff(raw, axis=0))
-        still = bool((~moves.any(axis=0)).mean() > 0.5)
+        ratio, still = self._scale.ratio(raw), is_still(raw)
         if not self.settled:
             if still or not ratio > 0:
                 return self._count_dead(True)
-            self._ratios.append(ratio)
-            if len(self._ratios) < _SCALE_BLOCKS:
-                return []
-            self.settled = True
-            return self._judge_scale()
+            found = self._scale.judge(ratio)
+            return [] if found is None else self._wrong_scale(found)
         if self.dead:
             return self._count_dead(still or ratio < _ALIVE)
         return self._count_dead(still or ratio < _DEAD)
@@ -153,27 +135,12 @@ class InputWatch:
         )
         return [Event("amplifier_dead", {}, text, logging.ERROR)]
 
-    def _judge_scale(self) -> list[Event]:
-        """Wrong only if each second says so: a movement may last for one."""
-        low, high = min(self._ratios), max(self._ratios)
-        if low <= self._wrong_scale and high >= 1.0 / self._wrong_scale:
-            return []
-        factor = low if low > self._wrong_scale else high
-        seen_uv = factor * float(np.median(self._expected_uv))
-        power = round(float(np.log10(factor)))
-        # Tens and hundreds are no unit: only what a thousand explains is one.
-        unit = _UNITS.get(-power)
-        declared = float(np.median(self._factors))
-        remedy = (
-            f"--unit {unit}" if unit and declared == 1.0 else f"--scale {declared / factor:.3g}"
-        )
+    def _wrong_scale(self, found: WrongScale) -> list[Event]:
+        remedy = f"--unit {found.unit}" if found.unit else f"--scale {found.scale_uv:.3g}"
         return self._wrong(
             "wrong_scale",
-            {"factor": float(f"{factor:.3g}"), "power_of_ten": power},
-            f"amplitudes must be those of {self._whose} (median "
-            f"{np.median(self._expected_uv):.3g} µV), got {seen_uv:.3g} µV, {factor:.3g} times "
-            f"(about 1e{power:d}): the stream's unit or scale is not what it says. Mend it at the "
-            f"amplifier, or say it ({remedy}).",
+            {"factor": float(f"{found.factor:.3g}"), "power_of_ten": found.power},
+            f"{found.text}. Mend it at the amplifier, or say it ({remedy}).",
         )
 
     def _judge_rate(self) -> list[Event]:

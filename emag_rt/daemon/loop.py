@@ -16,11 +16,11 @@ from emag_rt.daemon.lateness import Lateness
 from emag_rt.daemon.presence import Presence
 from emag_rt.daemon.publisher import Publisher
 from emag_rt.daemon.settings import ServeSettings
-from emag_rt.daemon.source_check import SourceWatch
+from emag_rt.daemon.source_check import SourceWatch, reference_event
 from emag_rt.daemon.status.counters import Counters, ServerStatus, State
 from emag_rt.daemon.timeline import Timeline, TimelineRules
 from emag_rt.daemon.trace import Trace
-from emag_rt.engine.matching import match_input
+from emag_rt.engine.matching import InputMatch, match_input
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamAmbiguous, StreamMismatch
 from emag_rt.streams.base import Clock, MarkerSink, Namesakes, Sink, Source
@@ -52,6 +52,8 @@ class Server:
         Gets the times of every chunk.
     namesakes : Namesakes, optional
         Asked with every status for other outlets of our name.
+    match : InputMatch, optional
+        How the source is read, where it has been matched already.
 
     Attributes
     ----------
@@ -72,9 +74,11 @@ class Server:
         on_status: Callable[[ServerStatus], None] | None = None,
         trace: Trace | None = None,
         namesakes: Namesakes | None = None,
+        match: InputMatch | None = None,
     ) -> None:
         settings = settings or ServeSettings()
         self.upsampler = upsampler
+        upsampler.mismatch = "ignore"  # judged here, where it can be told
         self._source, self._clock = source, clock
         self._on_status, self._trace = on_status, trace
         self._namesakes = namesakes
@@ -85,9 +89,14 @@ class Server:
         gaps, now = settings.gaps, clock()
         self._timeline = Timeline(sfreq, TimelineRules(bridge_s=gaps.bridge_s))
         self._presence = Presence(now, gaps.stale_s)
-        self._source_watch = SourceWatch(source, upsampler.bundle, settings.source.declared_unit)
+        self._source_watch = SourceWatch(source, upsampler.bundle, settings.source)
         self._settings = settings
-        self._match = match_input(source.format, upsampler.bundle, settings.source.declared_unit)
+        self._match = match or match_input(
+            source.format,
+            upsampler.bundle,
+            settings.source.declared_unit,
+            settings.source.names,
+        )
         self._input = self._watch_input()
         self._lateness = Lateness(settings.latency)
         self.counters = Counters()
@@ -131,6 +140,7 @@ class Server:
         end = None if duration_s is None else self._clock() + duration_s
         after_s = self._settings.gaps.go_on_after_s
         wait_s = _WAIT_S if after_s is None else min(_WAIT_S, max(0.1 * after_s, 0.02))
+        self._tell(reference_event(self._source.format, self.upsampler.bundle))
         try:
             while not stop() and (end is None or self._clock() < end):
                 self.turn(wait_s if end is None else min(wait_s, max(0.0, end - self._clock())))

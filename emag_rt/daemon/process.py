@@ -17,6 +17,7 @@ from emag_rt.daemon.status.reporters import Reporters
 from emag_rt.daemon.status.terminal import ready_line, tell
 from emag_rt.daemon.stopping import stop_signals
 from emag_rt.daemon.trace import Trace
+from emag_rt.engine.matching import InputMatch
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import SettingsError, StreamError
 from emag_rt.files import remove
@@ -82,26 +83,27 @@ def serve_bundle(
         try:
             source = open_source(settings, stopped)
             stack.callback(source.close)
-            attach(upsampler, source.format, settings)
+            match = attach(upsampler, source.format, settings)
         except StreamError:
             if stop.is_set():  # told to end while waiting: that is no failure
                 return None
             raise
         if stop.is_set():
             return None
-        return _serve(upsampler, source, settings, reporters, stop, quiet, stack)
+        return _serve(upsampler, source, match, settings, reporters, stop, quiet, stack)
 
 
 def _serve(
     upsampler: Upsampler,
     source: LslSource,
+    match: InputMatch,
     settings: ServeSettings,
     reporters: Reporters,
     stop: threading.Event,
     quiet: bool,
     stack: contextlib.ExitStack,
 ) -> ServerStatus:
-    spec = outlet_spec(upsampler, source.format, settings, source.description())
+    spec = outlet_spec(upsampler, source.format, settings, source.description(), match)
     sink = LslSink(spec)
     stack.callback(sink.close)
     markers = None
@@ -130,6 +132,7 @@ def _serve(
         on_status=report,
         trace=trace,
         namesakes=LslNamesakes(sink),
+        match=match,
     )
     _quiet_collector(stack)
     reporters.serving(server)

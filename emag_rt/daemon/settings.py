@@ -19,9 +19,11 @@ from pydantic import (
     model_validator,
 )
 
+from emag_rt.core.naming import ChannelNames
 from emag_rt.core.output_statistics import Statistics
 from emag_rt.daemon.settings_errors import describe
 from emag_rt.errors import SettingsError, short
+from emag_rt.headsets import channel_names
 
 
 def _exponent(value: object) -> object:
@@ -53,7 +55,8 @@ class SourceSettings(_Section):
     """Which LD stream to read; all given properties must match.
 
     ``scale`` is in µV for one step of the values, over any unit; ``mismatch`` says what is done
-    when amplitudes or rate are not what was calibrated and declared.
+    when amplitudes or rate are not what was calibrated and declared. ``headset``, or ``channels``
+    (all of them in order, comma-separated), names the channels where the stream does not.
     """
 
     source_id: Text | None = None
@@ -64,12 +67,23 @@ class SourceSettings(_Section):
     unit: Text | None = None
     scale: Annotated[float, _EXPONENT, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
     mismatch: Literal["refuse", "warn"] = "refuse"
+    headset: Text | None = None
+    channels: Annotated[str, Field(min_length=1, max_length=20_000)] | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> SourceSettings:
         if self.unit is not None and self.scale is not None:
             raise ValueError("give scale, in µV a step, or unit: both say the same")
+        try:
+            channel_names(self.headset, self.channels)
+        except SettingsError as error:
+            raise ValueError(str(error)) from error
         return self
+
+    @property
+    def names(self) -> ChannelNames | None:
+        """What the stream's channels are called, over what it says; None: as it says."""
+        return channel_names(self.headset, self.channels)
 
     @property
     def declared_unit(self) -> str | None:

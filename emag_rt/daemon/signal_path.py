@@ -10,7 +10,7 @@ import numpy as np
 
 from emag_rt.bundle import Bundle
 from emag_rt.daemon.settings import ServeSettings
-from emag_rt.engine.matching import match_input
+from emag_rt.engine.matching import InputMatch, match_input
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.frontend.units import unit_to_uv
 from emag_rt.streams.base import StreamFormat
@@ -60,12 +60,14 @@ def open_source(settings: ServeSettings, stop: Callable[[], bool]) -> LslSource:
     return LslSource.open(query, timeout_s, stop=stop)
 
 
-def attach(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings) -> None:
+def attach(upsampler: Upsampler, stream: StreamFormat, settings: ServeSettings) -> InputMatch:
     """Read the stream's channels, in its units."""
-    match = match_input(stream, upsampler.bundle, settings.source.declared_unit)
+    source = settings.source
+    match = match_input(stream, upsampler.bundle, source.declared_unit, source.names)
     for warning in match.warnings:
         log.warning(warning)
     upsampler.attach(match.channels, match.units)
+    return match
 
 
 def _warm_up(upsampler: Upsampler) -> None:

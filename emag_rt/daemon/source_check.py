@@ -6,14 +6,28 @@ import logging
 
 from emag_rt.bundle import Bundle
 from emag_rt.daemon.events import Event
-from emag_rt.engine.matching import InputMatch, check_return, match_input
+from emag_rt.daemon.settings import SourceSettings
+from emag_rt.engine.matching import InputMatch, check_return, match_input, other_reference
 from emag_rt.errors import StreamAmbiguous, StreamError, StreamMismatch
-from emag_rt.streams.base import Source
+from emag_rt.streams.base import Source, StreamFormat
 
 log = logging.getLogger(__name__)
 _LOOKUP_S = 2.0
 # Samples flow and wait meanwhile, so a second look must stay within the latency budget.
 _SECOND_LOOKUP_S = 0.4
+
+
+def reference_event(stream: StreamFormat, bundle: Bundle) -> Event | None:
+    """Tells that the source has another reference than the calibration, where both say theirs."""
+    differ = other_reference(stream, bundle)
+    if differ is None:
+        return None
+    source, calibrated = differ
+    text = (
+        f"reference of the source is {source!r}, calibration was in {calibrated!r}. Rendered "
+        "channels are in the source's; set the amplifier as it was, if that was not meant"
+    )
+    return Event("other_reference", {"source": source, "calibration": calibrated}, text)
 
 
 class SourceWatch:
@@ -28,8 +42,8 @@ class SourceWatch:
         The source.
     bundle : Bundle
         What it must fit.
-    unit : str or None
-        Overrides the declared units.
+    settings : SourceSettings
+        What is said over what it declares.
 
     Attributes
     ----------
@@ -37,8 +51,8 @@ class SourceWatch:
         Whether samples flow from a source that did not answer when asked what it is.
     """
 
-    def __init__(self, source: Source, bundle: Bundle, unit: str | None) -> None:
-        self._source, self._bundle, self._unit = source, bundle, unit
+    def __init__(self, source: Source, bundle: Bundle, settings: SourceSettings) -> None:
+        self._source, self._bundle, self._settings = source, bundle, settings
         self._format = source.format
         self._several_told = False
         self.unverified = False
@@ -77,8 +91,13 @@ class SourceWatch:
         self.unverified = False
         if not check_return(self._format, now):
             return None, None
+        if self._settings.names is not None:
+            raise StreamMismatch(
+                f"stream {now.name!r} (source_id {now.source_id!r}): must come back with its "
+                "channels in the order in which --headset or --channels named them. Start anew."
+            )
         self._format = now
-        match = match_input(now, self._bundle, self._unit)
+        match = match_input(now, self._bundle, self._settings.declared_unit)
         text = "the source came back with its channels in another order: remapped"
         return match, Event("remapped", {"labels": list(match.channels)}, text)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical, cut_common, match_labels, require_one_reference
+from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
 from emag_rt.errors import MontageError, SettingsError, StreamMismatch
 from emag_rt.frontend.units import unit_to_uv
 from emag_rt.streams.base import StreamFormat
@@ -33,7 +34,12 @@ class InputMatch:
     warnings: tuple[str, ...] = ()
 
 
-def match_input(stream: StreamFormat, bundle: Bundle, unit: str | None = None) -> InputMatch:
+def match_input(
+    stream: StreamFormat,
+    bundle: Bundle,
+    unit: str | None = None,
+    names: ChannelNames | None = None,
+) -> InputMatch:
     """Check a stream against a bundle.
 
     Parameters
@@ -44,6 +50,8 @@ def match_input(stream: StreamFormat, bundle: Bundle, unit: str | None = None) -
         The calibrated subject.
     unit : str, optional
         Overrides the declared units.
+    names : ChannelNames, optional
+        What the stream's channels are called, where it does not say so itself.
 
     Returns
     -------
@@ -75,29 +83,28 @@ def match_input(stream: StreamFormat, bundle: Bundle, unit: str | None = None) -
             f"{who}: {stream.sfreq:g} Hz is no whole number. OpenViBE would take the output for "
             f"{int(stream.sfreq)} Hz; other receivers do not mind"
         )
-    channels = stream.labels
     wanted = [e.label for e in manifest.ld]
-    if not channels:
-        if stream.n_channels != len(wanted):
-            raise StreamMismatch(
-                f"{who}: must name its channels, or have exactly the {len(wanted)} of the "
-                f"bundle, got {stream.n_channels} without labels. Label them at the amplifier."
-            )
-        channels = tuple(wanted)
-        warnings.append(f"{who} names no channels: taken to be {', '.join(wanted)}, in order")
     electrodes = {canonical(label) for label in wanted}
     try:
+        channels = _named(stream, wanted, names, who, warnings)
         require_one_reference(channels, electrodes, who)
         plain, cut = cut_common(channels, electrodes)
         if cut:
             channels = tuple(plain)
             warnings.append(f"{who}: all labels {cut}: cut")
+        if names is None and not electrodes & {canonical(label) for label in channels}:
+            raise MontageError(
+                f"{who}: its labels must name the electrodes that the bundle needs "
+                f"({', '.join(wanted)}), got {', '.join(channels[:40])}"
+                f"{', …' if len(channels) > 40 else ''}. {NAMING_REMEDY}."
+            )
         columns = match_labels(wanted, channels, who)
     except MontageError as error:
         raise StreamMismatch(str(error)) from error
-    units, assumed = _units(stream, unit, who)
+    default = "microvolts" if names is None else names.unit
+    units, assumed = _units(stream, unit, who, default)
     if any(assumed[c] for c in columns):
-        warnings.append(f"{who} declares no unit: taken to be microvolts; say it with --unit")
+        warnings.append(f"{who} declares no unit: taken to be {default}; say it with --unit")
     try:
         for c in columns:
             unit_to_uv(units[c])
@@ -106,14 +113,60 @@ def match_input(stream: StreamFormat, bundle: Bundle, unit: str | None = None) -
     return InputMatch(channels, tuple(units), tuple(warnings))
 
 
-def _units(stream: StreamFormat, unit: str | None, who: str) -> tuple[list[str], list[bool]]:
+def _named(
+    stream: StreamFormat,
+    wanted: list[str],
+    names: ChannelNames | None,
+    who: str,
+    warnings: list[str],
+) -> tuple[str, ...]:
+    """A label for each channel; never by order where the stream names any of them."""
+    if names is not None:
+        sent = stream.labels or stream.described
+        return tuple(names.name(sent, stream.n_channels, who, warnings))
+    if stream.labels:
+        return stream.labels
+    if any(stream.described):
+        raise MontageError(
+            f"{who}: must describe each of its {stream.n_channels} channels, got "
+            f"{len(stream.described)} ({', '.join(stream.described[:40])}): which is which cannot "
+            f"be told. {NAMING_REMEDY}."
+        )
+    if stream.n_channels != len(wanted):
+        raise MontageError(
+            f"{who}: must name its channels, or have exactly the {len(wanted)} of the bundle, got "
+            f"{stream.n_channels} without labels. {NAMING_REMEDY}."
+        )
+    warnings.append(f"{who} names no channels: taken to be {', '.join(wanted)}, in order")
+    return tuple(wanted)
+
+
+def _units(
+    stream: StreamFormat, unit: str | None, who: str, default: str
+) -> tuple[list[str], list[bool]]:
     n = stream.n_channels
     if unit is not None:
         return [unit] * n, [False] * n
     declared = list(stream.units) if stream.units else [""] * n
     if len(declared) != n:
         raise StreamMismatch(f"{who}: must declare a unit for each of its {n} channels.")
-    return [u or "microvolts" for u in declared], [not u for u in declared]
+    return [u or default for u in declared], [not u for u in declared]
+
+
+_AVERAGES = {"average", "avg", "car", "common average", "common average reference"}
+
+
+def reference_name(label: str) -> str:
+    """One spelling of a reference, for comparison; empty where none is declared."""
+    name = label.strip().casefold().replace("_", " ")
+    return "average" if name in _AVERAGES else canonical(name)
+
+
+def other_reference(stream: StreamFormat, bundle: Bundle) -> tuple[str, str] | None:
+    """The reference a stream declares and that of the calibration, where both are and differ."""
+    calibrated = bundle.manifest.declared_reference
+    told = reference_name(stream.reference), reference_name(calibrated)
+    return (stream.reference, calibrated) if all(told) and told[0] != told[1] else None
 
 
 def check_return(before: StreamFormat, now: StreamFormat) -> bool:

@@ -12,9 +12,10 @@ from emag_rt.array_types import BoolArray, Float32Array, FloatArray, Samples
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
 from emag_rt.core.montage import Montage
+from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
 from emag_rt.engine.matching import RATE_TOLERANCE
 from emag_rt.engine.upsampler import Upsampler
-from emag_rt.errors import RecordingError
+from emag_rt.errors import MontageError, RecordingError, StreamMismatch
 from emag_rt.montages.from_mne import read_mne_montage
 from emag_rt.montages.resolve import resolve_montage
 from emag_rt.recordings.read import Recording, read_recording
@@ -35,6 +36,7 @@ class OfflineResult:
     speed: float
     montage_note: str
     warnings: tuple[str, ...]
+    template: str
 
 
 def render_recording(upsampler: Upsampler, data_uv: Samples) -> Float32Array:
@@ -58,15 +60,17 @@ def render_recording(upsampler: Upsampler, data_uv: Samples) -> Float32Array:
     return np.concatenate([hd, rest])
 
 
-def open_for(bundle: Bundle, path: str | Path) -> Recording:
-    """Read a recording to be upsampled by a bundle.
+def open_for(bundle: Bundle, path: str | Path, names: ChannelNames | None = None) -> Recording:
+    """Read a recording to be upsampled by a bundle; ``names`` as for :func:`read_recording`.
 
     Raises
     ------
     RecordingError
         If its rate is not the bundle's; says the command that mends it.
+    MontageError
+        If it has none of the LD channels; says how to name them.
     """
-    recording = read_recording(path, need_positions=False)
+    recording = read_recording(path, need_positions=False, names=names)
     wanted = bundle.manifest.sfreq
     if not abs(recording.sfreq - wanted) <= RATE_TOLERANCE * wanted:
         raise RecordingError(
@@ -74,6 +78,13 @@ def open_for(bundle: Bundle, path: str | Path) -> Recording:
             f"{recording.sfreq:g} Hz. Calibrate for it: emag-rt calibrate RECORDING --ld "
             f"{','.join(e.label for e in bundle.manifest.ld)} --sfreq {recording.sfreq:g} "
             "--out BUNDLE"
+        )
+    wanted_labels = {canonical(e.label) for e in bundle.manifest.ld}
+    if not wanted_labels & {canonical(label) for label in recording.labels}:
+        raise MontageError(
+            f"recording {path}: every needed channel must be present, missing "
+            f"{', '.join(e.label for e in bundle.manifest.ld)}; it has "
+            f"{', '.join(recording.labels[:40])}. {NAMING_REMEDY}."
         )
     return recording
 
@@ -127,6 +138,8 @@ def upsample_recording(
     statistics: str = "estimate",
     statistics_mix: float = 1.0,
     train_like_served: bool = False,
+    names: ChannelNames | None = None,
+    mismatch: str = "refuse",
 ) -> OfflineResult:
     """Render HD channels for a recording and write them as FIF.
 
@@ -138,12 +151,14 @@ def upsample_recording(
         Recording with at least the LD channels.
     out : path-like
         FIF file to write.
-    montage, engine, reference, measured, statistics, statistics_mix
+    montage, engine, reference, measured, statistics, statistics_mix, mismatch
         As for :class:`emag_rt.engine.upsampler.Upsampler`; a file of positions may have any
         format that MNE reads.
     train_like_served : bool
         The recording is HD, and is rendered from its LD channels alone, of which none counts as
         bad beforehand: live, nobody marks them.
+    names : ChannelNames, optional
+        What the recording's channels are called, where it does not say so itself.
 
     Returns
     -------
@@ -155,7 +170,7 @@ def upsample_recording(
     RecordingError
         If the recording does not fit, or is not HD though it is to be trained on as served.
     """
-    recording = open_for(bundle, path)
+    recording = open_for(bundle, path, names)
     upsampler = Upsampler(
         bundle,
         channels=recording.labels,
@@ -164,6 +179,7 @@ def upsample_recording(
         measured=measured,
         statistics=statistics,
         statistics_mix=statistics_mix,
+        mismatch=mismatch,
         montage=resolve_montage(montage, bundle, read_mne_montage)
         if isinstance(montage, str)
         else montage,
@@ -174,7 +190,10 @@ def upsample_recording(
     else:
         warnings, data = [], _as_received(recording)
     start = time.perf_counter()
-    hd = render_recording(upsampler, data)
+    try:
+        hd = render_recording(upsampler, data)
+    except StreamMismatch as error:
+        raise StreamMismatch(f"recording {path}: {error}") from error
     took = time.perf_counter() - start
     lost = np.asarray(np.isnan(data).all(axis=1) | np.isnan(hd).any(axis=1))
     holes = _holes(lost, recording.sfreq)
@@ -217,4 +236,5 @@ def upsample_recording(
         sfreq=recording.sfreq,
         speed=duration_s / max(took, 1e-9),
         warnings=tuple(warnings),
+        template=recording.template,
     )

@@ -23,6 +23,7 @@ from emag_rt.engine.planning import (
     make_plan,
     require_finite,
 )
+from emag_rt.engine.scale import ScaleWatch
 from emag_rt.engine.waiting import OwedRows, WholeHops
 from emag_rt.engine.withholding import Withholding
 from emag_rt.errors import SettingsError
@@ -60,6 +61,9 @@ class Upsampler:
         Fail unless rendering runs on a GPU.
     max_bad_share : float
         With more than this share of the LD channels bad, or all of them, too many are bad.
+    mismatch : {"refuse", "warn", "ignore"}
+        When the first three seconds of signal are over 5 times larger or smaller than the
+        calibration's: raise, log a warning, or nothing.
     too_many_bad : {"nan", "fill"}
         What is rendered meanwhile: NaN, good measured channels apart (with the reference
         ``input``), or what the fill makes of the rest.
@@ -110,6 +114,7 @@ class Upsampler:
         statistics: str = "estimate",
         statistics_mix: float = 1.0,
         seed: int = 0,
+        mismatch: str = "refuse",
     ) -> None:
         if hop < 0:
             raise SettingsError(f"hop must be 0 (every chunk) or a number of samples, got {hop}.")
@@ -117,6 +122,9 @@ class Upsampler:
             raise SettingsError(f"max_bad_share must be from 0 to 1, got {max_bad_share}.")
         if too_many_bad not in ("nan", "fill"):
             raise SettingsError(f"too_many_bad must be 'nan' or 'fill', got {too_many_bad!r}.")
+        if mismatch not in ("refuse", "warn", "ignore"):
+            raise SettingsError(f"mismatch must be 'refuse', 'warn' or 'ignore', got {mismatch!r}.")
+        self.mismatch = mismatch
         self.bundle = bundle
         self.placement = make_placement(bundle, montage)
         self.montage = self.placement.montage
@@ -176,6 +184,7 @@ class Upsampler:
         rules = replace(settings.bad_rules, max_share=self._max_bad_share)
         self._frontend = FrontEnd(replace(settings, bad_rules=rules), channels, units)
         self._fused = None
+        self._scale = ScaleWatch(self.bundle, self._frontend)
         filtering = self._frontend.native
         if filtering is not None and isinstance(self._renderer, NativeField) and not self.hop:
             self._fused = FusedCall(filtering, self._renderer)
@@ -291,8 +300,12 @@ class Upsampler:
         ------
         SettingsError
             If the shapes do not fit.
+        StreamMismatch
+            If the amplitudes are not the calibration's, where that is refused.
         """
         chunk = np.asarray(ld_chunk)
+        if not self._scale.settled and self.mismatch != "ignore":
+            self._scale.take(chunk, self.mismatch == "refuse")
         stamps = self._stamps(len(chunk), timestamps)
         if self._fused is not None and not skip and not self._withholding.lacks:
             at = self._frontend.plain_at()

@@ -240,7 +240,7 @@ class FrontEnd:
             )
         monitor = self._monitor
         if monitor is None or not len(raw):
-            return self._filter.process(self._select(raw))
+            return self._filter.process(self.in_uv(raw))
         self.settle()
         if len(raw) <= monitor.room:
             return self._piece(raw, monitor)
@@ -253,8 +253,13 @@ class FrontEnd:
             start = stop
         return np.concatenate(pieces)
 
-    def _select(self, chunk: Samples) -> FloatArray:
-        """LD channels in µV."""
+    @property
+    def gain_uv(self) -> float:
+        """Microvolts for each step of the values: the median over the LD channels."""
+        return 1.0 if self._gains is None else float(np.median(self._gains))
+
+    def in_uv(self, chunk: Samples) -> FloatArray:
+        """LD channels of raw samples, shape (n_times, n_ld), in µV, not filtered."""
         raw = chunk.astype(np.float64, copy=False)
         if self._columns is not None:
             raw = raw[:, self._columns]
@@ -266,7 +271,7 @@ class FrontEnd:
             if filtered is not None:
                 monitor.took(len(filtered))
                 return self._filled(filtered, monitor)
-        return self._careful(self._select(chunk), monitor)
+        return self._careful(self.in_uv(chunk), monitor)
 
     def _careful(self, raw: FloatArray, monitor: BadChannelMonitor) -> FloatArray:
         """Samples that may hold anything, cut where the set of bad channels changes."""

@@ -14,7 +14,8 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from emag_rt.core.labels import canonical, require_unique
+from emag_rt.core.labels import require_unique
+from emag_rt.core.naming import ChannelNames
 from emag_rt.errors import MontageError, SettingsError
 from emag_rt.frontend.units import unit_to_uv
 
@@ -87,13 +88,11 @@ class Headset(BaseModel):
         """The EEG channels."""
         return tuple(label for label in self.channels if label not in self.not_eeg)
 
-    def electrode_of(self, sent: str) -> str | None:
-        """The electrode that the stream calls ``sent``; None where it is not one of these."""
-        for names in (self.sends or self.channels, self.channels):
-            for name, channel in zip(names, self.channels, strict=True):
-                if canonical(name) == canonical(sent):
-                    return channel
-        return None
+    @property
+    def names(self) -> ChannelNames:
+        """Names for the channels of a source that is this headset."""
+        title = f"headset {self.name}"
+        return ChannelNames(title, self.channels, self.sends, self.not_eeg, self.unit)
 
 
 def headset_names() -> tuple[str, ...]:
@@ -136,3 +135,42 @@ def read_headset(name: str) -> Headset:
         raise SettingsError(
             f"headset {wanted}: its file must be as installed, got: {error}. Install emag-rt anew."
         ) from error
+
+
+def channel_names(headset: str | None, channels: str | None) -> ChannelNames | None:
+    """What the user says of a source's channels.
+
+    Parameters
+    ----------
+    headset : str or None
+        Name of a headset.
+    channels : str or None
+        Names of all channels in the order of the source, comma-separated.
+
+    Returns
+    -------
+    ChannelNames or None
+        Names; None where nothing was said.
+
+    Raises
+    ------
+    SettingsError
+        If both are given, there is no such headset, or names are empty or double.
+    """
+    if headset and channels:
+        raise SettingsError("--headset and --channels exclude each other, got both. Drop one.")
+    if headset:
+        return read_headset(headset).names
+    if channels is None:
+        return None
+    named = tuple(label.strip() for label in channels.split(","))
+    if not all(named):
+        raise SettingsError(
+            f"--channels must name each channel of the source in its order, got {channels!r}. "
+            "Give those that are no EEG a name too, as TRG."
+        )
+    try:
+        require_unique(named, "--channels")
+    except MontageError as error:
+        raise SettingsError(str(error)) from error
+    return ChannelNames("--channels", named, complete=True)

@@ -15,6 +15,7 @@ import numpy as np
 from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.core.labels import cut_common, require_one_reference, require_unique, unfit_labels
 from emag_rt.core.montage import Montage, fit_sphere
+from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
 from emag_rt.core.straighten import straighten
 from emag_rt.errors import MontageError, RecordingError, SettingsError, short
 from emag_rt.recordings.open_raw import mne_warnings, open_raw
@@ -26,6 +27,7 @@ from emag_rt.recordings.positions import (
     template,
     ten_five,
 )
+from emag_rt.recordings.reference import declared_reference
 from emag_rt.recordings.resample import resample_segments
 from emag_rt.recordings.usable import Segment, breaks, padding, runs, usable_segments
 from emag_rt.recordings.xdf import is_xdf, read_xdf, split_stream
@@ -74,6 +76,8 @@ class Recording:
         MNE's description of the channels, positions filled in; rate as in the file.
     warnings : tuple of str
         What was found and mended or left out; logged as well.
+    reference : str
+        Reference that the recording declares; empty where it does not.
     template : str
         Template that placed channels without a position in the file; empty where none had to.
     """
@@ -94,6 +98,7 @@ class Recording:
     info: mne.Info
     warnings: tuple[str, ...]
     template: str = ""
+    reference: str = ""
 
     @property
     def duration_s(self) -> float:
@@ -109,7 +114,11 @@ class Recording:
 
 
 def read_recording(
-    path: str | Path, *, sfreq: float | None = None, need_positions: bool = True
+    path: str | Path,
+    *,
+    sfreq: float | None = None,
+    need_positions: bool = True,
+    names: ChannelNames | None = None,
 ) -> Recording:
     """Read the EEG channels of a recording.
 
@@ -124,6 +133,8 @@ def read_recording(
     need_positions : bool
         Whether unknown positions are an error; labels of the 10-05 system (and of BioSemi and
         EGI nets) are placed by a template where the file has no positions.
+    names : ChannelNames, optional
+        What the channels of type EEG are called, where the file does not say so itself.
 
     Returns
     -------
@@ -144,7 +155,7 @@ def read_recording(
     notes: list[str] = []
     raw = _read_raw(path, stream, notes)
     try:
-        return _digest(raw, path, sfreq, need_positions, notes)
+        return _digest(_pick_eeg(raw, path, notes, names), path, sfreq, need_positions, notes)
     except MontageError as error:  # lacks the file's name
         raise RecordingError(f"{path.name}: {error}") from error
     finally:
@@ -156,7 +167,6 @@ def read_recording(
 def _digest(
     raw: mne.io.BaseRaw, path: Path, sfreq: float | None, need_positions: bool, notes: list[str]
 ) -> Recording:
-    raw = _pick_eeg(raw, path, notes)
     labels = tuple(raw.ch_names)
     data = np.ascontiguousarray(raw.get_data(verbose="ERROR").T) * 1e6
     finite = np.isfinite(data)
@@ -204,6 +214,7 @@ def _digest(
         info=raw.info.copy(),
         warnings=tuple(notes),
         template=name,
+        reference=declared_reference(raw.info["description"]),
     )
 
 
@@ -228,11 +239,18 @@ def _read_raw(path: Path, stream: str, notes: list[str]) -> Any:
     return raw
 
 
-def _pick_eeg(raw: mne.io.BaseRaw, path: Path, notes: list[str]) -> Any:
+def _pick_eeg(raw: mne.io.BaseRaw, path: Path, notes: list[str], names: ChannelNames | None) -> Any:
     """Keep EEG channels, under clean labels."""
     types = raw.get_channel_types()
     eeg = [name for name, kind in zip(raw.ch_names, types, strict=True) if kind == "eeg"]
-    other = [name for name in eeg if not looks_like_eeg(name)]
+    labels = dict(zip(eeg, eeg, strict=True))
+    if names is not None:
+        named = names.name(eeg, len(eeg), "channels of type EEG", notes)
+        labels = dict(zip(eeg, named, strict=True))
+    if names is None or names.complete:
+        other = [name for name in eeg if not looks_like_eeg(labels[name])]
+    else:
+        other = [name for name in eeg if labels[name] not in names.labels]
     if other:
         notes.append(f"channels taken for other than EEG by their label: {', '.join(other)}")
     keep = [name for name in eeg if name not in other]
@@ -242,8 +260,9 @@ def _pick_eeg(raw: mne.io.BaseRaw, path: Path, notes: list[str]) -> Any:
             f"{path.name}: at least 2 channels must be of type EEG, got {len(keep)} among "
             f"{len(types)} channels (types: {found}). Set the types with raw.set_channel_types."
         )
-    require_one_reference(keep, ten_five(), "channels")
-    short_labels, cut = cut_common(keep, ten_five())
+    own = [labels[name] for name in keep]
+    require_one_reference(own, ten_five(), "channels")
+    short_labels, cut = cut_common(own, ten_five())
     if cut:
         notes.append(f"all labels {cut}: cut")
     with mne_warnings(notes):
@@ -353,7 +372,7 @@ def _centred(
                 f"{path.name}: at least {_MIN_PLACED} EEG channels must have a known position, in "
                 f"the file or by 10-05 labels, got {placed.sum()} of {len(labels)} "
                 f"({', '.join(labels[:8])}{'...' if len(labels) > 8 else ''}). Record with the HD "
-                "cap, or set a montage with raw.set_montage and save."
+                f"cap, or set a montage with raw.set_montage and save. {NAMING_REMEDY}."
             ) from error
         if need_positions:
             raise RecordingError(

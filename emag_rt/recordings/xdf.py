@@ -19,6 +19,7 @@ from emag_rt.array_types import FloatArray
 from emag_rt.core.values import value_text
 from emag_rt.errors import RecordingError
 from emag_rt.recordings.marker_text import marker_text
+from emag_rt.recordings.reference import with_reference
 from emag_rt.recordings.stamps import Grid, place_on_grid
 from emag_rt.recordings.xdf_clocks import mend_clocks, odd_offsets
 from emag_rt.recordings.xdf_cut import open_whole
@@ -273,6 +274,8 @@ def _raw(eeg: dict[str, Any], grid: Grid, nominal: float, path: Path, notes: lis
     if places:
         montage = mne.channels.make_dig_montage(places, coord_frame="head")
         info.set_montage(montage, on_missing="ignore", verbose="ERROR")
+    reference = text_of(child(child(eeg["info"], "desc"), "reference"), "label")
+    info["description"] = with_reference("", reference) or None
     n_rendered = sum(channel.rendered for channel in channels)
     if n_rendered:
         notes.append(

@@ -32,6 +32,8 @@ class StreamFormat:
         ``float32``, ``double64``, ``int16``, ... or ``string``.
     compensated_lag_s : float
         Lag that the source already removed from its stamps, in seconds.
+    described : tuple of str
+        Labels of the channels it describes, where that is not one for each channel.
     reference : str
         Reference label the source declares, or an empty string.
     """
@@ -47,6 +49,7 @@ class StreamFormat:
     hostname: str = ""
     compensated_lag_s: float = 0.0
     reference: str = ""
+    described: tuple[str, ...] = ()
     n_channels: int = field(default=0)
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from emag_rt.streams.description import children, text_at
 from emag_rt.streams.metadata import Node, Tree
 
 _ACQUISITION = ("manufacturer", "model", "serial_number", "settings", "precision")
+_REFERENCE = ("label", "subtracted", "common_average")
 _CAP = ("name", "size", "manufacturer", "labelscheme")
 _HARDWARE = ("model", "manufacturer", "coupling", "material", "surface")
 _NOTCH = ("type", "design", "center", "bandwidth", "order")
@@ -30,6 +31,11 @@ def acquisition(desc: Tree) -> tuple[tuple[str, str], ...]:
 def cap(desc: Tree) -> tuple[tuple[str, str], ...]:
     """The cap."""
     return _chosen(children(desc, "cap"), _CAP)
+
+
+def reference(desc: Tree) -> tuple[tuple[str, str], ...]:
+    """What the channels stand against."""
+    return _chosen(children(desc, "reference"), _REFERENCE)
 
 
 def sensors(desc: Tree, labels: Sequence[str]) -> dict[str, Tree]:

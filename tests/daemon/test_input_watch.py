@@ -25,7 +25,7 @@ def like_calibration(bundle, n, seed=0):
     rng = np.random.default_rng(seed)
     raw = rng.normal(size=(n, len(LD)))
     probe, _ = watch()
-    filtered = probe._filter.process(raw.copy())
+    filtered = probe._scale._filter.process(raw.copy())
     filtered -= filtered.mean(axis=1, keepdims=True)
     return raw * (np.sqrt(np.diag(bundle.covariance)) / filtered.std(axis=0)).mean()
 

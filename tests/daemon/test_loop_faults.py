@@ -201,3 +201,28 @@ def test_a_wrong_scale_ends_serving_and_blames_no_electrode():
     names = [e["event"] for e in bench.events()]
     assert "refused" in names
     assert "bad_channel" not in names
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "declared", "told"),
+    [
+        ("CMS", "average", True),
+        ("CAR", "common average", False),
+        ("M1", "m1", False),
+        ("CMS", "", False),
+        ("", "average", False),
+    ],
+)
+def test_another_reference_than_the_calibrations_is_said(calibrated, declared, told, caplog):
+    bundle = make_bundle(1)
+    manifest = bundle.manifest.model_copy(update={"calibration": {"reference": calibrated}})
+    bench = Bench(
+        scripted_chunks(ld_signal(100), SFREQ, 10), bundle=replace(bundle, manifest=manifest)
+    )
+    bench.source._format = replace(bench.source._format, reference=declared)
+    bench.run()
+    events = bench.events("other_reference")
+    assert len(events) == told
+    assert ("reference of the source is 'average', calibration was in 'CMS'" in caplog.text) == told
+    if told:
+        assert (events[0]["source"], events[0]["calibration"]) == ("average", "CMS")

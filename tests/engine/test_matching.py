@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from emag_rt.engine.matching import check_return, match_input
-from emag_rt.errors import StreamMismatch
+from emag_rt.errors import SettingsError, StreamMismatch
+from emag_rt.headsets import channel_names
 from emag_rt.streams.base import StreamFormat
 from tests.factories import LD, make_bundle
 
@@ -117,3 +118,60 @@ def test_labels_of_two_references_are_refused():
     labels = tuple(f"{label}-{'M1' if i % 2 else 'M2'}" for i, label in enumerate(LD))
     with pytest.raises(StreamMismatch, match="must have one reference"):
         match_input(replace(AMP, labels=labels), BUNDLE)
+
+
+CH = tuple(f"Ch{i + 1}" for i in range(8))
+
+
+def test_a_stream_that_describes_some_of_its_channels_is_never_read_in_order():
+    partly = replace(AMP, labels=(), units=(), n_channels=8, described=LD[::-1][:7])
+    with pytest.raises(StreamMismatch, match=r"describe each of its 8 .*got 7.*--channels A,B"):
+        match_input(partly, BUNDLE)
+    named = match_input(partly, BUNDLE, names=channel_names(None, ",".join(LD[::-1])))
+    assert named.channels == LD[::-1]
+    with pytest.raises(StreamMismatch, match="must not contradict the source"):
+        match_input(partly, BUNDLE, names=channel_names(None, ",".join(LD)))
+
+
+def test_labels_that_name_no_electrode_are_refused_with_what_names_them():
+    amp = replace(AMP, labels=CH)
+    with pytest.raises(StreamMismatch, match=r"got Ch1, Ch2.*--headset NAME.*--channels A,B"):
+        match_input(amp, BUNDLE)
+    match = match_input(amp, BUNDLE, names=channel_names(None, ",".join(LD[::-1])))
+    assert match.channels == LD[::-1]
+    assert "named in order by --channels: Ch1 O2" in match.warnings[0]
+
+
+def test_a_headset_is_not_taken_in_order_where_one_of_its_names_comes():
+    cyton = channel_names("openbci-cyton-8", None)
+    with pytest.raises(StreamMismatch, match="must send every EEG channel of headset"):
+        match_input(replace(AMP, labels=(cyton.channels[1], *CH[1:])), BUNDLE, names=cyton)
+    partly = replace(AMP, labels=(), units=(), n_channels=8, described=cyton.channels[:7])
+    with pytest.raises(StreamMismatch, match="must send every EEG channel of headset"):
+        match_input(partly, BUNDLE, names=cyton)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("Fp1,Fp2", r"each of its 8 channels in order, got 2 names. It calls them Fp1"),
+        (",".join(LD[::-1]), "must not contradict the source"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(names, message):
+    with pytest.raises(StreamMismatch, match=message):
+        match_input(AMP, BUNDLE, names=channel_names(None, names))
+
+
+@pytest.mark.parametrize(
+    ("headset", "channels", "message"),
+    [
+        ("gtec-16", "Fz,Cz", "exclude each other"),
+        (None, "Fz,,Cz", "must name each channel"),
+        (None, "Fz,T3,T7", "must be unique"),
+        ("no-such", None, "emag-rt headsets"),
+    ],
+)
+def test_names_that_say_nothing_are_refused(headset, channels, message):
+    with pytest.raises(SettingsError, match=message):
+        channel_names(headset, channels)

@@ -9,7 +9,8 @@ from emag_rt import Upsampler
 from emag_rt.bundle import save_bundle
 from emag_rt.core.montage import Montage
 from emag_rt.engine.offline import render_recording
-from emag_rt.errors import EngineError, MontageError, SettingsError
+from emag_rt.engine.scale import ScaleJudge
+from emag_rt.errors import EngineError, MontageError, SettingsError, StreamMismatch
 from emag_rt.native import why_not
 from tests.factories import LD, REST, ld_signal, make_bundle, prop, random_cuts, relative
 
@@ -283,3 +284,50 @@ def test_shapes_that_do_not_fit():
         upsampler.push(ld_signal(4), np.zeros(3))
     with pytest.raises(SettingsError, match=r"\(n_times, 8\)"):
         upsampler.push(np.zeros((4, 7)))
+
+
+def _scaled(bundle, scale, n=1200):
+    """LD signals of the calibration's size after its filter, times ``scale``."""
+    rng = np.random.default_rng(5)
+    raw = rng.normal(size=(n, len(bundle.manifest.ld)))
+    return scale * raw / ScaleJudge(bundle, 1.0).ratio(raw.copy())
+
+
+@pytest.mark.parametrize("chunk", [8, 1200])
+@pytest.mark.parametrize(("scale", "unit"), [(1e-6, "V"), (1e-3, "mV"), (40.0, "0.02")])
+def test_a_wrong_scale_is_refused_and_stays_so(scale, unit, chunk):
+    bundle = make_bundle(1)
+    ld = _scaled(bundle, scale)
+    upsampler = Upsampler(bundle, engine="packed")
+    bounds = range(0, min(len(ld), int(3.1 * upsampler.sfreq)), chunk)
+
+    def push_all():
+        for start in bounds:
+            upsampler.push(ld[start : start + chunk])
+
+    with pytest.raises(StreamMismatch, match=rf"amplitudes must be.*units='{unit}"):
+        push_all()
+    with pytest.raises(StreamMismatch):
+        upsampler.push(ld[:8])
+    upsampler.attach(units="V")
+    if unit == "V":
+        upsampler.push(ld)
+
+
+def test_a_wrong_scale_may_only_be_said(caplog):
+    bundle = make_bundle(1)
+    ld = _scaled(bundle, 1e-3)
+    plain = Upsampler(bundle, engine="packed", mismatch="ignore").push(ld)[0]
+    assert not caplog.text
+    np.testing.assert_array_equal(
+        Upsampler(bundle, engine="packed", mismatch="warn").push(ld)[0], plain
+    )
+    assert caplog.text.count("amplitudes must be") == 1
+    with pytest.raises(SettingsError, match="mismatch must be"):
+        Upsampler(bundle, mismatch="no")
+
+
+def test_what_is_right_or_silent_is_not_refused():
+    bundle = make_bundle(1)
+    for ld in (_scaled(bundle, 1.0), np.zeros((1200, len(bundle.manifest.ld)))):
+        Upsampler(bundle, engine="packed").push(ld)

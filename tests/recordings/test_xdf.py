@@ -391,3 +391,11 @@ def test_stamps_that_are_wrong_move_neither_samples_nor_events(tmp_path):
     np.testing.assert_allclose(recording.data_uv, data, atol=1e-4)
     onsets = [round(onset * SFREQ) for onset, _, _ in recording.events]
     assert onsets == [780, 900, 1700, 3000]
+
+
+def test_the_reference_that_a_stream_declares_is_kept(tmp_path):
+    stamps = START + np.arange(2000) / SFREQ
+    said = head().replace("<desc>", "<desc><reference><label>CMS/DRL</label></reference>")
+    path = write(tmp_path / "r.xdf", stamps, eeg(2000), description=said)
+    assert read_recording(path).reference == "CMS/DRL"
+    assert read_recording(write(tmp_path / "n.xdf", stamps, eeg(2000))).reference == ""

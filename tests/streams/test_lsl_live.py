@@ -223,3 +223,32 @@ def test_marker_and_status_streams(unique_id):
     np.testing.assert_array_equal(source.pull(5.0)[0], [[3, 0.25]])
     markers.close()
     status.close()
+
+
+def described(source_id, n, labels, tag="label", reference=()):
+    """An outlet as somebody else would write it."""
+    info = pylsl.StreamInfo("amp", "EEG", n, 100.0, "float32", source_id)
+    channels = info.desc().append_child("channels")
+    for label in labels:
+        channels.append_child("channel").append_child_value(tag, label)
+    if reference:
+        node = info.desc().append_child("reference")
+        for name, text in reference:
+            node.append_child_value(name, text)
+    return pylsl.StreamOutlet(info)
+
+
+def test_labels_may_stand_under_name_and_some_may_be_lacking(unique_id):
+    keep = [
+        described(f"{unique_id}-a", 3, ("Pz", "Cz", "Fz"), "name", (("label", "average"),)),
+        described(f"{unique_id}-b", 3, ("Pz", "Cz")),
+    ]
+    formats = []
+    for suffix in "ab":
+        source = LslSource.open(StreamQuery(source_id=f"{unique_id}-{suffix}"), 10.0)
+        formats.append(source.format)
+        source.close()
+    assert formats[0].labels == ("Pz", "Cz", "Fz")
+    assert formats[0].reference == "average"
+    assert (formats[1].labels, formats[1].described) == ((), ("Pz", "Cz"))
+    assert len(keep) == 2

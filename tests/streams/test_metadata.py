@@ -212,3 +212,29 @@ def test_buffer_is_six_minutes_unless_that_is_too_much():
     assert 10 <= wide < 60
     assert wide * 8000 * 256 * 4 < 256e6
     assert buffer_seconds(10_000, 100_000.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "told"),
+    [
+        (
+            (("label", "average"), ("subtracted", "Yes"), ("common_average", "Yes")),
+            "input",
+            ("average", "Yes", "Yes"),
+        ),
+        ((("label", "CMS"), ("subtracted", "No")), "input", ("CMS", "No", "No")),
+        ((("label", "M1"), ("subtracted", "Yes")), "input", ("M1", "Yes", "No")),
+        ((), "input", ("input", "No", "No")),
+        ((("label", "CMS"), ("subtracted", "No")), "average", ("average", "Yes", "Yes")),
+    ],
+)
+def test_the_reference_of_the_source_is_passed_on_as_it_is(said, wanted, told):
+    upsampler = Upsampler(make_bundle(1), engine="packed", reference=wanted)
+    label = dict(said).get("label", "")
+    stream = StreamFormat(
+        "amp", "EEG", "a", upsampler.sfreq, LD, ("uV",) * len(LD), reference=label
+    )
+    settings = ServeSettings.model_validate({"output": {"reference": wanted}})
+    tree = description(outlet_spec(upsampler, stream, settings, (("reference", said),)))
+    names = ("label", "subtracted", "common_average")
+    assert dict(tree)["reference"] == tuple(zip(names, told, strict=True))

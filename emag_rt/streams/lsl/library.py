@@ -184,11 +184,10 @@ def _full_format(info: Any) -> StreamFormat:
     """Header and description of a stream whose full information was fetched."""
     head = header(info)
     desc = info.desc()
-    labels: list[str] = []
-    units: list[str] = []
+    labels, units = list[str](), list[str]()
     channel = desc.child("channels").child("channel")
     while not channel.empty() and len(labels) <= head.n_channels:
-        labels.append(channel.child_value("label"))
+        labels.append(channel.child_value("label") or channel.child_value("name"))
         units.append(channel.child_value("unit"))
         channel = channel.next_sibling("channel")
     told = len(labels) == head.n_channels
@@ -200,6 +199,7 @@ def _full_format(info: Any) -> StreamFormat:
         **head.__dict__,
         "labels": tuple(labels) if told and any(labels) else (),
         "units": tuple(units) if told else (),
+        "described": () if told else tuple(labels),
         "compensated_lag_s": lag if math.isfinite(lag) else 0.0,
         "reference": desc.child("reference").child_value("label"),
     }

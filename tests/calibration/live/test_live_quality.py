@@ -145,12 +145,12 @@ def test_the_streams_own_positions_count_where_they_are_those_of_a_head():
 def test_a_headset_names_what_the_stream_does_not():
     cyton = read_headset("openbci-cyton-8")
     bare = stream(labels=(), units=(), n_channels=11)
-    channels = live_channels(bare, headset=cyton)
+    channels = live_channels(bare, names=cyton.names)
     assert channels.labels == (*cyton.labels, "channel 9", "channel 10", "channel 11")
     assert channels.kinds == ("eeg",) * 8 + ("misc",) * 3
     assert len(channels.notes) == 2, "labels and unit are taken on trust, and said"
     with pytest.raises(StreamMismatch, match="8 channels of headset"):
-        live_channels(stream(labels=(), n_channels=4, units=()), headset=cyton)
+        live_channels(stream(labels=(), n_channels=4, units=()), names=cyton.names)
 
 
 def test_a_headset_is_never_taken_in_order_where_labels_say_another_one():
@@ -158,12 +158,12 @@ def test_a_headset_is_never_taken_in_order_where_labels_say_another_one():
     one_less = (*cyton.channels[1:], "X9", "X10")
     units = ("microvolts",) * len(one_less)
     with pytest.raises(StreamMismatch, match=f"1 of 8 are lacking: {cyton.channels[0]}\\."):
-        live_channels(stream(labels=one_less, units=units), headset=cyton)
+        live_channels(stream(labels=one_less, units=units), names=cyton.names)
     foreign = tuple(f"ch{i}" for i in range(8))
-    assert live_channels(stream(labels=foreign), headset=cyton).labels == cyton.channels
+    assert live_channels(stream(labels=foreign), names=cyton.names).labels == cyton.channels
     dsi = read_headset("dsi-24")
     channels = live_channels(
-        stream(labels=dsi.labels, units=("uV",) * len(dsi.labels)), headset=dsi
+        stream(labels=dsi.labels, units=("uV",) * len(dsi.labels)), names=dsi.names
     )
     assert channels.labels == dsi.labels, "what is no EEG may be switched off"
 
@@ -172,7 +172,7 @@ def test_biosemi_says_a1_where_it_means_fp1():
     cap = read_headset("biosemi-32")
     sent = ("Trig1", *cap.sends, "EX1")
     form = stream(labels=sent, units=("microvolts",) * 34)
-    channels = live_channels(form, headset=cap)
+    channels = live_channels(form, names=cap.names)
     assert channels.labels == ("Trig1", *cap.labels, "EX1")
     assert [channels.labels[i] for i in channels.eeg] == list(cap.labels)
     assert "A1 Fp1" in channels.notes[0]
