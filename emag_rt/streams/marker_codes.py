@@ -31,6 +31,8 @@ EVENTS = (
     "ambiguous",
     "refused",
     "uneven_stamps",
+    "namesake",
+    "other_reference",
 )
 """What ``serve`` tells, from :data:`LABEL_00` on; only ever added to at the end."""
 
