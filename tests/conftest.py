@@ -38,11 +38,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two workers; one process to debug in (``-s``, ``--trace``, ``--pdb``) or for one file."""
+    """A worker more than cores, as many tests wait; four at most.
+
+    One process to debug in (``-s``, ``--trace``, ``--pdb``) or for one file.
+    """
     debugging = config.option.capture == "no" or config.option.trace
     files = {argument.split("::")[0] for argument in config.args}
     one_file = len(files) == 1 and files.pop().endswith(".py")
-    return 0 if debugging or one_file or os.cpu_count() == 1 else 2
+    n_cores = os.cpu_count() or 1
+    return 0 if debugging or one_file or n_cores == 1 else min(4, n_cores + 1)
 
 
 # Real processes; whole calibrations, one after another.

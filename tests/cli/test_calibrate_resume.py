@@ -49,7 +49,9 @@ def start(recording: Path, out: Path, *more: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "blow", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.soak)]
+)
 def test_killed_calibrations_go_on(recording, tmp_path, wait_until, blow):
     out = tmp_path / "s.emag"
     partial = tmp_path / "s.emag.partial"

@@ -55,7 +55,7 @@ def events_of(samples):
 
 
 # What is matched is folded into the weights: tests/core and tests/engine have it.
-@pytest.mark.parametrize("mode", ["estimate", "simulated"])
+@pytest.mark.parametrize("mode", ["estimate", pytest.param("simulated", marks=pytest.mark.soak)])
 def test_live_equals_offline(cli, subject, unique_id, tmp_path, mode):
     """Every sample once, in order, with the source's stamps and the values of `upsample`."""
     wanted = ("--statistics", mode)

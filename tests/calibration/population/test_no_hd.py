@@ -152,14 +152,19 @@ def test_the_verdict_is_sober_and_the_report_stands_alone(made, tmp_path):
 @pytest.mark.data
 @pytest.mark.live
 @pytest.mark.timeout(300)
-def test_never_worse_than_the_spline_on_people_left_out(data_file):
+@pytest.mark.parametrize(
+    "people",
+    [("S009",), pytest.param(("S001", "S009", "S016", "S024"), marks=pytest.mark.soak)],
+    ids=len,
+)
+def test_never_worse_than_the_spline_on_people_left_out(data_file, people):
     """Whole path, by the people of the package but the one that is scored; and another cap."""
     from emag_rt.recordings.read import read_recording
     from tools.studies.population.leave_out import score_cap, without
 
     adult = load_population()
     over = {8: [], 16: []}
-    for person in ("S001", "S009", "S016", "S024"):
+    for person in people:
         test = read_recording(data_file(f"{person}R04.edf"))
         for n_ld, ratios in over.items():
             others = without(adult, person)
@@ -167,7 +172,8 @@ def test_never_worse_than_the_spline_on_people_left_out(data_file):
             found = evaluate_recording(made.bundle, test, "packed")
             ratios.append(found.ratios["spherical_spline"])
     assert max(over[8] + over[16]) <= 1.0
-    assert np.median(over[8]) <= 0.78
-    assert np.median(over[16]) <= 0.80
+    if len(people) > 1:
+        assert np.median(over[8]) <= 0.78
+        assert np.median(over[16]) <= 0.80
     cap = score_cap(adult, data_file("rank57_biosemi64_raw.fif"), 16)
     assert cap["field"] <= cap["spherical_spline"]
