@@ -71,14 +71,14 @@ def test_where_sigint_is_ignored_tests_that_send_it_pass(tmp_path):
 
 @pytest.mark.live
 @pytest.mark.skipif(os.cpu_count() == 1, reason="one processor")
-def test_plain_pytest_has_some_workers_and_takes_two_files_of_one_name(tmp_path):
-    for name in "ab":
+def test_plain_pytest_has_some_workers_and_takes_files_of_one_name(tmp_path):
+    for name in "abcd":
         (tmp_path / name).mkdir()
         (tmp_path / name / "test_same.py").write_text(
             "from tests.factories import LD\ndef test_it():\n    assert LD\n"
         )
     said = run_pytest(tmp_path)
-    assert "2 passed" in said
+    assert "4 passed" in said
     assert f"{min(4, os.cpu_count() + 1)} workers" in said
 
 
