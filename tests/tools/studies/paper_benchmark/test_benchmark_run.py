@@ -34,7 +34,8 @@ def plan_of(folder, out, **changed):
 
 def results_in(out):
     """Results that are whole: those being written lie in hidden folders."""
-    found = [path for path in out.rglob("*.json") if not path.parent.name.startswith(".")]
+    hidden = ".emag_rt-"  # in the making
+    found = [path for path in out.rglob("*.json") if hidden not in str(path)]
     return {path: path.stat().st_mtime_ns for path in found}
 
 
