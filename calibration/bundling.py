@@ -14,7 +14,6 @@ from calibration.regression.output_statistics import fit_output_statistics
 from calibration.scores.cross_validated import CrossValidatedScores
 from calibration.session.segments import Session
 from calibration.settings.calibration_settings import CalibrationSettings
-from emag_rt.array_types import FloatArray
 from emag_rt.bundle import (
     Baseline,
     Bundle,
@@ -23,6 +22,7 @@ from emag_rt.bundle import (
     HeadSphere,
     Manifest,
     RenderedElectrode,
+    point_mm,
 )
 from emag_rt.core.folding import fold
 from emag_rt.core.output_statistics import OutputStatistics
@@ -121,7 +121,7 @@ def _manifest(
         look_ahead_s=model.look_ahead / session.sfreq,
         ld=[_electrode(session, row) for row in session.ld],
         hd=_rendered(session, scores),
-        head=HeadSphere(origin_mm=_point(session.origin_mm), radius_mm=session.radius_mm),
+        head=HeadSphere(origin_mm=point_mm(session.origin_mm), radius_mm=session.radius_mm),
         frontend=FrontEndManifest(
             band_hz=settings.band_hz, sos=[[float(v) for v in row] for row in session.sos]
         ),
@@ -147,7 +147,7 @@ def _declared_reference(session: Session) -> str:
 
 def _electrode(session: Session, row: int) -> Electrode:
     return Electrode(
-        label=session.montage.labels[row], position_mm=_point(session.montage.positions_mm[row])
+        label=session.montage.labels[row], position_mm=point_mm(session.montage.positions_mm[row])
     )
 
 
@@ -155,7 +155,7 @@ def _rendered(session: Session, scores: CrossValidatedScores) -> list[RenderedEl
     return [
         RenderedElectrode(
             label=label,
-            position_mm=_point(position),
+            position_mm=point_mm(position),
             origin="measured" if row in session.ld else "rendered",
             bad=row in session.bad,
             expected_nmse=scores.per_channel.get(label),
@@ -164,11 +164,6 @@ def _rendered(session: Session, scores: CrossValidatedScores) -> list[RenderedEl
             zip(session.montage.labels, session.montage.positions_mm, strict=True)
         )
     ]
-
-
-def _point(values: FloatArray) -> tuple[float, float, float]:
-    x, y, z = (round(float(v), 6) for v in values)
-    return x, y, z
 
 
 def _baseline(session: Session, ridge: RidgeBaseline) -> Baseline:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import click
-from click.core import ParameterSource
 
-from emag_rt.cli.options import FiniteFloat, lsl_options
+from emag_rt.cli.options import FiniteFloat, lsl_options, refuse_idle
 from emag_rt.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -140,23 +139,13 @@ def live_request(
     if needs_signal and not (stream or recordings):
         raise SettingsError("RECORDINGS or --stream must say what to fit, got neither.")
     on_lsl = bool(stream) or ld.startswith("@stream:")
-    _refuse_idle((() if stream else _OWN) + (() if on_lsl else _LSL))
+    idle = (() if stream else _OWN) + (() if on_lsl else _LSL)
+    refuse_idle(idle, "go with --stream, got files")
     if on_lsl:
         from emag_rt.streams.lsl import configure
 
         configure(options["scope"], options["session_id"])
     return _request(stream, band, options) if stream else None
-
-
-def _refuse_idle(names: Sequence[str]) -> None:
-    context = click.get_current_context()
-    idle = [
-        "--" + name.replace("_", "-")
-        for name in names
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    if idle:
-        raise SettingsError(f"{', '.join(idle)} must go with --stream, got files. Leave it out.")
 
 
 def _request(stream: str, band: tuple[float, float], own: LiveOptions) -> LiveRequest:

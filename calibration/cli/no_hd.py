@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from emag_rt.cli.completion import complete_montage
+from emag_rt.cli.options import refuse_idle
 from emag_rt.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -74,18 +74,7 @@ def no_hd_options(command: _F) -> _F:
 
 def refuse_without_flag() -> None:
     """Refuse what would do nothing without ``--no-hd``."""
-    _refuse(_OWN, "go with --no-hd")
-
-
-def _refuse(names: Sequence[str], rule: str) -> None:
-    context = click.get_current_context()
-    idle = [
-        "--" + name.replace("_", "-")
-        for name in names
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    if idle:
-        raise SettingsError(f"{', '.join(idle)} must {rule}. Leave it out.")
+    refuse_idle(_OWN, "go with --no-hd")
 
 
 def make_without_hd(
@@ -121,7 +110,7 @@ def make_without_hd(
     EmagError
         If something is missing, or cannot be used; says what to do.
     """
-    _refuse(_NEEDS_HD, "go with an HD session, got --no-hd")
+    refuse_idle(_NEEDS_HD, "go with an HD session, got --no-hd")
     hd = options["hd"]
     if not hd:
         raise SettingsError(

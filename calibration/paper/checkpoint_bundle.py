@@ -22,11 +22,12 @@ from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import (
     Bundle,
-    Electrode,
     FrontEndManifest,
     HeadSphere,
     Manifest,
     RenderedElectrode,
+    electrodes_of,
+    point_mm,
 )
 from emag_rt.bundle.container import MAX_BYTES
 from emag_rt.core.drive import Drive, reference_free
@@ -187,14 +188,11 @@ def checkpoint_bundle(
         anchor="window",
         n_lags=1,
         n_window=n_window,
-        ld=[
-            Electrode(label=a, position_mm=_point(p))
-            for a, p in zip(ld.labels, ld.positions_mm, strict=True)
-        ],
+        ld=electrodes_of(ld),
         hd=[
             RenderedElectrode(
                 label=label,
-                position_mm=_point(position),
+                position_mm=point_mm(position),
                 origin="measured" if row in rows else "rendered",
             )
             for row, (label, position) in enumerate(zip(hd.labels, hd.positions_mm, strict=True))
@@ -423,8 +421,3 @@ def _head(positions_mm: FloatArray, notes: list[str]) -> HeadSphere:
             "subject never wore would be laid around the grid's centre"
         )
     return HeadSphere(radius_mm=fitted)
-
-
-def _point(values: FloatArray) -> tuple[float, float, float]:
-    x, y, z = (float(v) for v in values)
-    return x, y, z

@@ -35,11 +35,12 @@ from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import (
     Bundle,
-    Electrode,
     FrontEndManifest,
     HeadSphere,
     Manifest,
     RenderedElectrode,
+    electrodes_of,
+    point_mm,
 )
 from emag_rt.bundle.tensors import MAX_FILL_INPUTS
 from emag_rt.core.drive import Drive
@@ -326,20 +327,17 @@ def _manifest(
         n_lags=model.n_lags,
         look_ahead_samples=model.look_ahead,
         look_ahead_s=model.look_ahead / settings.sfreq,
-        ld=[
-            Electrode(label=a, position_mm=_point(p))
-            for a, p in zip(ld.labels, ld.positions_mm, strict=True)
-        ],
+        ld=electrodes_of(ld),
         hd=[
             RenderedElectrode(
                 label=label,
-                position_mm=_point(position),
+                position_mm=point_mm(position),
                 origin="measured" if canonical(label) in worn else "rendered",
                 expected_nmse=scores.per_channel.get(label),
             )
             for label, position in zip(hd.labels, hd.positions_mm, strict=True)
         ],
-        head=HeadSphere(origin_mm=_point(people.origin_mm), radius_mm=people.radius_mm),
+        head=HeadSphere(origin_mm=point_mm(people.origin_mm), radius_mm=people.radius_mm),
         frontend=FrontEndManifest(band_hz=settings.band_hz, sos=sos.tolist()),
         render={
             "input": "LD channels after frontend.sos, in µV, in the input's reference; "
@@ -369,8 +367,3 @@ def _manifest(
         },
         provenance=facts,
     )
-
-
-def _point(values: FloatArray) -> tuple[float, float, float]:
-    x, y, z = (round(float(v), 6) for v in values)
-    return x, y, z

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,15 +31,15 @@ from calibration.report.signals import (
     traces_figure,
 )
 from calibration.report.verdict import FAIR_NMSE, GOOD_NMSE
-from calibration.report.viewer import viewer_html
+from calibration.report.viewer import package_text, viewer_html
 from calibration.scores.modes import ModeScores
 from emag_rt import __version__
 from emag_rt.bundle import Manifest
-from emag_rt.files import shown_name
+from emag_rt.files import replacing, shown_name
 from emag_rt.recordings.read import Recording
 
 if TYPE_CHECKING:
-    from mne import Report
+    pass
 
 Sections = list[tuple[str, str]]
 _WORDS: dict[Grade, str] = {"good": "Good", "fair": "With care", "poor": "Do not trust"}
@@ -239,8 +240,8 @@ def provenance_table(
     return facts_table(rows)
 
 
-def make_page(title: str, sections: Iterable[tuple[str, str]], css: str) -> Report:
-    """An :class:`mne.Report` of the sections.
+def save_page(title: str, sections: Iterable[tuple[str, str]], path: str | Path) -> None:
+    """Write an :class:`mne.Report` of the sections.
 
     Parameters
     ----------
@@ -248,21 +249,22 @@ def make_page(title: str, sections: Iterable[tuple[str, str]], css: str) -> Repo
         Of the page.
     sections : iterable of (str, str)
         Heading and HTML.
-    css : str
-        Styles.
+    path : path-like
+        HTML file to write.
 
-    Returns
-    -------
-    mne.Report
-        Ready to save.
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
     """
     import mne
 
     report = mne.Report(title=title, verbose="ERROR")
-    report.add_custom_css(css)
+    report.add_custom_css(package_text("report.css"))
     for name, content in sections:
         report.add_html(content, title=name, tags=(name.split()[0].lower(),))
-    return report
+    with replacing(path, "--report") as beside:
+        report.save(str(beside), open_browser=False, overwrite=True, verbose="ERROR")
 
 
 def electrodes_html(evidence: Evidence) -> str:

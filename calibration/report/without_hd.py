@@ -12,10 +12,8 @@ from calibration.population.no_hd import NoHdCalibration
 from calibration.report.elements import escape, facts_table, number, paragraph, table
 from calibration.report.facts import Grade, Verdict
 from calibration.report.heads import error_maps
-from calibration.report.page import make_page, provenance_table, verdict_html
+from calibration.report.page import provenance_table, save_page, verdict_html
 from calibration.report.verdict import NOT_BETTER, grade_of
-from calibration.report.viewer import package_text
-from emag_rt.files import replacing
 
 _NAMES = {
     "field": "other people's field (rendered)",
@@ -60,9 +58,7 @@ def report_without_hd(made: NoHdCalibration, sha256: str, path: str | Path) -> V
     manifest = made.bundle.manifest
     provenance = provenance_table(manifest, sha256, (), when, time.perf_counter() - started)
     title = f"Without an HD session: {manifest.name}"
-    page = make_page(title, [*sections, ("Provenance", provenance)], package_text("report.css"))
-    with replacing(path, "--report") as beside:
-        page.save(str(beside), open_browser=False, overwrite=True, verbose="ERROR")
+    save_page(title, [*sections, ("Provenance", provenance)], path)
     return verdict
 
 

@@ -21,12 +21,10 @@ from calibration.report.gaussians import make_clip
 from calibration.report.quality import NOISY_SHARE, Quality, look_at
 from calibration.report.scores import Scores, score
 from calibration.report.verdict import judge
-from calibration.report.viewer import package_text
 from calibration.result import Calibration
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
 from emag_rt.errors import EmagError
-from emag_rt.files import replacing
 
 log = logging.getLogger(__name__)
 Tell = Callable[[float, str], None]
@@ -119,11 +117,7 @@ def _write(
     made = datetime.datetime.now(datetime.UTC)
     provenance = page.provenance_html(evidence, made, time.perf_counter() - started)
     title = f"Calibration of {evidence.bundle.manifest.name or 'a subject'}"
-    report = page.make_page(
-        title, [*sections, ("Provenance", provenance)], package_text("report.css")
-    )
-    with replacing(path, "--report") as beside:
-        report.save(str(beside), open_browser=False, overwrite=True, verbose="ERROR")
+    page.save_page(title, [*sections, ("Provenance", provenance)], path)
     say(1.0, "report: done")
     return verdict
 

@@ -8,6 +8,8 @@ from emag_rt.bundle.manifest import (
     HeadSphere,
     Manifest,
     RenderedElectrode,
+    electrodes_of,
+    point_mm,
 )
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "HeadSphere",
     "Manifest",
     "RenderedElectrode",
+    "electrodes_of",
     "load_bundle",
+    "point_mm",
     "save_bundle",
 ]

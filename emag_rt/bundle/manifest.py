@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from emag_rt.array_types import FloatArray
 from emag_rt.core.montage import Montage
 from emag_rt.errors import visible
 
@@ -49,6 +50,20 @@ class Electrode(_Part):
 
     label: Label
     position_mm: Point
+
+
+def point_mm(values: FloatArray) -> Point:
+    """A position in mm, shape (3,), as manifests write it: to a nanometre."""
+    x, y, z = (round(float(v), 6) for v in values)
+    return x, y, z
+
+
+def electrodes_of(montage: Montage) -> list[Electrode]:
+    """The electrodes of a montage, in its order."""
+    return [
+        Electrode(label=label, position_mm=point_mm(place))
+        for label, place in zip(montage.labels, montage.positions_mm, strict=True)
+    ]
 
 
 class RenderedElectrode(Electrode):

@@ -15,9 +15,6 @@ from emag_rt.streams.config import Scope
 if TYPE_CHECKING:
     from emag_rt.cli.doctor_checks import Report
 
-if TYPE_CHECKING:
-    from emag_rt.cli.doctor_checks import Report
-
 
 @click.command(
     cls=Manual,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+from click.core import ParameterSource
 
 from emag_rt.errors import SettingsError, short
 from emag_rt.streams.config import SCOPES
@@ -180,6 +181,31 @@ def _try_place(target: Path) -> None:
         tempfile.TemporaryFile(dir=target.parent).close()
     elif not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def refuse_idle(names: Sequence[str], rule: str) -> None:
+    """Refuse options that were given and would do nothing.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Parameters of the command that runs.
+    rule : str
+        What they must do, for the message.
+
+    Raises
+    ------
+    SettingsError
+        If any of them stands on the command line.
+    """
+    context = click.get_current_context()
+    idle = [
+        "--" + name.replace("_", "-")
+        for name in names
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if idle:
+        raise SettingsError(f"{', '.join(idle)} must {rule}. Leave it out.")
 
 
 def one_blas_thread() -> None:

@@ -68,13 +68,14 @@ def streams(
     known = {path: load_bundle(path) for path in bundles}
     configure(scope, session_id)
     seen = sorted(survey(all_streams(), seconds), key=_order)
-    found = [_facts(one, known) for one in seen]
+    fits = [{path: _misfit(one, bundle) for path, bundle in known.items()} for one in seen]
     if as_json:
+        found = [_facts(one, fit) for one, fit in zip(seen, fits, strict=True)]
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        for facts in found:
-            _show(facts)
-    if not found:
+        for one, fit in zip(seen, fits, strict=True):
+            _show(one, fit)
+    if not seen:
         click.echo(
             "no LSL stream is in sight. Is the amplifier's LSL outlet running, in the same LSL "
             "session, and does the firewall let LSL through? `emag-rt doctor` checks this machine.",
@@ -88,7 +89,7 @@ def _order(seen: Seen) -> tuple[bool, str, str]:
     return stream.type.lower() != "eeg", stream.name, stream.source_id
 
 
-def _facts(seen: Seen, bundles: dict[str, Bundle]) -> dict[str, object]:
+def _facts(seen: Seen, fits: dict[str, str]) -> dict[str, object]:
     stream = seen.format
     return {
         "name": stream.name,
@@ -106,11 +107,11 @@ def _facts(seen: Seen, bundles: dict[str, Bundle]) -> dict[str, object]:
         "reference": stream.reference,
         "age_s": seen.age_s,
         "trouble": seen.trouble,
-        "bundles": {path: _fit(seen, bundle) for path, bundle in bundles.items()},
+        "bundles": fits,
     }
 
 
-def _fit(seen: Seen, bundle: Bundle) -> str:
+def _misfit(seen: Seen, bundle: Bundle) -> str:
     """Empty where the stream fits; else why it does not."""
     from emag_rt.engine.matching import match_input
     from emag_rt.errors import StreamMismatch
@@ -124,33 +125,34 @@ def _fit(seen: Seen, bundle: Bundle) -> str:
     return ""
 
 
-def _show(facts: dict[str, object]) -> None:
-    name, source_id = str(facts["name"]), str(facts["source_id"])
-    click.secho(f"{name!r}  {facts['type'] or 'no type'}", bold=True)
-    how = f"--source-id {source_id}" if source_id else f"--source-name {name} (no source id)"
-    _line("read it with", f"{how}   host {facts['hostname']}")
-    labels = facts["labels"]
-    named = ", ".join(labels) if isinstance(labels, list) and labels else "without labels"
-    _line("channels", f"{facts['n_channels']} {facts['format']}: {named}")
-    _line("rate", _rate(facts["declared_hz"], facts["measured_hz"]))
-    if facts["amplitude"] is not None:
-        _line("amplitude", _amplitude(facts))
-    if facts["reference"]:
-        _line("reference", str(facts["reference"]))
-    if isinstance(facts["age_s"], float):
-        _line("stamps", f"{facts['age_s'] * 1e3:.0f} ms old when they arrive")
-    if facts["trouble"]:
-        _line("but", str(facts["trouble"]))
-    fits = facts["bundles"]
-    for path, why in (fits if isinstance(fits, dict) else {}).items():
-        _line("fits" if not why else "does not fit", f"{path}{': ' + why if why else ''}")
+def _show(seen: Seen, fits: dict[str, str]) -> None:
+    stream = seen.format
+    click.secho(f"{stream.name!r}  {stream.type or 'no type'}", bold=True)
+    how = (
+        f"--source-id {stream.source_id}"
+        if stream.source_id
+        else f"--source-name {stream.name} (no source id)"
+    )
+    _line("read it with", f"{how}   host {stream.hostname}")
+    named = ", ".join(stream.labels) or "without labels"
+    _line("channels", f"{stream.n_channels} {stream.channel_format}: {named}")
+    _line("rate", _rate(stream.sfreq, seen.measured_hz))
+    if seen.amplitude is not None:
+        _line("amplitude", _amplitude(seen, seen.amplitude))
+    if stream.reference:
+        _line("reference", stream.reference)
+    if seen.age_s is not None:
+        _line("stamps", f"{seen.age_s * 1e3:.0f} ms old when they arrive")
+    if seen.trouble:
+        _line("but", seen.trouble)
+    for path, why in fits.items():
+        _line("does not fit" if why else "fits", f"{path}{': ' + why if why else ''}")
     click.echo("")
 
 
-def _rate(declared: object, measured: object) -> str:
-    assert isinstance(declared, float | int)
+def _rate(declared: float, measured: float | None) -> str:
     text = f"{declared:g} Hz declared" if declared else "irregular"
-    if isinstance(measured, float):
+    if measured is not None:
         text += f", {measured:.1f} measured"
         # Over two seconds, a chunk more or less makes one or two percent.
         if declared and abs(measured / declared - 1.0) > _OFF:
@@ -158,12 +160,11 @@ def _rate(declared: object, measured: object) -> str:
     return text
 
 
-def _amplitude(facts: dict[str, object]) -> str:
-    units = facts["units"]
-    unit = "/".join(units) if isinstance(units, list) and any(units) else "(no unit declared)"
-    text = f"{facts['amplitude']:.3g} {unit} (median of the channels, robust)"
-    if facts["flat_channels"]:
-        text += f"; {facts['flat_channels']} of {facts['n_channels']} channels are flat"
+def _amplitude(seen: Seen, amplitude: float) -> str:
+    unit = "/".join(sorted(set(seen.format.units))) or "(no unit declared)"
+    text = f"{amplitude:.3g} {unit} (median of the channels, robust)"
+    if seen.flat:
+        text += f"; {seen.flat} of {seen.format.n_channels} channels are flat"
     return text
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.bundle import load_bundle
@@ -17,6 +17,7 @@ from emag_rt.daemon.status.counters import ServerStatus
 from emag_rt.daemon.stopping import stop_signals
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.lsl import configure, quick_clock
+from emag_rt.streams.memory import MemoryMarkerSink
 
 CHECK_S = 6.0
 """Scale is judged after three seconds of signal, rate within five."""
@@ -27,20 +28,6 @@ class _Nowhere:
 
     def push(self, samples: Float32Array, timestamps: FloatArray) -> None:
         """Drop rows."""
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
-@dataclass
-class _Heard:
-    """Keeps what the daemon would have published as markers."""
-
-    events: list[dict[str, object]] = field(default_factory=list)
-
-    def push(self, text: str, timestamp: float) -> None:
-        """Keep an event."""
-        self.events.append(json.loads(text))
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -100,16 +87,17 @@ def check_bundle(
         source = open_source(settings, stop.is_set)
         stack.callback(source.close)
         match = attach(upsampler, source.format, settings)
-        heard = _Heard()
+        heard = MemoryMarkerSink()
         server = Server(upsampler, source, _Nowhere(), quick_clock(), settings, heard, match=match)
         seconds = settings.duration_s or CHECK_S
         server.serve(stop.is_set, seconds)
         # The loop says that it has stopped; what counts is the state before.
         state = server.last_state
         status = server.status()
-        facts = tuple(_facts(source.format, bundle_path, status, server.settled, heard.events))
+        events = [json.loads(text) for text, _ in heard.events]
+        facts = tuple(_facts(source.format, bundle_path, status, server.settled, events))
         n_ld = len(bundle.manifest.ld)
-        return Verdict(facts, tuple(_against(state, status, server.settled, heard.events, n_ld)))
+        return Verdict(facts, tuple(_against(state, status, server.settled, events, n_ld)))
 
 
 def _facts(

@@ -5,30 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import uuid
 
 import pytest
 
 from emag_rt.streams.lsl import LslMarkerSink, list_streams
-from tests.conftest import Child
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def amplifier(subject):
-    """Source id of an amplifier that plays the subject's LD channels."""
-    source_id = f"test-{uuid.uuid4().hex}"
-    player = Child(
-        [
-            *(sys.executable, "-m", "emag_rt", "simulate", "--recording", str(subject.play)),
-            *("--channels", f"ld:{subject.bundle}", "--source-id", source_id, "--loop"),
-            *("--name", f"amp-{source_id}", "--no-wait"),
-        ]
-    )
-    player.wait_for("playing", 60)
-    yield source_id
-    player.kill()
 
 
 def run(*arguments):
@@ -37,13 +19,13 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_streams_are_listed_with_what_they_declare_and_send(amplifier, subject):
-    markers = LslMarkerSink(f"marks-{amplifier}", f"{amplifier}:markers")
+def test_streams_are_listed_with_what_they_declare_and_send(playing, subject):
+    markers = LslMarkerSink(f"marks-{playing}", f"{playing}:markers")
     done = run("streams", "--json", "--bundle", subject.bundle)
     markers.close()
     assert done.returncode == 0, done.stderr
     seen = {one["source_id"]: one for one in json.loads(done.stdout)}
-    eeg = seen[amplifier]
+    eeg = seen[playing]
     assert eeg["declared_hz"] == 200.0
     assert eeg["measured_hz"] == pytest.approx(200.0, rel=0.03)
     assert len(eeg["labels"]) == eeg["n_channels"] == 8
@@ -52,25 +34,25 @@ def test_streams_are_listed_with_what_they_declare_and_send(amplifier, subject):
     assert eeg["flat_channels"] == 0
     assert 0.0 <= eeg["age_s"] < 1.0
     assert eeg["bundles"] == {str(subject.bundle): ""}
-    other = seen[f"{amplifier}:markers"]
+    other = seen[f"{playing}:markers"]
     assert other["measured_hz"] is None
     assert "texts" in other["trouble"]
     assert "texts" in other["bundles"][str(subject.bundle)]
 
 
-def test_the_list_can_be_read(amplifier):
+def test_the_list_can_be_read(playing):
     done = run("streams", "--seconds", "0.5")
     assert done.returncode == 0, done.stderr
-    assert f"--source-id {amplifier}" in done.stdout
+    assert f"--source-id {playing}" in done.stdout
     assert "200 Hz declared" in done.stdout
 
 
-def test_go_or_no_go_and_why_with_nothing_published(amplifier, cli, subject, unique_id):
+def test_go_or_no_go_and_why_with_nothing_published(playing, cli, subject, unique_id):
     """All at once: each takes six seconds."""
     name = f"hd-{unique_id}"
 
     def check(*more):
-        asked = ("serve", subject.bundle, "--source-id", amplifier, "--name", name, "--check")
+        asked = ("serve", subject.bundle, "--source-id", playing, "--name", name, "--check")
         return cli(*asked, *more)
 
     go = check()
@@ -82,7 +64,7 @@ def test_go_or_no_go_and_why_with_nothing_published(amplifier, cli, subject, uni
     seen = set()
     while go.process.poll() is None:
         seen |= {stream.name for stream in list_streams(0.6)}
-    assert f"amp-{amplifier}" in seen
+    assert f"amp-{playing}" in seen
     assert not any(other.startswith(name) for other in seen)
 
     assert go.finish() == 0, go.output

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import sys
 import threading
 import time
-import uuid
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from tests.conftest import Child
 from tests.live.reading import open_stream, read_until
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
@@ -26,22 +23,6 @@ hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), hard))
 main()
 """
-
-
-@pytest.fixture(scope="module")
-def playing(subject):
-    """Source id of an amplifier that plays for all tests of this module."""
-    source_id = f"test-{uuid.uuid4().hex}"
-    player = Child(
-        [
-            *(sys.executable, "-m", "emag_rt", "simulate", "--recording", str(subject.play)),
-            *("--channels", f"ld:{subject.bundle}", "--source-id", source_id, "--loop"),
-            *("--name", f"amp-{source_id}", "--chunk", "3", "--no-wait"),
-        ]
-    )
-    player.wait_for("playing", 60)
-    yield source_id
-    player.kill()
 
 
 def handles(child, number):
