@@ -50,19 +50,32 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if debugging or one_file or n_cores == 1 else min(4, n_cores + 1)
 
 
-# Real processes; whole calibrations, one after another.
+# Real processes; whole calibrations, or as much computing: left out of the quick tests.
 LIVE_PLACES = (
     "live",
+    "bench/test_long_runs.py",
+    "bundle/test_hostile.py",
+    "calibration/baselines/test_mne_baselines.py",
     "calibration/paper",
+    "calibration/population/test_no_hd.py",
     "calibration/report",
     "calibration/residual",
     "calibration/electrodes/test_montage_choice.py",
     "calibration/regression/test_priors.py",
     "calibration/test_estimator.py",
+    "cli/test_completion.py",
     "cli/test_montage.py",
+    "cli/test_naming.py",
+    "cli/test_no_hd.py",
+    "cli/test_output_statistics.py",
+    "cli/test_outputs.py",
     "cli/test_upsample_montage.py",
+    "daemon/test_uneven_stamps.py",
     "docs/test_snippets.py",
+    "synthetic/test_standin.py",
     "test_files.py",
+    "test_other_systems.py",
+    "test_shown.py",
     "tools",
 )
 LIVE = {ROOT / "tests" / place for place in LIVE_PLACES}
