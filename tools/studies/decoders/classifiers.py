@@ -50,14 +50,14 @@ class SmallNet:
         torch.set_num_threads(1)
         self._scale = float(signals.std())
         self._net = nn.Sequential(
-            nn.Conv2d(1, 8, (1, 32), padding="same", bias=False),
+            nn.Conv2d(1, 8, (1, 33), padding="same", bias=False),
             nn.BatchNorm2d(8),
             nn.Conv2d(8, 16, (n_channels, 1), groups=8, bias=False),
             nn.BatchNorm2d(16),
             nn.ELU(),
             nn.AvgPool2d((1, 4)),
             nn.Dropout(0.5),
-            nn.Conv2d(16, 16, (1, 16), padding="same", groups=16, bias=False),
+            nn.Conv2d(16, 16, (1, 15), padding="same", groups=16, bias=False),
             nn.Conv2d(16, 16, 1, bias=False),
             nn.BatchNorm2d(16),
             nn.ELU(),
@@ -117,7 +117,8 @@ def _mdm() -> OnCovariances:
     return OnCovariances(MDM())
 
 
-DECODERS: dict[str, Callable[[], OnCovariances | SmallNet]] = {
+Decoder = OnCovariances | SmallNet
+DECODERS: dict[str, Callable[[], Decoder]] = {
     "tangent": _tangent,
     "csp": _csp,
     "mdm": _mdm,

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest, bootstrap
 
 from emag_rt.array_types import BoolArray, FloatArray
-from tools.studies.decoders.pairings import HD, LD, LD_CENTRED, OTHERS
+from tools.studies.decoders.pairings import ALIGNED, HD, LD, LD_CENTRED, OTHERS
 
 Right = Mapping[str, Mapping[str, BoolArray]]
 """Which trials were decided right, by name of what was read, and by person."""
@@ -101,9 +101,9 @@ class Target:
 
 
 TARGETS = (
-    Target(4, "aligned", LD, 0.0),
-    Target(4, "aligned", HD, -0.02),
-    Target(8, "aligned", LD, 0.01),
+    Target(4, ALIGNED, LD, 0.0),
+    Target(4, ALIGNED, HD, -0.02),
+    Target(8, ALIGNED, LD, 0.01),
     Target(4, "matched", LD, -0.03),
     Target(8, "matched", LD, -0.03),
     Target(8, "rendered → rendered", LD, 0.02),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from emag_rt.array_types import IndexArray
+from emag_rt.bundle import Bundle
 from emag_rt.errors import EmagError
 from tools.studies.datasets.eegmmidb import EegMmiDb
-from tools.studies.decoders.classifiers import DECODERS, OnCovariances, SmallNet
+from tools.studies.decoders.classifiers import DECODERS, Decoder
 from tools.studies.decoders.pairings import Pairing, others_pairings, own_pairings
 from tools.studies.decoders.trials import (
     BAND_HZ,
@@ -28,6 +29,8 @@ from tools.studies.decoders.trials import (
 from tools.studies.paper_benchmark.results import DONE, read_result, write_result
 
 Decided = dict[str, list[int]]
+Make = Callable[[], Decoder]
+Split = tuple[IndexArray, IndexArray, dict[str, Pairing]]
 Files = Mapping[str, Mapping[int, Path]]
 """Runs of each person."""
 
@@ -123,48 +126,55 @@ def _decide_all(plan: Plan, person: str, todo: list[tuple[str, str]]) -> None:
     place = plan.out / "bundles" / f"{person}-{plan.n_ld}-{runs}-{field}.emag"
     bundle = calibrated([files[run] for run in task.calibration], plan.n_ld, plan.refine, place)
     trials = load_trials(bundle, task, files)
-    manifest = bundle.manifest
-    for decoder, whose in todo:
-        if whose == "own":
-            decided = decide_by_split(trials, DECODERS[decoder])
-        else:
-            lent = [
-                lent_trials(
-                    tuple(runs[r] for r in task.decoded if r in runs), manifest.frontend.band_hz
-                )
-                for name, runs in plan.files.items()
-                if name != person
-            ]
-            pairings, classes = others_pairings(
-                trials, lent, [e.label for e in manifest.hd], [e.label for e in manifest.ld]
+    own = by_split(bundle, trials) if any(w == "own" for _, w in todo) else []
+    others = None
+    if any(w == "others" for _, w in todo):
+        lent = [
+            lent_trials(
+                tuple(runs[run] for run in task.decoded if run in runs),
+                bundle.manifest.frontend.band_hz,
             )
-            decided = {
-                name: told.tolist()
-                for name, told in decide(pairings, classes, DECODERS[decoder]).items()
-            }
+            for name, runs in plan.files.items()
+            if name != person
+        ]
+        others = others_pairings(bundle, trials, lent)
+    for decoder, whose in todo:
+        make = DECODERS[decoder]
+        if whose == "own":
+            decided = decide_by_split(own, trials.classes, make)
+        else:
+            assert others is not None
+            decided = {k: told.tolist() for k, told in decide(*others, make).items()}
         content = {"status": DONE, "settings": plan.settings(person, whose)}
         content |= {"classes": trials.classes.tolist(), "decided": decided}
         write_result(plan.path(person, decoder, whose), content)
 
 
-def decide_by_split(trials: Trials, make: Any) -> Decided:
-    """Every trial, by the person's own decoder that learned from the other splits."""
-    decided: Decided = {}
+def by_split(bundle: Bundle, trials: Trials) -> list[Split]:
+    """Trials to learn from and to read, and the pairings, with each split left out once."""
+    found = []
     for split in sorted(set(trials.splits)):
         train, test = np.flatnonzero(trials.splits != split), np.flatnonzero(trials.splits == split)
-        pairings = own_pairings(trials, train, test)
-        for name, told in decide(pairings, trials.classes[train], make).items():
-            row = decided.setdefault(name, [-1] * len(trials.classes))
+        found.append((train, test, own_pairings(bundle, trials, train, test)))
+    return found
+
+
+def decide_by_split(splits: Sequence[Split], classes: IndexArray, make: Make) -> Decided:
+    """Every trial, by the person's own decoder that learned from the other splits."""
+    decided: Decided = {}
+    for train, test, pairings in splits:
+        for name, told in decide(pairings, classes[train], make).items():
+            row = decided.setdefault(name, [-1] * len(classes))
             for i, k in zip(test, told, strict=True):
                 row[i] = int(k)
     return decided
 
 
 def decide(
-    pairings: Mapping[str, Pairing], classes: IndexArray, make: Any
+    pairings: Mapping[str, Pairing], classes: IndexArray, make: Make
 ) -> dict[str, IndexArray]:
     """Learn each kind of trials once, and read."""
-    fitted: dict[str, OnCovariances | SmallNet] = {}
+    fitted: dict[str, Decoder] = {}
     found = {}
     for name, pairing in pairings.items():
         decoder = make()

@@ -100,7 +100,7 @@ class Trials:
     kinds : dict of str to Epochs
         ``hd``, ``ld``, ``zeros``, ``spline`` and each of the ``STATISTICS``: the same trials.
     resting : dict of str to Epochs
-        Windows of the runs that the field was calibrated on; nobody looks at their labels.
+        Windows of the runs that the field was calibrated on, of some kinds, without labels.
     classes : ndarray, shape (n_trials,)
         0 or 1.
     splits : ndarray, shape (n_trials,)
@@ -123,7 +123,9 @@ def calibrated(files: Sequence[Path], n_ld: int, refine: bool, place: Path) -> B
     return load_bundle(place)
 
 
-def signals_of(bundle: Bundle, recording: Recording) -> dict[str, FloatArray]:
+def signals_of(
+    bundle: Bundle, recording: Recording, statistics: Sequence[str] = STATISTICS
+) -> dict[str, FloatArray]:
     """The same run as each kind of amplifier would deliver it, (n_times, n_channels) in µV."""
     manifest = bundle.manifest
     columns = match_labels([e.label for e in manifest.hd], recording.labels, recording.path.name)
@@ -135,7 +137,7 @@ def signals_of(bundle: Bundle, recording: Recording) -> dict[str, FloatArray]:
     zeros = np.zeros_like(hd)
     zeros[:, rows] = hd[:, rows]
     found = {"hd": hd, "ld": hd[:, rows], "zeros": zeros, "spline": spline}
-    for mode in STATISTICS:
+    for mode in statistics:
         upsampler = Upsampler(bundle, channels=recording.labels, statistics=mode, mismatch="warn")
         found[mode] = render_recording(upsampler, recording.data_uv).astype(np.float64)
     return found
@@ -222,7 +224,7 @@ def _resting(bundle: Bundle, files: Sequence[Path]) -> dict[str, Epochs]:
             for i, j in recording.segments
             for start in range(i + round(_SETTLE_S * SFREQ), j - n + 1, n)
         ]
-        for kind, rows in signals_of(bundle, recording).items():
+        for kind, rows in signals_of(bundle, recording, STATISTICS[:1]).items():
             found.setdefault(kind, []).append(windows(band_passed(rows), starts))
     return {kind: Epochs.of(np.concatenate(parts)) for kind, parts in found.items()}
 
