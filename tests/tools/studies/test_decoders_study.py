@@ -14,7 +14,7 @@ from tools.studies.decoders.__main__ import main
 from tools.studies.decoders.classifiers import DECODERS
 from tools.studies.decoders.judging import beside, interval, judged, table
 from tools.studies.decoders.pairings import re_centred
-from tools.studies.decoders.trials import Epochs
+from tools.studies.decoders.trials import Epochs, shrunk_covariances
 
 N_TRIALS, TRIAL_S, SFREQ = 8, 4.0, 160.0
 SIDES = {"T1": "C3", "T2": "C4"}
@@ -95,6 +95,14 @@ def test_every_decoder_hears_which_channel_is_loud(name):
     decoder.fit(trials.take(np.arange(30)), classes[:30])
     found = decoder.decide(trials.take(np.arange(30, 40)))
     np.testing.assert_array_equal(found, classes[30:])
+
+
+def test_covariances_are_those_of_scikit_learn():
+    from sklearn.covariance import oas
+
+    signals = np.random.default_rng(4).normal(size=(3, 5, 80)) * np.arange(1, 6)[:, None]
+    for found, signal in zip(shrunk_covariances(signals), signals, strict=True):
+        np.testing.assert_allclose(found, oas(signal.T)[0])
 
 
 def test_re_centring_undoes_a_mixing_and_looks_only_back():

@@ -47,6 +47,7 @@ from tools.studies.paper_benchmark.results import write_text
     default=list(DECODERS),
 )
 @click.option("--refine", is_flag=True, help="With the networks; else the closed form.")
+@click.option("--others/--no-others", default=True, help="Decoders of other people, too.")
 @click.option("--jobs", default=1, help="Processes; -1: one a core.")
 @click.option("--tables-only", is_flag=True, help="Run nothing; tables of what is there.")
 def main(
@@ -57,6 +58,7 @@ def main(
     counts: tuple[int, ...],
     decoders: tuple[str, ...],
     refine: bool,
+    others: bool,
     jobs: int,
     tables_only: bool,
 ) -> None:
@@ -71,7 +73,9 @@ def main(
                 needed = ", ".join(map(str, TASKS[task].calibration))
                 click.echo(f"{task}: nobody has run {needed} and a run to decode", err=True)
                 continue
-            plans = {n: Plan(out.resolve(), files, task, n, decoders, refine) for n in counts}
+            plans = {
+                n: Plan(out.resolve(), files, task, n, decoders, refine, others) for n in counts
+            }
             for n, plan in plans.items():
                 if not tables_only:
                     click.echo(f"{task}, {n} LD, {len(files)} people", err=True)

@@ -53,6 +53,8 @@ class Plan:
         Some of ``DECODERS``.
     refine : bool
         Whether the field has its networks.
+    others : bool
+        Whether decoders of other people are tried, too.
     """
 
     out: Path
@@ -61,6 +63,7 @@ class Plan:
     n_ld: int
     decoders: tuple[str, ...]
     refine: bool
+    others: bool = True
 
     def path(self, person: str, decoder: str, whose: str) -> Path:
         """Where decisions are kept; ``whose`` decoder: ``own`` or ``others``."""
@@ -105,7 +108,7 @@ def run_person(plan: Plan, person: str) -> str:
     str
         What was done, or what failed.
     """
-    whose = ("own", "others") if len(plan.files) > 2 else ("own",)
+    whose = ("own", "others") if plan.others and len(plan.files) > 2 else ("own",)
     todo = [(d, w) for d in plan.decoders for w in whose if plan.found(person, d, w) is None]
     if not todo:
         return f"{person}: there already"
