@@ -25,7 +25,7 @@ LAYERS = (
     {"native"},
     {"frontend"},
     {"bundle"},
-    {"render", "streams", "recordings", "headsets"},
+    {"render", "streams", "recordings"},
     {"montages"},
     {"synthetic"},
     {"engine"},
@@ -89,7 +89,7 @@ HOMES = {
     "ezmsg": ("tools/",),
     "matplotlib": ("emag_rt/bench/plots.py", "calibration/", "tools/"),
     "psutil": ("emag_rt/bench/", "emag_rt/system.py", "tools/"),
-    "yaml": ("emag_rt/daemon/settings.py", "emag_rt/headsets/", "tools/"),
+    "yaml": ("emag_rt/daemon/settings.py", "emag_rt/montages/headsets/", "tools/"),
     "prometheus_client": ("emag_rt/daemon/status/prometheus.py",),
     "starlette": ("emag_rt/dashboard/",),
     "uvicorn": ("emag_rt/dashboard/",),
@@ -419,7 +419,7 @@ def test_wheel_carries_the_two_packages_alone(tmp_path):
     assert path.name.endswith("-any.whl") == (not libraries)
     assert {"emag_rt/py.typed", "calibration/py.typed"} <= set(names)
     assert "emag_rt/montages/standard.json" in names
-    assert "emag_rt/headsets/biosemi-64.yaml" in names
+    assert "emag_rt/montages/headsets/biosemi-64.yaml" in names
     assert "calibration/population/adult.safetensors" in names
     assert "emag_rt/dashboard/static/index.html" in names
     assert {f"calibration/report/{n}" for n in ("viewer.html", "viewer.js", "report.css")} <= set(
