@@ -25,7 +25,7 @@ LAYERS = (
     {"native"},
     {"frontend"},
     {"bundle"},
-    {"render", "streams", "recordings"},
+    {"render", "streams", "recordings", "decoding"},
     {"montages"},
     {"synthetic"},
     {"engine"},
@@ -83,8 +83,8 @@ HOMES = {
     ),
     "mne_lsl": ("tools/",),
     "pyxdf": ("emag_rt/recordings/xdf.py",),
-    "pyriemann": ("tools/",),
-    "sklearn": ("tools/",),
+    "pyriemann": ("emag_rt/decoding/", "tools/"),
+    "sklearn": ("emag_rt/decoding/", "tools/"),
     "brainflow": ("tools/",),
     "ezmsg": ("tools/",),
     "matplotlib": ("emag_rt/bench/plots.py", "calibration/", "tools/"),
@@ -289,6 +289,9 @@ def test_serving_needs_neither_torch_nor_mne_nor_onnx(tmp_path):
         "onnxruntime",
         "calibration",
         "mne_lsl",
+        "pyriemann",
+        "sklearn",
+        "emag_rt.decoding",
     }
     heavy |= {"psutil", "emag_rt.bench", "starlette", "uvicorn", "emag_rt.dashboard"}
     assert loaded & heavy == set()
