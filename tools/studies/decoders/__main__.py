@@ -26,7 +26,7 @@ import click
 
 from emag_rt.errors import EmagError, RecordingError
 from tools.studies.decoders.classifiers import DECODERS
-from tools.studies.decoders.judging import Right, judged, right_of, table
+from tools.studies.decoders.judging import Right, judged, overview, right_of, table
 from tools.studies.decoders.people import Plan, run_person, runs_of
 from tools.studies.decoders.trials import TASKS
 from tools.studies.paper_benchmark.parallel import side_by_side
@@ -103,17 +103,28 @@ def _tell(line: str) -> None:
 
 
 def _tables(task: str, plans: dict[int, Plan]) -> list[str]:
-    """Of one task: a table for each decoder, with its targets."""
-    lines = []
+    """Of one task: all means, then each decoder beside LD, then the targets."""
+    columns: dict[str, Right] = {}
+    details: list[str] = []
+    targets: list[str] = []
     for decoder in next(iter(plans.values())).decoders:
         by_count: dict[int, Right] = {}
         for n, plan in plans.items():
             both = {p: [plan.found(p, decoder, w) for w in ("own", "others")] for p in plan.files}
-            by_count[n] = right_of({p: [r for r in rs if r] for p, rs in both.items()})
-        n_people = {len(right) for of_count in by_count.values() for right in of_count.values()}
-        lines += [f"### {task}, {decoder}, {max(n_people, default=0)} people", ""]
-        lines += [*table(by_count), "", *judged(by_count), ""]
-    return lines
+            right = right_of({p: [r for r in rs if r] for p, rs in both.items()})
+            if right:
+                by_count[n] = columns[f"{decoder}, {n}"] = right
+                people = max(len(hits) for hits in right.values())
+                details += [
+                    f"### {task}: {decoder}, {n} LD, {people} people",
+                    "",
+                    *table(right),
+                    "",
+                ]
+        targets += [f"{line} ({decoder})" for line in judged(by_count)]
+    if not columns:
+        return [f"{task}: nothing is finished"]
+    return [f"## {task}", "", *overview(columns), "", *details, *targets, ""]
 
 
 if __name__ == "__main__":

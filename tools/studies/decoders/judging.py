@@ -59,32 +59,33 @@ def beside(one: Mapping[str, BoolArray], other: Mapping[str, BoolArray]) -> Besi
     return Beside(float(gains.mean()), *interval(gains), p)
 
 
-def table(by_count: Mapping[int, Right], n_hd: int = 64) -> list[str]:
-    """Markdown: a row for each kind that was read, three columns for each number of LD channels."""
-    counts = [n for n in by_count if by_count[n]]
-    if not counts:
-        return ["nothing is finished"]
-    titles = [f"{n} → {n_hd}: accuracy | over LD | over LD, re-centred" for n in counts]
-    lines = [f"| read | {' | '.join(titles)} |", "| --- |" + " --- | --- | --- |" * len(counts)]
-    for name in by_count[counts[0]]:
-        cells = [cell for n in counts for cell in _cells(by_count[n], name)]
+def table(right: Right) -> list[str]:
+    """Markdown: a row for each kind that was read, beside LD as it is and re-centred."""
+    lines = ["| read | accuracy | over LD | over LD, re-centred |", "| --- | --- | --- | --- |"]
+    for name, hits in right.items():
+        values = accuracies(hits)
+        low, high = interval(values)
+        whose = OTHERS if name.startswith(OTHERS) else ""
+        compared = [
+            str(beside(hits, right[whose + ld])) if whose + ld != name else ""
+            for ld in (LD, LD_CENTRED)
+        ]
+        cells = f"{values.mean():.3f} ({low:.3f} to {high:.3f})", *compared
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
-def _cells(right: Right, name: str) -> list[str]:
-    if name not in right:
-        return ["–", "–", "–"]
-    values = accuracies(right[name])
-    low, high = interval(values)
-    whose = OTHERS if name.startswith(OTHERS) else ""
-    compared = [
-        ""
-        if name == whose + ld or whose + ld not in right
-        else str(beside(right[name], right[whose + ld]))
-        for ld in (LD, LD_CENTRED)
-    ]
-    return [f"{values.mean():.3f} ({low:.3f} to {high:.3f})", *compared]
+def overview(by_column: Mapping[str, Right]) -> list[str]:
+    """Markdown: mean accuracies alone, a column for each decoder and number of LD channels."""
+    names = list(dict.fromkeys(name for right in by_column.values() for name in right))
+    lines = [f"| read | {' | '.join(by_column)} |", "| --- |" + " --- |" * len(by_column)]
+    for name in names:
+        cells = [
+            f"{accuracies(right[name]).mean():.3f}" if name in right else "–"
+            for right in by_column.values()
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 @dataclass(frozen=True)

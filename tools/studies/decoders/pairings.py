@@ -16,7 +16,7 @@ from emag_rt.decoding import AlignedEpochs, Aligner
 from tools.studies.decoders.trials import BAND_HZ, STATISTICS, Epochs, Lent, Trials, joined
 
 HD, LD, LD_CENTRED = "measured HD", "LD, retrained", "LD, retrained, re-centred"
-ALIGNED = "estimate, aligned"
+ALIGNED, ALIGNED_EPOCHS = "estimate, aligned", "estimate, aligned epochs"
 OTHERS = "others' "
 _PRIOR = 10
 """Trials that the mean to start from counts for."""
@@ -81,14 +81,17 @@ def own_pairings(
     def moved(kind: str) -> Pairing:
         return Pairing("hd, centred", central["hd"], re_centred(read(kind), start[kind]))
 
-    labels = [e.label for e in bundle.manifest.hd]
+    aligners = Aligner(bundle, BAND_HZ), AlignedEpochs(bundle, BAND_HZ)
     return {
         **itself(HD, "hd"),
         **itself(LD, "ld"),
         "LD in its places, zeros elsewhere": Pairing("hd", hd, read("zeros")),
         **{mode: Pairing("hd", hd, read(mode)) for mode in STATISTICS},
         "estimate, re-centred": moved("estimate"),
-        **aligned(bundle, [(hd, labels)], read("estimate")),
+        **{
+            name: Pairing(name, learned(aligner, hd), rendered(aligner, read("estimate")))
+            for name, aligner in zip((ALIGNED, ALIGNED_EPOCHS), aligners, strict=True)
+        },
         **itself("rendered → rendered", "estimate"),
         "spline": Pairing("hd", hd, read("spline")),
         "spline, re-centred": moved("spline"),
@@ -96,42 +99,35 @@ def own_pairings(
     }
 
 
-def aligned(
-    bundle: Bundle, measured: Sequence[tuple[Epochs, Sequence[str]]], rendered: Epochs
-) -> dict[str, Pairing]:
-    """As `emag_rt.decoding` does it, online, beginning with what the bundle knows.
+def learned(aligner: Aligner, measured: Epochs) -> Epochs:
+    """One person's trials, aligned by their own mean."""
+    assert measured.signals is not None
+    return _made_by(aligner, aligner.fit(measured.signals).measured(measured.signals))
 
-    Parameters
-    ----------
-    bundle : Bundle
-        Of the person who is rendered.
-    measured : sequence of (Epochs, sequence of str)
-        Trials to learn from, and their channels: each person aligned by a mean of their own.
-    rendered : Epochs
-        Trials to read, in the order they came in.
-    """
 
-    def both(aligner: Aligner) -> tuple[list[FloatArray], FloatArray]:
-        known = [
-            aligner.fit(some.signals, channels).measured(some.signals, channels)
-            for some, channels in measured
-        ]
-        return known, aligner.rendered(rendered.signals)
+def rendered(aligner: Aligner, trials: Epochs) -> Epochs:
+    """Trials in the order they came in, aligned online; the first by what the bundle knows."""
+    assert trials.signals is not None
+    return _made_by(aligner, aligner.rendered(trials.signals))
 
-    covariances, found = both(Aligner(bundle, BAND_HZ))
-    signals, read = both(AlignedEpochs(bundle, BAND_HZ))
-    return {
-        ALIGNED: Pairing(ALIGNED, Epochs(None, np.concatenate(covariances)), Epochs(None, found)),
-        "aligned epochs": Pairing(
-            "aligned epochs", Epochs.of(np.concatenate(signals)), Epochs.of(read)
-        ),
-    }
+
+def _made_by(aligner: Aligner, found: FloatArray) -> Epochs:
+    return Epochs.of(found) if isinstance(aligner, AlignedEpochs) else Epochs(None, found)
 
 
 def others_pairings(
-    bundle: Bundle, trials: Trials, lent: Sequence[Lent]
+    bundle: Bundle, trials: Trials, lent: Sequence[Lent], signals: bool
 ) -> tuple[dict[str, Pairing], IndexArray]:
     """The decoder of other people for all trials of a new person.
+
+    Parameters
+    ----------
+    bundle, trials
+        Of the new person.
+    lent : sequence of Lent
+        The others.
+    signals : bool
+        Keep their signals, too: those of a hundred people are large.
 
     Returns
     -------
@@ -140,27 +136,39 @@ def others_pairings(
     classes : ndarray
         Of the trials to learn from.
     """
+    aligner, waves = Aligner(bundle, BAND_HZ), AlignedEpochs(bundle, BAND_HZ)
     hd, ld = ([e.label for e in some] for some in (bundle.manifest.hd, bundle.manifest.ld))
-    wide, narrow = [person.worn(hd) for person in lent], [person.worn(ld) for person in lent]
-    plain, central = joined(wide), joined([centred(person) for person in wide])
+    parts: dict[str, list[Epochs]] = {}
+    for person in lent:
+        wide, narrow = person.worn(hd), person.worn(ld)
+        for name, part in (
+            ("hd", wide),
+            ("hd, centred", centred(wide)),
+            ("ld", narrow),
+            ("ld, centred", centred(narrow)),
+            (ALIGNED, learned(aligner, wide)),
+            (ALIGNED_EPOCHS, learned(waves, wide)),
+        ):
+            kept = part if signals else Epochs(None, part.covariances)
+            parts.setdefault(name, []).append(kept)
+    known = {name: joined(some) for name, some in parts.items()}
     kinds = trials.kinds
 
     def online(kind: str) -> Epochs:
         return re_centred(kinds[kind], mean_of(trials.resting[kind]))
 
-    found = {
-        HD: Pairing("hd", plain, kinds["hd"]),
-        f"{HD}, re-centred": Pairing("hd, centred", central, online("hd")),
-        LD: Pairing("ld", joined(narrow), kinds["ld"]),
-        LD_CENTRED: Pairing(
-            "ld, centred", joined([centred(person) for person in narrow]), online("ld")
-        ),
-        **{mode: Pairing("hd", plain, kinds[mode]) for mode in STATISTICS},
-        "estimate, re-centred": Pairing("hd, centred", central, online("estimate")),
-        **aligned(bundle, [(person, hd) for person in wide], kinds["estimate"]),
-        "spline, re-centred": Pairing("hd, centred", central, online("spline")),
+    read = {
+        HD: ("hd", kinds["hd"]),
+        f"{HD}, re-centred": ("hd, centred", online("hd")),
+        LD: ("ld", kinds["ld"]),
+        LD_CENTRED: ("ld, centred", online("ld")),
+        **{mode: ("hd", kinds[mode]) for mode in STATISTICS},
+        "estimate, re-centred": ("hd, centred", online("estimate")),
+        ALIGNED: (ALIGNED, rendered(aligner, kinds["estimate"])),
+        ALIGNED_EPOCHS: (ALIGNED_EPOCHS, rendered(waves, kinds["estimate"])),
+        "spline, re-centred": ("hd, centred", online("spline")),
     }
     return (
-        {OTHERS + name: pairing for name, pairing in found.items()},
+        {OTHERS + name: Pairing(of, known[of], test) for name, (of, test) in read.items()},
         np.concatenate([person.classes for person in lent]),
     )

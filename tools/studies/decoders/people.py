@@ -140,7 +140,7 @@ def _decide_all(plan: Plan, person: str, todo: list[tuple[str, str]]) -> None:
             for name, runs in plan.files.items()
             if name != person
         ]
-        others = others_pairings(bundle, trials, lent)
+        others = others_pairings(bundle, trials, lent, "net" in plan.decoders)
     for decoder, whose in todo:
         make = DECODERS[decoder]
         if whose == "own":
