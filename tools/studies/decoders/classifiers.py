@@ -10,8 +10,10 @@ import numpy as np
 from emag_rt.array_types import FloatArray, IndexArray
 from tools.studies.decoders.trials import Epochs
 
-_N_PASSES = 120
+_N_PASSES = 80
 _BATCH = 16
+_KEEP_EVERY = 2
+"""Of the samples: the band ends at 30 Hz."""
 
 
 class OnCovariances:
@@ -32,9 +34,10 @@ class OnCovariances:
 
 
 class SmallNet:
-    """A network like EEGNet (Lawhern et al. 2018): filters over time, over channels, over both.
+    """A network like EEGNet (Lawhern et al. 2018): filters over channels, over time, over both.
 
-    Signals are divided by one number, the standard deviation of those it learns from.
+    Channels come first, which costs less; between the two there is nothing but sums. Signals are
+    divided by one number, the standard deviation of those it learns from.
     """
 
     needs_signals = True
@@ -50,21 +53,20 @@ class SmallNet:
         torch.set_num_threads(1)
         self._scale = float(signals.std())
         self._net = nn.Sequential(
-            nn.Conv2d(1, 8, (1, 33), padding="same", bias=False),
-            nn.BatchNorm2d(8),
-            nn.Conv2d(8, 16, (n_channels, 1), groups=8, bias=False),
-            nn.BatchNorm2d(16),
+            nn.Conv1d(n_channels, 16, 1, bias=False),
+            nn.Conv1d(16, 32, 17, padding="same", groups=16, bias=False),
+            nn.BatchNorm1d(32),
             nn.ELU(),
-            nn.AvgPool2d((1, 4)),
+            nn.AvgPool1d(2),
             nn.Dropout(0.5),
-            nn.Conv2d(16, 16, (1, 15), padding="same", groups=16, bias=False),
-            nn.Conv2d(16, 16, 1, bias=False),
-            nn.BatchNorm2d(16),
+            nn.Conv1d(32, 32, 9, padding="same", groups=32, bias=False),
+            nn.Conv1d(32, 16, 1, bias=False),
+            nn.BatchNorm1d(16),
             nn.ELU(),
-            nn.AvgPool2d((1, 8)),
+            nn.AvgPool1d(8),
             nn.Dropout(0.5),
             nn.Flatten(),
-            nn.Linear(16 * (n_times // 4 // 8), 2),
+            nn.Linear(16 * (n_times // 2 // 8), 2),
         )
         x, y = self._input(signals), torch.as_tensor(classes, dtype=torch.long)
         optimizer = torch.optim.AdamW(self._net.parameters(), lr=2e-3, weight_decay=1e-2)
@@ -87,12 +89,12 @@ class SmallNet:
     def _input(self, signals: FloatArray) -> Any:
         import torch
 
-        return torch.as_tensor(signals / self._scale, dtype=torch.float32)[:, None]
+        return torch.as_tensor(signals / self._scale, dtype=torch.float32)
 
 
 def _signals(trials: Epochs) -> FloatArray:
     assert trials.signals is not None  # who has none is not asked
-    return trials.signals
+    return trials.signals[..., ::_KEEP_EVERY]
 
 
 def _tangent() -> OnCovariances:
