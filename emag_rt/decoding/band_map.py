@@ -49,9 +49,9 @@ class BandMap:
         manifest = bundle.manifest
         if bundle.cross_spectra is None:
             why = (
-                "its HD was never measured (--no-hd)"
-                if manifest.calibration.get("hd_measured") is False
-                else "it was made by an older version, or by another method than the default"
+                "it was made by an older version, or by another method than the default"
+                if manifest.hd_measured
+                else "its HD was never measured (--no-hd)"
             )
             raise BundleError(
                 f"bundle {manifest.name} must know how its rendered channels differ from measured "
