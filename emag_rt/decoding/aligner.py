@@ -58,7 +58,8 @@ class Aligner:
     labels : tuple of str
         HD channels that it reads; others are left aside.
     filters : ndarray, shape (k, n_channels)
-        From these channels, in any reference, to as many directions as there are LD channels.
+        From these channels, in any reference, to as many directions as there are LD channels, or
+        to fewer where rendering has fewer.
     measured_mean, rendered_mean : ndarray, shape (k, k)
         Mean covariance of either side; until ``fit`` and ``update``, that of calibration.
     n_seen : float
@@ -77,22 +78,24 @@ class Aligner:
     ) -> None:
         if not memory >= 1:
             raise SettingsError(f"memory must be at least 1 epoch, got {memory}.")
-        known = BandMap.of(bundle, band)
         self.bundle, self.band, self.memory = bundle, band, memory
-        self.labels = known.labels
-        self.filters = known.directions(len(known.ld))
+        self._map = BandMap.of(bundle, band)
+        self.labels = self._map.labels
         self._hd = [e.label for e in bundle.manifest.hd]
         self._rows = match_labels(self.labels, self._hd, "bundle")
-        self._start = self.filters @ known.rendered @ self.filters.T
-        self.measured_mean: FloatArray = self.filters @ known.measured @ self.filters.T
-        for side in (self._start, self.measured_mean):
-            power = np.linalg.eigvalsh(side)
-            if not power[0] > 1e-9 * power[-1]:
-                raise BundleError(
-                    f"bundle {bundle.manifest.name}: its channels must have {len(side)} "
-                    f"independent directions in {band[0]:g} to {band[1]:g} Hz, they have fewer. "
-                    "Choose a band in which there is EEG, or calibrate again."
-                )
+        self._look_through(self._map.directions(len(self._map.ld)))
+        if not (_is_covariance(self._start) and _is_covariance(self.measured_mean)):
+            raise BundleError(
+                f"bundle {bundle.manifest.name}: measured and rendered channels must have power "
+                f"in {band[0]:g} to {band[1]:g} Hz, they have none. Choose another band, or "
+                "calibrate again."
+            )
+
+    def _look_through(self, filters: FloatArray) -> None:
+        """Both sides as calibration found them, seen through these filters."""
+        self.filters = filters
+        self._start = filters @ self._map.rendered @ filters.T
+        self.measured_mean: FloatArray = filters @ self._map.measured @ filters.T
         self.reset()
 
     def reset(self) -> None:
@@ -228,7 +231,11 @@ class Aligner:
             state = load_tensors(Path(path).read_bytes())
             low, high, memory, n_seen = map(float, state["counts"])
             out = cls(bundle, (low, high), memory=memory)
-            if not np.allclose(state["filters"], out.filters):
+            filters = state["filters"]
+            same = np.shape(filters) == out.filters.shape
+            # Signs and order of the directions are the linear algebra's of each machine.
+            wanted = out.filters.T @ out.filters
+            if not same or not np.allclose(filters.T @ filters, wanted, atol=1e-4 * wanted.max()):
                 raise BundleError(
                     f"aligner {path}: must be loaded with the bundle it was made with, got "
                     f"{bundle.manifest.name}, whose map is another. Name that bundle."
@@ -240,6 +247,7 @@ class Aligner:
             raise BundleError(
                 f"aligner {path}: must be a file that Aligner.save wrote, but {short(str(error))}."
             ) from error
+        out._look_through(filters)
         (out.measured_mean, out.rendered_mean), out.n_seen = means, n_seen
         return out
 
@@ -298,4 +306,4 @@ class AlignedEpochs(Aligner):
 
 
 def _is_covariance(matrix: FloatArray) -> bool:
-    return bool(np.isfinite(matrix).all() and np.linalg.eigvalsh(matrix)[0] > 0)
+    return len(matrix) > 0 and bool(np.linalg.eigvalsh(matrix)[0] > 0)

@@ -14,6 +14,8 @@ from emag_rt.errors import BundleError
 
 _FLOOR = 1e-2
 """Of the mean power of a channel: noise below it does not count as a direction of the EEG."""
+_LEAST = 1e-6
+"""Of the power that the best direction keeps: those below are numerical noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +51,9 @@ class BandMap:
         manifest = bundle.manifest
         if bundle.cross_spectra is None:
             why = (
-                "its HD was never measured (--no-hd)"
-                if manifest.calibration.get("hd_measured") is False
-                else "it was made by an older version, or by another method than the default"
+                "it was made by an older version, or by another method than the default"
+                if manifest.hd_measured
+                else "its HD was never measured (--no-hd)"
             )
             raise BundleError(
                 f"bundle {manifest.name} must know how its rendered channels differ from measured "
@@ -73,12 +75,25 @@ class BandMap:
     def directions(self, n: int) -> FloatArray:
         """Spatial filters, shape (n, n_channels), whose signals rendering keeps best.
 
-        Rendered over measured power is largest there; measured, they are white.
+        Rendered over measured power is largest there; measured, they are white. Fewer than n where
+        rendering has fewer, as a field without lags does.
+
+        Raises
+        ------
+        BundleError
+            If the channels have no power in the band, or the map is no covariance.
         """
         n_channels = len(self.labels)
         noise = _FLOOR * np.trace(self.measured) / n_channels * np.eye(n_channels)
-        _, vectors = eigh(self.rendered, self.measured + noise)
-        filters: FloatArray = vectors[:, -n:].T @ self.centering()
+        try:
+            kept, vectors = eigh(self.rendered, self.measured + noise)
+        except np.linalg.LinAlgError as error:
+            raise BundleError(
+                "the bundle's measured channels must have power in the band, they have none. "
+                "Choose another band, or calibrate again."
+            ) from error
+        best = vectors[:, kept > _LEAST * kept[-1]][:, -n:]
+        filters: FloatArray = best.T @ self.centering()
         return filters
 
 

@@ -149,6 +149,13 @@ def test_it_goes_on_from_a_file(world, bundle, tmp_path):
     assert (again.band, again.memory, again.n_seen) == ((6, 20), 12, 8)
     np.testing.assert_array_equal(again.measured(measured), aligner.measured(measured))
     np.testing.assert_array_equal(again.rendered(rendered), aligner.rendered(rendered))
+    # On a machine whose linear algebra turns the directions around.
+    turned = Aligner(bundle, (6, 20))
+    turn = np.linalg.qr(world.rng.normal(size=(N_LD, N_LD)))[0]
+    turned._look_through(turn @ turned.filters)
+    turned.save(tmp_path / "turned")
+    again = Aligner.load(tmp_path / "turned", bundle)
+    np.testing.assert_array_equal(again.rendered(rendered), turned.rendered(rendered))
     with pytest.raises(BundleError, match="with the bundle it was made with"):
         Aligner.load(tmp_path / "s01.safetensors", World(seed=1).bundle())
     (tmp_path / "cut").write_bytes((tmp_path / "s01.safetensors").read_bytes()[:-9])
@@ -214,6 +221,7 @@ def test_bundles_that_do_not_know_their_renderings_say_why(bundle):
     with pytest.raises(BundleError, match=r"never measured .*--train-like-served"):
         Aligner(replace(bundle, manifest=nobody, cross_spectra=None))
     spectra = bundle.cross_spectra
-    silent = replace(spectra, rendered=0 * spectra.rendered)
-    with pytest.raises(BundleError, match="8 independent directions"):
-        Aligner(replace(bundle, cross_spectra=silent))
+    for side, message in (("rendered", "power in 8 to 30 Hz"), ("measured", "power in the band")):
+        silent = replace(spectra, **{side: 0 * getattr(spectra, side)})
+        with pytest.raises(BundleError, match=rf"{message}, they have none"):
+            Aligner(replace(bundle, cross_spectra=silent))
