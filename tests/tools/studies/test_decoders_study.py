@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+pytest.importorskip("pyriemann")
+
 from emag_rt.recordings.write import write_raw
 from emag_rt.synthetic.head import SyntheticHead
 from tools.studies.decoders import classifiers
