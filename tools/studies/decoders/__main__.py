@@ -11,9 +11,9 @@ neither.
 
 Decisions are JSON files, one for each person and decoder, in the folder --out, bundles beside them:
 run the same command again, and it goes on; after a change of the code, name another folder. Tables
-are printed and written to OUT/tables.md. Exit
-codes: 0 everything done, 1 some person failed (named; tried again by the next run), 2 wrong
-arguments, 130 interrupted; other codes are those of emag-rt.
+are printed and written to OUT/tables.md. Exit codes: 0 everything done, 1 some person failed
+(named; tried again by the next run), 2 wrong arguments, 130 interrupted; other codes are those of
+emag-rt.
 """
 
 from __future__ import annotations
