@@ -50,7 +50,6 @@ SHORTER = {
 """Added to what would take minutes; of an option given twice, the last one counts."""
 NOT_RUN = {
     "pip install -e . && emag-rt demo",
-    'pip install -e ".[dev]" && pytest',
     "python -m venv emag && . emag/bin/activate",
     "#include <onnxruntime_cxx_api.h>",
     'eval "$(_EMAG_RT_COMPLETE=bash_source emag-rt)"         # into ~/.bashrc',
