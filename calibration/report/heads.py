@@ -15,7 +15,6 @@ from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, Manifest
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
 
