@@ -47,9 +47,7 @@ def save_picture(result: DemoResult, path: Path) -> None:
         "rendered": ("HD, rendered live", manifest.hd_montage, result.rendered[moment]),
     }
     for key, (title, montage, values) in maps.items():
-        image = head_map(
-            axes[key], montage, values, (-limit, limit), cmap="RdBu_r", contours=6
-        )
+        image = head_map(axes[key], montage, values, (-limit, limit), cmap="RdBu_r", contours=6)
         axes[key].set_title(title)
     figure.colorbar(image, ax=[axes[key] for key in maps], label="µV, relative to the LD mean")
     _trace(axes["trace"], result)

@@ -110,8 +110,22 @@ def cli(verbose: int) -> None:
         raise SettingsError(tight)
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
+        level=level,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        handlers=[_StderrOfNow()],
     )
+
+
+class _StderrOfNow(logging.StreamHandler[TextIO]):
+    """Logs where sys.stderr points at that moment: above a progress bar, while there is one."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        pass
 
 
 class _Terminated(KeyboardInterrupt):

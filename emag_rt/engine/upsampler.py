@@ -199,7 +199,7 @@ class Upsampler:
         path : path-like
             An ``.emag`` file.
         **options
-            As for the class.
+            As for the class: ``channels``, ``units``, ``engine``, ``reference``, ...
 
         Returns
         -------

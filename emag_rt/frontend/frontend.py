@@ -235,8 +235,10 @@ class FrontEnd:
         """
         raw = np.asarray(chunk)
         if raw.ndim != 2 or raw.shape[1] != self.n_inputs:
+            turned = raw.ndim == 2 and raw.shape[0] == self.n_inputs
             raise SettingsError(
                 f"chunk must have shape (n_times, {self.n_inputs}), got {raw.shape}."
+                + (" It is turned around: give chunk.T." if turned else "")
             )
         monitor = self._monitor
         if monitor is None or not len(raw):

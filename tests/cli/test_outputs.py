@@ -184,6 +184,9 @@ def test_evaluating_on_a_calibration_recording_is_said(files):
     done = run("evaluate", bundle, path)
     assert done.exit_code == 0
     assert "not held out" in done.output
+    verdict = next(line for line in done.output.splitlines() if line and "warning" not in line)
+    assert verdict.startswith(("Good: ", "Usable with care: ", "Poor: ", "Too early to tell: "))
+    assert "next: emag-rt report" in done.output
 
 
 def test_a_near_miss_is_suggested(files, tmp_path):
