@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 
 from calibration.baselines.ridge import RidgeBaseline
 from calibration.field_fits import CalibratedField, StreamField
 from calibration.provenance import provenance
+from calibration.regression.cross_spectra import fit_cross_spectra
 from calibration.regression.output_statistics import fit_output_statistics
 from calibration.scores.cross_validated import CrossValidatedScores
 from calibration.session.segments import Session
@@ -24,6 +26,7 @@ from emag_rt.bundle import (
     RenderedElectrode,
     point_mm,
 )
+from emag_rt.core.cross_spectra import CrossSpectra
 from emag_rt.core.folding import fold
 from emag_rt.core.output_statistics import OutputStatistics
 
@@ -81,23 +84,42 @@ def make_bundle(
         operator=operator,
         covariance=session.covariance,
         lagged_covariance=session.lagged_covariance,
-        statistics=_statistics(session, field),
+        **_beside_the_truth(session, settings, field),
         baselines={name: _baseline(session, ridge) for name, ridge in baselines.items()},
     )
 
 
-def _statistics(session: Session, field: CalibratedField) -> OutputStatistics | None:
+class _BesideTheTruth(TypedDict, total=False):
+    statistics: OutputStatistics
+    cross_spectra: CrossSpectra
+
+
+def _beside_the_truth(
+    session: Session, settings: CalibrationSettings, field: CalibratedField
+) -> _BesideTheTruth:
     """From renderings that did not see their block; other anchors have none."""
     if not isinstance(field, StreamField):
-        return None
+        return {}
     segments, linear = session.target_segments, field.linear
-    return fit_output_statistics(
-        segments,
-        linear.predict_held_out(segments),
-        session.targets,
-        len(session.montage),
-        min(1.0, float(field.cv_nmse.sum() / linear.cv_nmse.sum())),
-    )
+    held_out = linear.predict_held_out(segments)
+    left = min(1.0, float(field.cv_nmse.sum() / linear.cv_nmse.sum()))
+    good = [row for row in range(len(session.montage)) if row not in session.bad]
+    measured = [y for _, y in session.segments]
+    rendered = [y.copy() for y in measured]
+    for whole, targets in zip(rendered, held_out, strict=True):
+        whole[:, list(session.targets)] = targets
+    return {
+        "statistics": fit_output_statistics(
+            segments, held_out, session.targets, len(session.montage), left
+        ),
+        "cross_spectra": fit_cross_spectra(
+            [y[:, good] for y in measured],
+            [z[:, good] for z in rendered],
+            session.sfreq,
+            settings.band_hz[1],
+            left,
+        ),
+    }
 
 
 def _manifest(

@@ -20,6 +20,7 @@ from emag_rt.bundle import (
     RenderedElectrode,
 )
 from emag_rt.core.activation import Activation
+from emag_rt.core.cross_spectra import N_BINS, CrossSpectra
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import Drive, HiddenBranch
 from emag_rt.core.field import GaussianField
@@ -227,6 +228,18 @@ def with_statistics(bundle: Bundle, seed: int = 3) -> Bundle:
     mixing[n_ld:] = rng.normal(scale=5.0, size=(n_hd - n_ld, 4))
     reflection = rng.uniform(-0.8, 0.8, (4, 3))
     return replace(bundle, statistics=OutputStatistics(transport, mixing, reflection, 0.2))
+
+
+def with_cross_spectra(bundle: Bundle, seed: int = 4) -> Bundle:
+    """The bundle with a map for decoders, drawn at random: rendered is a part of measured."""
+    rng = np.random.default_rng(seed)
+    n_hd, n_ld = len(bundle.manifest.hd), len(bundle.manifest.ld)
+    upper = np.triu_indices(n_hd)
+    pair = []
+    for rank in (2 * n_hd, n_ld):
+        parts = rng.normal(size=(N_BINS, n_hd, rank))
+        pair.append((parts @ parts.transpose(0, 2, 1))[:, *upper].astype(np.float32))
+    return replace(bundle, cross_spectra=CrossSpectra(2.0, *pair))
 
 
 def random_cuts(rng: np.random.Generator, n: int, n_cuts: int) -> list[slice]:

@@ -25,7 +25,7 @@ LAYERS = (
     {"native"},
     {"frontend"},
     {"bundle"},
-    {"render", "streams", "recordings", "headsets"},
+    {"render", "streams", "recordings", "decoding"},
     {"montages"},
     {"synthetic"},
     {"engine"},
@@ -83,13 +83,13 @@ HOMES = {
     ),
     "mne_lsl": ("tools/",),
     "pyxdf": ("emag_rt/recordings/xdf.py",),
-    "pyriemann": ("tools/",),
-    "sklearn": ("tools/",),
+    "pyriemann": ("emag_rt/decoding/", "tools/"),
+    "sklearn": ("emag_rt/decoding/", "tools/"),
     "brainflow": ("tools/",),
     "ezmsg": ("tools/",),
     "matplotlib": ("emag_rt/bench/plots.py", "calibration/", "tools/"),
     "psutil": ("emag_rt/bench/", "emag_rt/system.py", "tools/"),
-    "yaml": ("emag_rt/daemon/settings.py", "emag_rt/headsets/", "tools/"),
+    "yaml": ("emag_rt/daemon/settings.py", "emag_rt/montages/headsets/", "tools/"),
     "prometheus_client": ("emag_rt/daemon/status/prometheus.py",),
     "starlette": ("emag_rt/dashboard/",),
     "uvicorn": ("emag_rt/dashboard/",),
@@ -289,6 +289,9 @@ def test_serving_needs_neither_torch_nor_mne_nor_onnx(tmp_path):
         "onnxruntime",
         "calibration",
         "mne_lsl",
+        "pyriemann",
+        "sklearn",
+        "emag_rt.decoding",
     }
     heavy |= {"psutil", "emag_rt.bench", "starlette", "uvicorn", "emag_rt.dashboard"}
     assert loaded & heavy == set()
@@ -419,7 +422,7 @@ def test_wheel_carries_the_two_packages_alone(tmp_path):
     assert path.name.endswith("-any.whl") == (not libraries)
     assert {"emag_rt/py.typed", "calibration/py.typed"} <= set(names)
     assert "emag_rt/montages/standard.json" in names
-    assert "emag_rt/headsets/biosemi-64.yaml" in names
+    assert "emag_rt/montages/headsets/biosemi-64.yaml" in names
     assert "calibration/population/adult.safetensors" in names
     assert "emag_rt/dashboard/static/index.html" in names
     assert {f"calibration/report/{n}" for n in ("viewer.html", "viewer.js", "report.css")} <= set(

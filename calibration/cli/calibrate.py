@@ -236,7 +236,7 @@ def calibrate(
     from calibration.live.ld_labels import read_ld
     from emag_rt.cli.options import check_output
     from emag_rt.cli.outputs import say_next
-    from emag_rt.headsets import channel_names
+    from emag_rt.montages.headsets import channel_names
 
     request = live_request(recordings, ld, band, options, needs_signal=not options["no_hd"])
     check_output("--out", out, recordings)

@@ -71,7 +71,7 @@ def evaluate(
     from emag_rt.bundle import load_bundle
     from emag_rt.engine.offline import open_for
     from emag_rt.files import write_text
-    from emag_rt.headsets import channel_names
+    from emag_rt.montages.headsets import channel_names
 
     loaded = load_bundle(bundle)
     opened = open_for(loaded, recording, channel_names(headset, channels))

@@ -151,7 +151,7 @@ def live_request(
 def _request(stream: str, band: tuple[float, float], own: LiveOptions) -> LiveRequest:
     from calibration.live.record_live import LiveRequest
     from calibration.live.session import Plan
-    from emag_rt.headsets import channel_names
+    from emag_rt.montages.headsets import channel_names
 
     markers = own["markers"]
     if own["wait_for_key"] and own["start_marker"]:

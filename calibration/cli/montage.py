@@ -135,7 +135,7 @@ def montage(
     from calibration.electrodes.choice import choose_montage
     from calibration.electrodes.offer import MontageRequest
     from calibration.settings.calibration_settings import CalibrationSettings
-    from emag_rt.headsets import channel_names
+    from emag_rt.montages.headsets import channel_names
 
     _check_outputs(out, picture, recordings)
     settings = CalibrationSettings(

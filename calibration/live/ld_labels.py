@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from calibration.live.channels import eeg_labels
 from calibration.session.ld_choice import read_ld_choice
-from emag_rt.headsets import read_headset
+from emag_rt.montages.headsets import read_headset
 
 STREAM = "@stream:"
 HEADSET = "@headset:"

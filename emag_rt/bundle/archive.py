@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from emag_rt.array_types import Samples
 from emag_rt.bundle import tensors as arrays
 from emag_rt.bundle.bundle import Bundle
 from emag_rt.bundle.container import MANIFEST, MEMBERS, TENSORS, check_names, open_members
@@ -64,7 +65,11 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         content["ld_lagged_covariance"] = bundle.lagged_covariance
     if bundle.statistics is not None:
         content |= arrays.statistics_tensors(bundle.statistics)
-    contiguous = {k: np.ascontiguousarray(v, dtype=np.float64) for k, v in content.items()}
+    contiguous: dict[str, Samples] = {
+        name: np.ascontiguousarray(value, dtype=np.float64) for name, value in content.items()
+    }
+    if bundle.cross_spectra is not None:
+        contiguous |= arrays.cross_spectra_tensors(bundle.cross_spectra)
     manifest = bundle.manifest.model_copy(update={"format": FORMAT_VERSION})
     blobs = {
         MANIFEST: manifest.model_dump_json(indent=1).encode(),
@@ -126,6 +131,7 @@ def _assemble(manifest: Manifest, tensors: arrays.Tensors, digest: str) -> Bundl
         sha256=digest,
         lagged_covariance=arrays.read_lagged_covariance(tensors, manifest),
         statistics=arrays.read_statistics(tensors, manifest),
+        cross_spectra=arrays.read_cross_spectra(tensors, manifest),
     )
     check_state(bundle.model, bundle.operator)
     check_gain(bundle.operator, bundle.frontend_settings.sos)
@@ -171,10 +177,11 @@ def _read_tensors(blob: bytes) -> arrays.Tensors:
         raise BundleError(f"field.safetensors is damaged ({str(error)[:200]}).") from error
     for name, value in tensors.items():
         shown = ascii(name[:80])
-        if value.dtype != np.float64 or not np.isfinite(value).all():
+        wanted = np.float32 if name.startswith(arrays.SPECTRA) else np.float64
+        if value.dtype != wanted or not np.isfinite(value).all():
             raise BundleError(
-                f"field.safetensors: {shown} must hold finite float64, got {value.dtype}"
-                f"{'' if value.dtype != np.float64 else ' with NaN or infinity'}."
+                f"field.safetensors: {shown} must hold finite {np.dtype(wanted)}, got {value.dtype}"
+                f"{'' if value.dtype != wanted else ' with NaN or infinity'}."
             )
         largest = float(np.abs(value).max(initial=0.0))
         if largest > MAX_MAGNITUDE:

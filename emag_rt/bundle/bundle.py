@@ -9,6 +9,7 @@ import numpy as np
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle.limits import check_fold
 from emag_rt.bundle.manifest import Manifest
+from emag_rt.core.cross_spectra import CrossSpectra
 from emag_rt.core.folding import PackedOperator, fold
 from emag_rt.core.labels import canonical
 from emag_rt.core.model import FieldModel
@@ -57,6 +58,9 @@ class Bundle:
     statistics : OutputStatistics or None
         From the statistics of the estimate to those of a measurement; None in older bundles, and
         in fields that were not fitted in closed form.
+    cross_spectra : CrossSpectra or None
+        Of measured HD and of its rendering, for the HD channels that are not bad; None where
+        there are no ``statistics``.
     """
 
     manifest: Manifest
@@ -67,6 +71,7 @@ class Bundle:
     sha256: str = ""
     lagged_covariance: FloatArray | None = None
     statistics: OutputStatistics | None = None
+    cross_spectra: CrossSpectra | None = None
 
     @property
     def frontend_settings(self) -> FrontEndSettings:

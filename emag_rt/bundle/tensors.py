@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from emag_rt.array_types import FloatArray
+from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.bundle.bundle import Baseline
 from emag_rt.bundle.manifest import Manifest
 from emag_rt.core.activation import Activation
+from emag_rt.core.cross_spectra import N_BINS, CrossSpectra, n_pairs
 from emag_rt.core.dilated import Blocks, DilatedBlock, memory_of
 from emag_rt.core.drive import Drive, HiddenBranch, n_units
 from emag_rt.core.field import GaussianField
@@ -18,6 +19,8 @@ from emag_rt.core.output_statistics import OutputStatistics
 from emag_rt.errors import BundleError, short
 
 Tensors = dict[str, FloatArray]
+SPECTRA = "cross_spectra."
+"""What the names of arrays begin with that are float32 in the file."""
 MAX_DILATION = 100_000
 MAX_BLOCKS = 32
 MAX_FILL_INPUTS = 2048
@@ -119,6 +122,33 @@ def read_statistics(tensors: Tensors, manifest: Manifest) -> OutputStatistics | 
                 f"{largest:.3g}. Calibrate again."
             )
     return found
+
+
+def cross_spectra_tensors(spectra: CrossSpectra) -> dict[str, Float32Array]:
+    """Arrays of the cross-spectra: float32, for they are the largest of a bundle."""
+    return {
+        f"{SPECTRA}width_hz": np.array([spectra.width_hz], dtype=np.float32),
+        f"{SPECTRA}measured": np.ascontiguousarray(spectra.measured, dtype=np.float32),
+        f"{SPECTRA}rendered": np.ascontiguousarray(spectra.rendered, dtype=np.float32),
+    }
+
+
+def read_cross_spectra(tensors: Tensors, manifest: Manifest) -> CrossSpectra | None:
+    """The cross-spectra, where the bundle has them."""
+    if not any(name.startswith(SPECTRA) for name in tensors):
+        return None
+    shape = N_BINS, n_pairs(sum(not electrode.bad for electrode in manifest.hd))
+    width_hz = float(take(tensors, f"{SPECTRA}width_hz", 1)[0])
+    if not 0 < width_hz <= manifest.sfreq:
+        raise BundleError(
+            f"field.safetensors: '{SPECTRA}width_hz' must be above 0 and at most the rate, got "
+            f"{width_hz:.3g}. Calibrate again."
+        )
+    return CrossSpectra(
+        width_hz,
+        take(tensors, f"{SPECTRA}measured", *shape).astype(np.float32),
+        take(tensors, f"{SPECTRA}rendered", *shape).astype(np.float32),
+    )
 
 
 def _layers(prefix: str, layers: tuple[tuple[FloatArray, FloatArray], ...]) -> Tensors:

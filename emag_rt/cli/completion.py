@@ -45,7 +45,7 @@ def complete_headset(
     ctx: click.Context | None, param: click.Parameter | None, incomplete: str
 ) -> list[str]:
     """Names of headsets that begin so."""
-    from emag_rt.headsets import headset_names
+    from emag_rt.montages.headsets import headset_names
 
     return [name for name in headset_names() if name.startswith(incomplete)]
 

@@ -11,7 +11,7 @@ from emag_rt.cli.completion import complete_headset
 from emag_rt.cli.manual import Manual
 
 if TYPE_CHECKING:
-    from emag_rt.headsets import Headset
+    from emag_rt.montages.headsets import Headset
 
 
 @click.command(
@@ -32,7 +32,7 @@ def headsets(names: tuple[str, ...], as_json: bool) -> None:
     `calibrate --ld @headset:NAME` wears its electrodes; `calibrate --stream SOURCE --headset NAME`
     names the channels of a stream that does not.
     """
-    from emag_rt.headsets import headset_names, read_headset
+    from emag_rt.montages.headsets import headset_names, read_headset
 
     found = [read_headset(name) for name in names or headset_names()]
     if as_json:

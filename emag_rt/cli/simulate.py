@@ -309,7 +309,7 @@ def _recorded(path: str, sfreq: float | None, headset: str | None, channels: str
     import numpy as np
 
     from emag_rt.core.labels import canonical
-    from emag_rt.headsets import channel_names
+    from emag_rt.montages.headsets import channel_names
     from emag_rt.recordings.read import read_recording
 
     names = channel_names(headset, None)

@@ -121,7 +121,7 @@ def upsample(
     check_output("--out", out, [bundle, recording], ".fif")
     from emag_rt.bundle import load_bundle
     from emag_rt.engine.offline import upsample_recording
-    from emag_rt.headsets import channel_names
+    from emag_rt.montages.headsets import channel_names
 
     result = upsample_recording(
         load_bundle(bundle),

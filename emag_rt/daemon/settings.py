@@ -23,7 +23,7 @@ from emag_rt.core.naming import ChannelNames
 from emag_rt.core.output_statistics import Statistics
 from emag_rt.daemon.settings_errors import describe
 from emag_rt.errors import SettingsError, short
-from emag_rt.headsets import channel_names
+from emag_rt.montages.headsets import channel_names
 
 
 def _exponent(value: object) -> object:

@@ -14,7 +14,7 @@ from emag_rt.bundle import Bundle, load_bundle, save_bundle
 from emag_rt.bundle.container import MEMBERS
 from emag_rt.core.direct import render_direct
 from emag_rt.errors import BundleError, OutputError
-from tests.factories import LD, REST, ld_signal, make_bundle
+from tests.factories import LD, REST, ld_signal, make_bundle, with_cross_spectra, with_statistics
 
 OPTIONS = [
     {},
@@ -91,7 +91,7 @@ def arrays_of(thing, prefix=""):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_round_trip_is_bit_exact(options, tmp_path):
-    bundle = make_bundle(7, **options)
+    bundle = with_cross_spectra(with_statistics(make_bundle(7, **options)))
     digest = save_bundle(bundle, tmp_path / "b.emag")
     loaded = load_bundle(tmp_path / "b.emag")
     assert loaded.manifest == bundle.manifest

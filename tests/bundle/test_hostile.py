@@ -24,7 +24,7 @@ from emag_rt.errors import BundleError
 from emag_rt.native import why_not
 from emag_rt.render.onnx_graph import build_graph
 from tests.bundle.test_bundle import pack, unpack, with_manifest, with_tensors
-from tests.factories import make_bundle, with_statistics
+from tests.factories import make_bundle, with_cross_spectra, with_statistics
 
 TOOL = Path(__file__).parents[2] / "tools" / "fuzz_bundle.py"
 
@@ -73,7 +73,8 @@ def test_mutants_are_refused_or_serve(tmp_path):
         "window": {"anchor": "window", "hidden": "relu"},
     }.items():
         paths.append(tmp_path / f"{name}.emag")
-        save_bundle(with_statistics(make_bundle(2, **options)), paths[-1])
+        bundle = with_cross_spectra(with_statistics(make_bundle(2, **options)))
+        save_bundle(bundle, paths[-1])
     status, result = fuzz(*paths, "--mutations", 500, "--seed", 1)
     assert (status, result["failures"]) == (0, [])
     assert sum(result["outcomes"].values()) == 500
@@ -410,5 +411,29 @@ def test_statistics_of_the_output_are_bounded(refused, tmp_path, name, value, me
             del tensors[f"statistics.{name}"]
         else:
             tensors[f"statistics.{name}"] = value
+
+    refused(with_tensors((tmp_path / "good.emag").read_bytes(), change), message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("width_hz", np.zeros(1, "f4"), "above 0 and at most the rate"),
+        ("width_hz", np.full(1, 1e9, "f4"), "above 0 and at most the rate"),
+        ("measured", np.ones((24, 189), "f4"), r"must have shape \(24, 190\)"),
+        ("rendered", np.ones((1000, 190), "f4"), r"must have shape \(24, 190\)"),
+        ("rendered", np.full((24, 190), np.nan, "f4"), "finite float32"),
+        ("measured", np.ones((24, 190)), "finite float32, got float64"),
+        ("measured", None, "must hold 'cross_spectra.measured'"),
+    ],
+)
+def test_cross_spectra_are_bounded(refused, tmp_path, name, value, message):
+    save_bundle(with_cross_spectra(make_bundle(1)), tmp_path / "good.emag")
+
+    def change(tensors):
+        if value is None:
+            del tensors[f"cross_spectra.{name}"]
+        else:
+            tensors[f"cross_spectra.{name}"] = value
 
     refused(with_tensors((tmp_path / "good.emag").read_bytes(), change), message)

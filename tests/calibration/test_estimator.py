@@ -48,6 +48,18 @@ def test_field_gives_the_fits_numbers_at_the_electrodes(closed):
     np.testing.assert_allclose(rendered, expected, atol=1e-5 * np.abs(expected).max())
 
 
+def test_the_bundle_knows_how_rendered_channels_differ_from_measured_ones(closed, bundle):
+    session = closed.result_.session
+    y = np.concatenate([y for _, y in session.segments])
+    measured, rendered = bundle.cross_spectra.over(0, 48)
+    wanted = y.T @ y / len(y)
+    np.testing.assert_allclose(measured, wanted, atol=0.05 * np.diag(wanted).max())
+    ld, targets = list(session.ld), list(session.targets)
+    np.testing.assert_array_equal(rendered[np.ix_(ld, ld)], measured[np.ix_(ld, ld)])
+    lost = 1 - rendered[targets, targets].sum() / measured[targets, targets].sum()
+    assert 0 < lost < 2 * closed.result_.scores.methods["field"].nmse_unseen
+
+
 def test_field_is_no_worse_than_lagged_ridge_and_better_than_the_spline(bundle, session_files):
     result = evaluate_bundle(bundle, session_files[2])
     assert result.ratios["lagged_ridge"] < 1.005

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from emag_rt.bundle import save_bundle
 from emag_rt.cli.main import cli
-from emag_rt.headsets import read_headset
+from emag_rt.montages.headsets import read_headset
 from emag_rt.recordings.read import read_recording
 from tests.factories import LD, make_bundle, mixing
 

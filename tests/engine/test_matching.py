@@ -6,7 +6,7 @@ import pytest
 
 from emag_rt.engine.matching import check_return, match_input
 from emag_rt.errors import SettingsError, StreamMismatch
-from emag_rt.headsets import channel_names
+from emag_rt.montages.headsets import channel_names
 from emag_rt.streams.base import StreamFormat
 from tests.factories import LD, make_bundle
 

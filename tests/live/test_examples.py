@@ -134,3 +134,14 @@ def test_motor_imagery_is_decoded_live_as_offline(spawn, data_dir):
     assert decoder.finish(200) == 0, decoder.output
     same, of = map(int, re.search(r"(\d) of (\d) as decided offline", decoder.output).groups())
     assert same == of >= 2
+
+
+@pytest.mark.soak
+@pytest.mark.data
+def test_other_people_teach_a_decoder(spawn, data_dir):
+    pytest.importorskip("pyriemann")
+    example = FOLDER / "other_peoples_decoder.py"
+    decoder = spawn(example, "--live", "--trials", 3, "--speed", 2, "--data", data_dir)
+    assert decoder.finish(280) == 0, decoder.output
+    assert "taught by S002, S003" in decoder.output
+    assert int(re.search(r"\d of (\d) right", decoder.output)[1]) >= 2

@@ -11,7 +11,7 @@ from calibration.live.ld_labels import read_ld
 from calibration.live.parts import Counts
 from calibration.live.quality import QualityWatch
 from emag_rt.errors import MontageError, SettingsError, StreamMismatch
-from emag_rt.headsets import read_headset
+from emag_rt.montages.headsets import read_headset
 from tests.calibration.live.stage import LABELS, Said, eeg, stream
 
 N = len(LABELS)

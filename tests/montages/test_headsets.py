@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from emag_rt.cli.main import cli
 from emag_rt.core.labels import canonical
-from emag_rt.headsets import Headset, headset_names, read_headset
+from emag_rt.montages.headsets import Headset, headset_names, read_headset
 from emag_rt.recordings.positions import template
 
 # EEG channels, and the MNE montage that has them all.

@@ -1,0 +1,54 @@
+"""A decoder that was trained on measured HD reads the daemon's outlet, and decides as offline."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pyriemann")
+
+from calibration import CalibrationSettings, FieldCalibrator
+from emag_rt.bundle import load_bundle
+from emag_rt.recordings.read import read_recording
+from tools.examples.motor_imagery import decode_live, live_outlet
+from tools.examples.other_peoples_decoder import AlignedDecoder, measured, rendered, trials
+
+pytestmark = [pytest.mark.data, pytest.mark.lsl, pytest.mark.timeout(300)]
+N_TRIALS = 15
+
+
+class Watched:
+    """A decoder that keeps what it was given."""
+
+    def __init__(self, decoder):
+        self.decoder, self.epochs = decoder, []
+
+    def predict(self, epochs):
+        self.epochs.append(epochs[0])
+        return self.decoder.predict(epochs)
+
+
+def test_decisions_from_the_outlet_are_those_made_offline(data_dir, tmp_path):
+    path, played = tmp_path / "s001.emag", data_dir / "S001R04.edf"
+    calibrator = FieldCalibrator(16, CalibrationSettings(refine=False))
+    calibrator.fit([data_dir / "S001R03.edf"]).save(path)
+    bundle = load_bundle(path)
+    lessons = []
+    for run in (8, 12):
+        recording = read_recording(data_dir / f"S001R{run:02d}.edf")
+        lessons.append((*trials(recording, measured(bundle, recording)), list(recording.labels)))
+    decoder = AlignedDecoder(bundle).fit(lessons)
+    recording = read_recording(played)
+    epochs, sides = trials(recording, rendered(bundle, recording))
+
+    watched, decided, numbers = Watched(decoder), [], []
+    with live_outlet(path, played, speed=4.0) as (source, markers):
+        for number, side, decision, _ in decode_live(source, markers, watched, N_TRIALS):
+            assert side == sides[number]
+            numbers.append(number)
+            decided.append(decision)
+    # The first trial may begin before the outlet is found.
+    assert numbers in (list(range(N_TRIALS)), list(range(1, N_TRIALS)))
+    np.testing.assert_allclose(watched.epochs, epochs[numbers], atol=0.02)
+    decoder.aligner.reset()
+    assert decided == [str(side) for side in decoder.predict(epochs[numbers])]
+    right = np.mean(np.array(decided) == np.array(sides)[numbers])
+    assert right > 0.6, "beyond chance, in a person who is decoded well"
