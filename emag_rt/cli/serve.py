@@ -308,6 +308,7 @@ def serve(
     """
     one_blas_thread()
     from emag_rt.cli.serve_no_hd import Request, bundle_to_serve
+    from emag_rt.cli.which_source import ask_which
     from emag_rt.daemon.stopping import stop_signals
 
     request: Request = {"ld": ld, "hd": hd, "sfreq": sfreq, "population": population}
@@ -320,7 +321,7 @@ def serve(
         if options["dashboard_port"] is not None or options["dashboard_host"] is not None:
             options["dashboard"] = True
         overrides = {_PATHS[key]: value for key, value in options.items()}
-        settings = load_settings(config, overrides)
+        settings = ask_which(load_settings(config, overrides), quiet)
         if check:
             _check(path, settings, stop)
             return

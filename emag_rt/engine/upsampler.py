@@ -254,11 +254,15 @@ class Upsampler:
 
     @property
     def montage_note(self) -> str:
-        """How many output channels are virtual, and how they were placed, in words."""
-        far = sum(v and e is None for v, e in zip(self.virtual, self.expected_nmse, strict=True))
+        """How many output channels are virtual, their error, and how they were placed."""
+        pairs = zip(self.virtual, self.expected_nmse, strict=True)
+        errors = [error for virtual, error in pairs if virtual]
+        known = [error for error in errors if error is not None]
+        expected = f", NMSE {np.median(known):.2f} expected" if known else ""
+        far = len(errors) - len(known)
         beyond = f", {far} of them beyond the cap or of unknown error" if far else ""
         return (
-            f"{len(self.labels)} channels, {sum(self.virtual)} virtual (nobody wore them){beyond}; "
+            f"{len(self.labels)} channels, {sum(self.virtual)} virtual (nobody wore them{expected}){beyond}; "
             f"{self.placement.method}"
         )
 
