@@ -262,8 +262,8 @@ class Upsampler:
         far = len(errors) - len(known)
         beyond = f", {far} of them beyond the cap or of unknown error" if far else ""
         return (
-            f"{len(self.labels)} channels, {sum(self.virtual)} virtual (nobody wore them{expected}){beyond}; "
-            f"{self.placement.method}"
+            f"{len(self.labels)} channels, {sum(self.virtual)} virtual (nobody wore "
+            f"them{expected}){beyond}; {self.placement.method}"
         )
 
     def reset(self) -> None:
