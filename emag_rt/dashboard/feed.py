@@ -198,7 +198,7 @@ class Feed(threading.Thread):
         while True:  # what came before the end counts, the end above all
             event = events.pull(_PULL_S)
             if event is not None:
-                self._board.event(event[0])
+                self._board.event(*event)
             elif gone.is_set():
                 return
 
@@ -211,7 +211,7 @@ class Feed(threading.Thread):
         query = StreamQuery(hd.input_source_id or None, hd.input_name or None)
         while not gone.is_set():
             # A player that starts with its first receiver must not take us for the daemon.
-            if self._board.state()["state"] not in ("running", "too_many_bad"):
+            if self._board.state()["state"] in ("waiting", "silent", "unresponsive", "stopped"):
                 gone.wait(0.1)
                 continue
             try:
@@ -239,7 +239,8 @@ class Feed(threading.Thread):
         while not gone.is_set():
             samples, stamps = source.pull(_PULL_S)
             if len(stamps):
-                self._board.ld_rows(run(samples[:, columns] * np.array(factors)), stamps)
+                raw = samples[:, columns] * np.array(factors)
+                self._board.ld_rows(run(raw), stamps, raw)
             gone.wait(_REST_S)
 
     def _tell_places(self, hd: HdOutlet, source: LslSource, columns: list[int]) -> None:

@@ -74,11 +74,13 @@ def test_bytes_of_samples_and_maps():
     assert np.frombuffer(blob, "<f8", 2, 16).tolist() == [1.0, 2.0]
     np.testing.assert_array_equal(np.frombuffer(blob, "<f4", 6, 32).reshape(2, 3), hd[0])
     scalp = maps.scalp_map(PLACES, EDGE)
-    blob = pack_map(HD_MAP, 3, scalp)
+    trust = maps.trust(EDGE, PLACES, np.zeros(len(HD)), PLACES, np.ones(len(HD), bool))
+    blob = pack_map(HD_MAP, 3, scalp, trust)
     n, used = scalp.matrix.shape
     assert np.frombuffer(blob, "<u4", 4).tolist() == [2, 3, n, used]
     matrix = np.frombuffer(blob, "<f4", n * used, 16 + 4 * (n + used)).reshape(n, used)
     np.testing.assert_array_equal(matrix, scalp.matrix)
+    assert blob[-n:] == trust.tobytes()
 
 
 def test_the_hd_map_is_made_once_a_run(daemon, monkeypatch):
