@@ -160,21 +160,32 @@ class Board:
             if "too_many_bad" in numbers:
                 self._too_many = numbers["too_many_bad"] > 0
 
-    def event(self, text: str, stamp: float = math.nan) -> None:
-        """A marker came; text that is no event of emag_rt is shown as it is."""
+    def event(self, text: str, stamp: float = math.nan, offset_s: float = 0.0) -> None:
+        """A marker of the daemon came; text that is no event of emag_rt is shown as it is.
+
+        Its stamp, and those in it, are on a clock that ``offset_s`` brings to that of the rows.
+        """
         kind, event = read_event(text)
-        told = event.get("stamp", stamp)
+        told = event.get("stamp", event.get("last_stamp", stamp))
+        self._append(kind, details(event), told if isinstance(told, float) else stamp, offset_s)
+        with self._lock:
+            self._obey(kind, event)
+
+    def mark(self, text: str, origin: str, stamp: float) -> None:
+        """A marker of another program came, such as a stimulus; it changes no state."""
+        self._append(text, origin, stamp, 0.0)
+
+    def _append(self, kind: str, words: str, stamp: float, offset_s: float) -> None:
         with self._lock:
             self._n_events += 1
             self._events.append(
                 {
                     "at": time.strftime("%H:%M:%S"),
                     "event": clean(kind),
-                    "details": details(event),
-                    "stamp": _finite(told) if isinstance(told, float) else None,
+                    "details": clean(words, 300),
+                    "stamp": _finite(stamp + offset_s),
                 }
             )
-            self._obey(kind, event)
 
     def _obey(self, kind: str, event: dict[str, Any]) -> None:
         label = str(event.get("channel", ""))

@@ -40,9 +40,9 @@ class Look:
     still : bool
         Whether most LD channels never change.
     unrendered : bool
-        Whether no rendered channel held a number.
+        Whether no rendered channel held a number in four seconds.
     typical_uv : float
-        Strength of the median HD channel; NaN where too little came.
+        Typical strength of HD, by the median; NaN where too little came.
     """
 
     still: bool = False
@@ -65,17 +65,18 @@ def look_at(hd: Float32Array, raw: Float32Array, rendered: BoolArray, sfreq: flo
     Returns
     -------
     Look
-        Nothing odd where there are less than two seconds.
+        Nothing odd where too little came to tell.
     """
     n = max(2, round(2.0 * sfreq))
-    hd, raw, whole = hd[-n:], raw[-n:], hd
-    good = whole[np.isfinite(whole).any(axis=1)]
+    told = hd[np.isfinite(hd).any(axis=1)]
     typical = math.nan
-    if len(good) >= n:
-        typical = float(np.nanmedian(np.nanmedian(np.abs(good), axis=0))) / 0.6745
+    if len(told) >= n:
+        typical = float(np.nanmedian(np.abs(told))) / 0.6745
     return Look(
-        still=len(raw) == n and raw.shape[1] > 0 and is_still(raw.astype(np.float64)),
-        unrendered=bool(len(hd) == n and rendered.any() and np.isnan(hd[:, rendered]).all()),
+        still=len(raw) >= n and raw.shape[1] > 0 and is_still(raw[-n:].astype(np.float64)),
+        unrendered=bool(
+            len(hd) >= 2 * n - 1 and rendered.any() and np.isnan(hd[:, rendered]).all()
+        ),
         typical_uv=typical,
     )
 
@@ -200,7 +201,7 @@ def judge(facts: Facts) -> tuple[State, str, str]:
         return "silent", "Source silent", text + "it is back; check its cable, battery and program."
     if facts.wrong[0]:
         return "wrong_input", *facts.wrong
-    if facts.dead or facts.look.still:
+    if facts.dead or (facts.look.still and not facts.too_many_bad):
         text = "Every LD channel is flat or the same as all others. Is the amplifier on, the cap "
         return "no_eeg", "No EEG comes", text + "plugged in, the reference connected?"
     if facts.too_many_bad:

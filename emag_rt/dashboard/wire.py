@@ -61,8 +61,8 @@ def pack_spectra(run: int, hd: Spectra, ld: Spectra) -> bytes:
 
     Little-endian: uint32 kind, run, n_hd, n_ld, n_hd_freqs, n_ld_freqs, n_bands; float32 mains in
     Hz (0: not known), distance of frequencies in Hz, mains of LD (n_ld), bands of HD (n_bands,
-    n_hd), of LD, all in µV; uint8 levels of HD (n_hd, n_hd_freqs), of LD. A level is in half dB above -40
-    dB of 1 µV²/Hz; 255 is none.
+    n_hd), of LD, all in µV; uint8 levels of HD (n_hd, n_hd_freqs), of LD. A level is in half dB
+    above -40 dB of 1 µV²/Hz; 255 is none.
     """
     hz, mains = ld.mains()
     f = hd.freqs_hz

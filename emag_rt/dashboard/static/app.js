@@ -40,18 +40,20 @@ function onLayout(message) {
     bands = still = null;
     spectrum.setLayout(message);
     options($("reference"), [["as served", -2], ["average", -1], ...message.hd.labels.map((label, k) => [label, k])]);
-    options($("spectrum-of"), [["the median channels", ""], ...message.hd.labels.map((label) => [label, label])]);
+    options($("spectrum-of"), [["median channels", ""], ...message.hd.labels.map((label) => [label, label])]);
     options($("of"), [["voltage", -1], ...message.bands.map(({ name, hz }, i) => [`${name} ${hz[0]} – ${hz[1]} Hz`, i])]);
     look();
   }
   spectrum.layout = message;
   all.setLayout(message);
   few.setLayout(message);
-  const count = (kind) => message.hd.kinds.filter((k) => k === kind).length;
-  const virtual = count("virtual");
-  $("hd-count").textContent = !message.hd.labels.length ? "" : `, ${message.hd.labels.length} channels` +
-    (virtual ? `, of which nobody wore ${virtual}` : "");
-  document.body.classList.toggle("virtual", virtual > 0);
+  $("hd-count").textContent = message.hd.labels.length ? `, ${message.hd.labels.length} channels` : "";
+  const bad = message.ld.bad.filter((b, i) => b && message.ld.same[i] >= 0).length;
+  for (const [kind, words] of Object.entries({ measured: "worn", rendered: "rendered", virtual: "nobody wore this", bad: "bad, filled" })) {
+    const n = kind === "bad" ? bad : message.hd.kinds.filter((k) => k === kind).length - (kind === "measured" ? bad : 0);
+    $(`n-${kind}`).hidden = !n;
+    $(`n-${kind}`).textContent = `${n} ${words}`;
+  }
   ldCount();
   stale = true;
 }
@@ -139,7 +141,7 @@ function fit() {
   }
   if (!found.length) return;
   const top = Float32Array.from(found).sort()[Math.floor(found.length * 0.98)];
-  if (top > range || top < range * 0.4) range = NICE.find((x) => x >= top) ?? 500;
+  if (top > range || top < range * 0.4) range = NICE.find((x) => x >= Math.max(top, mapOf() < 0 ? 10 : 2)) ?? 500;
 }
 
 function drawMap(map, worn) {
@@ -216,7 +218,7 @@ setInterval(() => {
 function pause(end = still === null ? view?.hd.newest ?? NaN : null) {
   still = end;
   $("pause").setAttribute("aria-pressed", String(still !== null));
-  $("pause").firstChild.textContent = still !== null ? "Go on" : "Hold";
+  $("pause").firstChild.textContent = still !== null ? "Go on" : "Pause";
   document.body.classList.toggle("still", still !== null);
   stale = true;
 }

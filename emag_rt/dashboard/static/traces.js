@@ -50,6 +50,7 @@ class Sweep {
     this.ldDone = this.view.ld.since(from);
     this.lines(this.view.hd.since(from), this.view.hd.until(end));
     this.overlays(end);
+    this.named = -Infinity;
     for (const mark of marks) if (mark.t > from && mark.t <= end) this.mark(mark);
   }
 
@@ -105,6 +106,10 @@ class Sweep {
     const { context, x } = this, { times, values, size, n } = ring;
     const gap = 4.5 / Math.max(this.layout.shown_hz, 1);
     const dense = (to - from) / this.plot > 1.5;
+    context.save();
+    context.beginPath();
+    context.rect(this.left, this.top, this.plot, this.height - this.top - this.foot);
+    context.clip();
     context.strokeStyle = colour;
     context.lineWidth = thick;
     context.lineJoin = "round";
@@ -128,6 +133,7 @@ class Sweep {
       flush();
     }
     context.stroke();
+    context.restore();
   }
 
   mark({ t, text }) {
@@ -136,7 +142,9 @@ class Sweep {
     context.globalAlpha = 0.75;
     context.fillRect(x - 0.75, this.top - 3, 1.5, this.height - this.top - this.foot + 3);
     context.globalAlpha = 1;
-    if (this.top < STRIP) return;
+    // Of many that come together, one is named.
+    if (this.top < STRIP || Math.abs(x - this.named) < 24) return;
+    this.named = x;
     context.font = "600 11px system-ui, sans-serif";
     context.textAlign = "left";
     while (text && context.measureText(text).width > LABEL - 8) text = `${text.slice(0, -2).trimEnd()}…`;
@@ -205,15 +213,15 @@ export class AllTraces extends Sweep {
     }));
   }
 
-  // Nine of ten values within half a lane, so that neighbours touch now and then.
+  // Neighbours touch now and then: nine of ten values are within three quarters of a lane.
   fit() {
     const ring = this.view?.hd, all = [];
     if (this.gain || !ring || !ring.count) return;
     const from = ring.since(ring.newest - 4), step = Math.max(1, Math.ceil((ring.count - from) / 60));
     for (let row = from; row < ring.count; row += step) for (const v of ring.row(row)) if (Math.abs(v) < 1e5) all.push(Math.abs(v));
     if (!all.length) return;
-    const top = 2 * Float32Array.from(all).sort()[Math.floor(all.length * 0.9)];
-    if (top > this.fitted * 1.25 || top < this.fitted * 0.4) { this.fitted = nice(top); this.dirty = true; }
+    const top = 1.3 * Float32Array.from(all).sort()[Math.floor(all.length * 0.9)];
+    if (top > this.fitted * 1.25 || (top < this.fitted * 0.4 && this.fitted > 20)) { this.fitted = nice(Math.max(top, 20)); this.dirty = true; }
   }
 
   frame(still) {
@@ -355,11 +363,14 @@ export class ChosenTraces extends Sweep {
 
   explain(i) {
     const k = this.layout.hd.labels.indexOf(this.chosen[i]), nmse = this.layout.hd.nmse[k];
-    const error = nmse === null || nmse === undefined ? "" : `, error ${Math.round(100 * nmse)} %`;
-    const words = { bad: "worn, bad: filled", measured: "worn", rendered: `rendered${error}`, virtual: `nobody wore this${error}` };
-    const kind = k < 0 ? "" : this.kind(k);
-    this.selects[i][1].textContent = words[kind] ?? "";
-    this.selects[i][1].className = kind;
+    const error = nmse === null || nmse === undefined ? "" : `, ${Math.round(100 * nmse)} %`;
+    const words = { bad: "bad, filled", measured: "worn", rendered: `rendered${error}`, virtual: `nobody's${error}` };
+    const kind = k < 0 ? "" : this.kind(k), [select, told] = this.selects[i];
+    told.textContent = words[kind] ?? "";
+    told.className = kind;
+    const why = kind === "virtual" ? "nobody wore an electrode here" : kind === "rendered" ? "rendered from the worn ones" : "";
+    told.title = why && error ? `${why}; expected error${error.slice(1)}` : why;
+    select.title = told.title;
   }
 
   focus(i) { this.selects[i]?.[0].focus(); }
@@ -383,7 +394,7 @@ export class ChosenTraces extends Sweep {
         const v = Math.abs(ring.values[(row % ring.size) * ring.n + k]);
         if (v > top && v < 1e5) top = v;
       }
-      if (top > now || top < now * 0.35) { this.heights[i] = nice(top * 1.05); this.dirty ||= this.heights[i] !== now; }
+      if (top > now || top < now * 0.35) { this.heights[i] = nice(Math.max(top * 1.05, 10)); this.dirty ||= this.heights[i] !== now; }
     });
   }
 
