@@ -16,6 +16,8 @@ TOP_HZ = 100.0
 MAINS_HZ = (50.0, 60.0)
 # What lies this far on both sides of the mains is what would be there without it.
 _LINE_HZ, _BESIDE_HZ = 1.0, 4.0
+# So much more power than beside it: less is chance in four seconds.
+_STANDS_OUT = 1.5
 
 
 class RecentRows:
@@ -72,23 +74,25 @@ class Spectra:
         return np.asarray(np.sqrt(np.array(bands) * width))
 
     def mains(self) -> tuple[float, FloatArray]:
-        """The louder mains frequency in Hz, and how strong it is as rms in µV, per channel.
+        """The mains frequency that stands out in Hz, and its rms in µV for each channel.
 
-        The frequency is 0, and the strengths NaN, where the rate is too low to tell.
+        The frequency is 0, and the strengths are NaN, where none does, or the rate is too low.
         """
         found = (0.0, np.full(len(self.power), np.nan))
-        best = -1.0
+        best = _STANDS_OUT
         for hz in MAINS_HZ:
             if not len(self.freqs_hz) or hz + _BESIDE_HZ > self.freqs_hz[-1]:
                 continue
             away = np.abs(self.freqs_hz - hz)
             line = self.power[:, away <= _LINE_HZ]
-            beside = self.power[:, (away > _LINE_HZ) & (away <= _BESIDE_HZ)]
-            excess = line.sum(axis=1) - line.shape[1] * np.median(beside, axis=1)
-            uv = np.sqrt(np.maximum(excess, 0.0) / _SEGMENT_S)
-            known = uv[np.isfinite(uv)]
-            if len(known) and (level := float(np.median(known))) > best:
-                best, found = level, (hz, uv)
+            beside = self.power[:, (away > _LINE_HZ) & (away <= _BESIDE_HZ)].mean(axis=1)
+            known = (beside > 0) & np.isfinite(line).all(axis=1)
+            if not known.any():
+                continue
+            ratio = float(np.median(line[known].mean(axis=1) / beside[known]))
+            if ratio > best:
+                excess = line.sum(axis=1) - line.shape[1] * beside
+                best, found = ratio, (hz, np.sqrt(np.maximum(excess, 0.0) / _SEGMENT_S))
         return found
 
 

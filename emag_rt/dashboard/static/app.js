@@ -100,7 +100,7 @@ function onText(message) {
   else {
     lastMessage = message;
     lastState = message.state;
-    showState(message.state, message.title, message.text, message.quality.some((c) => c.bad));
+    showState(message.state, still === null ? message.title : `${message.title} (paused)`, message.text, message.quality.some((c) => c.bad));
     showPanels(message, LIVE.includes(message.state));
     ldNote = message.ld_note;
     const first = message.n_events - message.events.length + 1;
@@ -321,6 +321,7 @@ const watcher = new ResizeObserver((entries) => {
 });
 for (const id of ["all", "trace", "spectrum", "histogram", "ld-map", "hd-map"]) watcher.observe($(id));
 options($("filter"), FILTERS.map(([name], i) => [name, i]));
+if (window.innerWidth < 560) $("seconds").value = "5";
 tab("quality");
 connect();
 requestAnimationFrame(frame);

@@ -121,7 +121,8 @@ export class Spectrum {
 
   mains() {
     const { found, layout } = this;
-    if (!found.mainsHz) return "Mains: the rate, or what is known of LD, does not tell.";
+    const top = found.everyHz * ((found.ld[0]?.length ?? 0) - 1);
+    if (!found.mainsHz) return top < 54 ? "Mains: the rate of LD is too low to tell." : "Mains: none stands out.";
     const worst = found.mains.reduce((a, v, i) => (v > (found.mains[a] || 0) ? i : a), 0);
     return `Mains ${found.mainsHz} Hz before the filter: median ${microvolts(median(found.mains))} µV, ` +
       `most at ${layout.ld.labels[worst]}, ${microvolts(found.mains[worst])} µV`;

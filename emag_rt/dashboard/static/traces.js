@@ -12,7 +12,7 @@ const nice = (uv) => HEIGHTS.find((h) => h >= uv) ?? HEIGHTS.at(-1);
 class Sweep {
   constructor(canvas) {
     this.canvas = canvas;
-    this.context = canvas.getContext("2d", { desynchronized: true });
+    this.context = canvas.getContext("2d");
     this.layout = null;
     this.dirty = true;
     this.top = STRIP; this.foot = 18; this.left = 0; this.right = 0;
@@ -206,21 +206,21 @@ export class AllTraces extends Sweep {
   lanes() {
     const [lane, visible, n] = this.measure;
     this.first = Math.max(0, Math.min(n - visible, this.first));
-    const spread = (this.room - lane * visible) / 2;
+    const spread = this.spacing ? 0 : (this.room - lane * visible) / 2;
     return this.order.slice(this.first, this.first + visible).map((k, i) => ({
       k, colour: COLOURS[this.kind(k)], middle: this.top + spread + (i + 0.5) * lane,
       perUv: lane / this.laneUv, reach: 3 * lane,
     }));
   }
 
-  // Neighbours touch now and then: nine of ten values are within three quarters of a lane.
+  // Neighbours touch now and then; where there is little room, more often.
   fit() {
     const ring = this.view?.hd, all = [];
     if (this.gain || !ring || !ring.count) return;
     const from = ring.since(ring.newest - 4), step = Math.max(1, Math.ceil((ring.count - from) / 60));
     for (let row = from; row < ring.count; row += step) for (const v of ring.row(row)) if (Math.abs(v) < 1e5) all.push(Math.abs(v));
     if (!all.length) return;
-    const top = 1.3 * Float32Array.from(all).sort()[Math.floor(all.length * 0.9)];
+    const top = (this.measure[0] < 14 && this.plot > 400 ? 1.3 : 2.2) * Float32Array.from(all).sort()[Math.floor(all.length * 0.9)];
     if (top > this.fitted * 1.25 || (top < this.fitted * 0.4 && this.fitted > 20)) { this.fitted = nice(Math.max(top, 20)); this.dirty = true; }
   }
 

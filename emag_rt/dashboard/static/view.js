@@ -8,11 +8,24 @@ export const FILTERS = [
   ["theta 4 – 8", 4, 8], ["alpha 8 – 13", 8, 13], ["beta 13 – 30", 13, 30],
 ];
 
-// Butterworth sections of second order.
-function section(high, hz, rate) {
-  const w = (2 * Math.PI * Math.min(hz, 0.45 * rate)) / rate, cos = Math.cos(w), alpha = Math.sin(w) / Math.SQRT2;
-  const b = high ? [(1 + cos) / 2, -1 - cos, (1 + cos) / 2] : [(1 - cos) / 2, 1 - cos, (1 - cos) / 2];
-  return [...b, -2 * cos, 1 - alpha].map((v) => v / (1 + alpha));
+// Butterworth filters of fourth order, as two sections each.
+function sections(low, high, rate) {
+  const found = [], edges = [[true, low], [false, high]].filter(([, hz]) => hz);
+  for (const [rising, hz] of edges) {
+    const w = (2 * Math.PI * Math.min(hz, 0.45 * rate)) / rate, cos = Math.cos(w), way = rising ? 1 : -1;
+    for (const q of [0.5412, 1.3066]) {
+      const alpha = Math.sin(w) / (2 * q), b = (1 + way * cos) / 2;
+      found.push([b, -2 * way * b, b, -2 * cos, 1 - alpha].map((v) => v / (1 + alpha)));
+    }
+  }
+  // A rhythm in the middle of a narrow band keeps its height.
+  const gain = low && high ? gainAt(found, (2 * Math.PI * Math.sqrt(low * Math.min(high, 0.45 * rate))) / rate) : 1;
+  return found.map(([b0, b1, b2, ...a], i) => [...[b0, b1, b2].map((b) => (i ? b : b / gain)), ...a]);
+}
+
+function gainAt(found, w) {
+  const size = (c0, c1, c2) => Math.hypot(c0 + c1 * Math.cos(w) + c2 * Math.cos(2 * w), c1 * Math.sin(w) + c2 * Math.sin(2 * w));
+  return found.reduce((gain, [b0, b1, b2, a1, a2]) => (gain * size(b0, b1, b2)) / size(1, a1, a2), 1);
 }
 
 class Filter {
@@ -66,11 +79,9 @@ export class View {
     const { hd, ld } = this.raw, [, low, high] = this.band;
     this.plain = !low && !high && this.reference === -2;
     if (this.plain) { [this.hd, this.ld] = [hd, ld]; return; }
-    const sections = [];
-    if (low) sections.push(section(true, low, this.rate));
-    if (high) sections.push(section(false, high, this.rate));
+    const found = sections(low, high, this.rate);
     [this.hd, this.ld] = [new Ring(hd.n, hd.size), new Ring(ld.n, ld.size)];
-    this.filters = { hd: new Filter(sections, hd.n), ld: new Filter(sections, ld.n) };
+    this.filters = { hd: new Filter(found, hd.n), ld: new Filter(found, ld.n) };
     this.done = { hd: hd.oldest, ld: ld.oldest };
     this.hd.count = hd.oldest;
     this.ld.count = ld.oldest;
