@@ -364,7 +364,7 @@ def _dashboard(bundle: str, settings: ServeSettings) -> Iterator[None]:
     given = {
         "--bundle": bundle,
         "--source": source.source_id or source.name or source.type,
-        "--unit": source.unit,
+        "--unit": source.declared_unit,
         "--scope": settings.lsl.scope,
         "--session-id": settings.lsl.session_id,
     }

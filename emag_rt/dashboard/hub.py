@@ -8,14 +8,18 @@ import logging
 from collections import deque
 from typing import Any
 
+import numpy as np
+
 from emag_rt.dashboard.board import Board
-from emag_rt.dashboard.wire import Drawing, Drawings, pack_samples
+from emag_rt.dashboard.spectra import Spectra, spectra
+from emag_rt.dashboard.wire import Drawing, Drawings, pack_samples, pack_spectra
 
 log = logging.getLogger(__name__)
 BEAT_S = 1 / 60
 _AGAIN_S = 1.0
 _FAILED = "What is shown stands still: an error in the dashboard, see its log. Trying again."
 _STATE_S = 0.25
+_LOOK_S = 1.0
 MAX_VIEWERS = 8
 # A tenth of a second; a browser that falls behind further misses samples and goes on.
 _QUEUE = 6
@@ -103,7 +107,8 @@ class Hub:
     async def run(self) -> None:
         """Beat until cancelled."""
         loop = asyncio.get_running_loop()
-        told_at, failing = -1.0, False
+        told_at = looked_at = -1.0
+        failing = False
         while True:
             begun = loop.time()
             try:
@@ -112,6 +117,10 @@ class Hub:
                     self._say({"type": "state", **self._board.state()})
                     told_at = begun
                 self._pass_rows()
+                if self.viewers and begun - looked_at >= _LOOK_S:
+                    looked_at = begun
+                    await asyncio.to_thread(self._board.look)
+                    await self._pass_spectra()
             except Exception:  # a page that stands still must not look like a calm one
                 if not failing:
                     log.exception("the dashboard's pages could not be brought up to date")
@@ -142,3 +151,17 @@ class Hub:
             frame = pack_samples(run, hd, ld)
             for viewer in self.viewers:
                 viewer.offer(frame)
+
+    async def _pass_spectra(self) -> None:
+        """The newest seconds' spectra; they take time, but not the loop's."""
+        frame = await asyncio.to_thread(self._make_spectra)
+        if frame is not None:
+            for viewer in self.viewers:
+                viewer.offer(frame)
+
+    def _make_spectra(self) -> bytes | None:
+        run, hd, ld, sfreq = self._board.recent_rows()
+        served, raw = spectra(hd, sfreq), spectra(ld, sfreq)
+        if served is None:
+            return None
+        return pack_spectra(run, served, raw or Spectra(np.empty(0), np.empty((0, 0))))

@@ -75,7 +75,7 @@ def test_from_waiting_to_the_end_in_a_browser(cli, subject, unique_id, page, rec
     assert unique_id in words
     player = start_player(cli, subject, unique_id, "--loop")
     assert until(page, "running")[0] == "Running"
-    for canvas in ("hd-map", "ld-map", "trace", "histogram"):
+    for canvas in ("hd-map", "ld-map", "all", "trace", "spectrum", "histogram"):
         until_pixels_change(page, canvas)
     wait_in(page, "emagDashboard.fps > 0")
     wait_in(page, "document.querySelectorAll('#quality-list .good').length === 8")
@@ -103,7 +103,7 @@ def _keys(page):
     assert page.get_attribute("#pause", "aria-pressed") == "true"
     page.keyboard.press("Space")
     assert page.get_attribute("#pause", "aria-pressed") == "false"
-    page.keyboard.press("-")
+    page.keyboard.press(".")
     assert page.eval_on_selector("#range", "e => e.value") != "auto"
     page.keyboard.press("a")
     assert page.eval_on_selector("#range", "e => e.value") == "auto"
