@@ -56,7 +56,8 @@ def other_modes(
         return {}
     transport = statistics.transport[np.ix_(rows, rows)]
     noise = SimulatedNoise(statistics, 1.0, rows).take(len(estimate))
-    return {"matched": estimate @ transport.T, "simulated": estimate + noise}
+    matched = estimate @ transport.T
+    return {"matched": matched, "simulated": matched + noise}
 
 
 def mode_scores(
