@@ -69,7 +69,7 @@ class Upsampler:
         ``input``), or what the fill makes of the rest.
     statistics : {"estimate", "matched", "simulated"}
         Whether rendered channels are as near as can be, have the covariance of measured ones, or
-        have noise with what the estimate lacks. Measured channels stay measured.
+        have besides noise with what is missing then. Measured channels stay measured.
     statistics_mix : float
         How far they go there, from 0 (the estimate) to 1.
     seed : int
