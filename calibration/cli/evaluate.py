@@ -158,17 +158,20 @@ def _modes(result: Evaluation) -> Table:
     """How each mode of ``--statistics`` behaves, beside the truth."""
     from rich.table import Table
 
-    table = Table(title="--statistics, on unseen channels: band power over the true one")
+    from calibration.scores.modes import SPREAD
+
+    title = "--statistics, on unseen channels: band power over the true one"
+    table = Table(title=title, collapse_padding=True)
     table.add_column("statistics", no_wrap=True)
     names = list(result.bands["field"])
-    for column in ("NMSE", "rank", "largest eigenvalues, µV²", *names):
+    for column in ("NMSE", "rank", SPREAD, *names):
         table.add_column(column, justify="right")
     for mode, found in result.statistics.items():
         table.add_row(
             mode,
             f"{found.nmse:.4f}",
             str(found.rank),
-            " ".join(f"{v:.0f}" for v in found.eigenvalues[:4]),
+            found.spread,
             *(f"{found.power[name]:.2f}" for name in names),
         )
     return table

@@ -88,12 +88,13 @@ def statistics_tensors(statistics: OutputStatistics) -> Tensors:
         "statistics.mixing": statistics.mixing,
         "statistics.reflection": statistics.reflection,
         "statistics.cost": np.array([statistics.cost]),
+        "statistics.noise_cost": np.array([statistics.noise_cost]),
     }
 
 
 def read_statistics(tensors: Tensors, manifest: Manifest) -> OutputStatistics | None:
     """The output's statistics, where the bundle has them."""
-    if not any(name.startswith("statistics.") for name in tensors):
+    if "statistics.noise_cost" not in tensors:  # the noise of older ones is of another kind
         return None
     n_hd = len(manifest.hd)
     mixing = take(tensors, "statistics.mixing", n_hd, None)
@@ -103,6 +104,7 @@ def read_statistics(tensors: Tensors, manifest: Manifest) -> OutputStatistics | 
         mixing,
         reflection,
         float(take(tensors, "statistics.cost", 1)[0]),
+        float(take(tensors, "statistics.noise_cost", 1)[0]),
     )
     if mixing.shape[1] > n_hd or reflection.shape[1] > MAX_ORDER:
         raise BundleError(
@@ -114,6 +116,7 @@ def read_statistics(tensors: Tensors, manifest: Manifest) -> OutputStatistics | 
         ("mixing", found.mixing, MAX_NOISE_UV),
         ("reflection", found.reflection, 1.0 - 1e-9),
         ("cost", np.array([found.cost]), MAX_TRANSPORT),
+        ("noise_cost", np.array([found.noise_cost]), MAX_TRANSPORT),
     ):
         largest = float(np.abs(values).max())
         if largest > most:

@@ -213,7 +213,7 @@ _GROUPS = {
     "--statistics",
     type=STATISTICS,
     help="Rendered channels: as near as can be (estimate), with the covariance of measured ones "
-    "(matched), or with noise for what is missing (simulated). Default: estimate.",
+    "(matched), or besides with noise for what is missing (simulated). Default: estimate.",
 )
 @click.option(
     "--statistics-mix",

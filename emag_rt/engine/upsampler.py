@@ -69,7 +69,7 @@ class Upsampler:
         ``input``), or what the fill makes of the rest.
     statistics : {"estimate", "matched", "simulated"}
         Whether rendered channels are as near as can be, have the covariance of measured ones, or
-        have noise with what the estimate lacks. Measured channels stay measured.
+        have besides noise with what is missing then. Measured channels stay measured.
     statistics_mix : float
         How far they go there, from 0 (the estimate) to 1.
     seed : int
@@ -137,11 +137,11 @@ class Upsampler:
         self._max_bad_share = max_bad_share
         self.statistics, self.statistics_mix = statistics, statistics_mix
         known = find_statistics(bundle, self.placement, statistics, statistics_mix)
-        matched = statistics_mix if statistics == "matched" else None
+        matched = statistics_mix if known is not None else None
         if matched is not None and engine == "direct":
             raise SettingsError(
-                "statistics must be estimate or simulated with engine direct, which renders the "
-                "field itself, got 'matched'. Use engine auto."
+                "statistics must be estimate with engine direct, which renders the field itself, "
+                f"got {statistics!r}. Use engine auto."
             )
         self.plan = make_plan(bundle, self.placement, montage is None, measured, matched)
         self.expected_nmse = expected_nmse(bundle, self.placement, self.plan)
