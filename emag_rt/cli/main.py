@@ -159,6 +159,8 @@ def _run() -> int:
         return 143 if terminated else 130
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
+            click.echo(f"  {error.param.opts[0]}: {error.param.help}", err=True)
         return error.exit_code
     except EmagError as error:
         click.echo(f"error: {error}", err=True)
