@@ -9,10 +9,12 @@ from calibration.population.estimate import Places, conditional_weights, make_ti
 from calibration.population.network import (
     PopulationNetwork,
     load_network,
+    network_of,
     save_network,
     unexplained,
 )
 from calibration.population.no_hd import NoHdSettings, calibrate_without_hd
+from calibration.population.people import load_population, population_names
 from calibration.regression.profiles import apply_taps, taps
 from calibration.report.without_hd import judge_without_hd, report_without_hd
 from emag_rt import Upsampler
@@ -141,3 +143,11 @@ def test_the_file_holds_all_of_it(network, tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(CalibrationError, match="Make it again"):
         load_network(path)
+
+
+def test_the_package_brings_one_for_its_own_people_only(population):
+    adult = load_population()
+    assert network_of(adult) is not None
+    assert network_of(replace(adult, texts={**adult.texts, "people": "S001,S003"})) is None
+    assert network_of(population) is None
+    assert population_names() == ("adult",)

@@ -334,17 +334,29 @@ def train_split(held_out: Sequence[str], plan: Plan) -> tuple[dict[str, FloatArr
     }
     training = Training(population, people, plan.n_layouts, plan.n_steps, plan.seed)
     weights = training.run()
-    timing = make_timing(population, population.sfreq)
+    return weights, judge_split(training, population, held_out, plan) if held_out else {}
+
+
+def judge_split(
+    training: Training, population: Population, held_out: Sequence[str], plan: Plan
+) -> Rows:
+    """How the network of all but some people does on those."""
+    everyone = load_population(plan.population)
+    files = people_of(plan.folder, everyone.texts["people"].split(","))
+    timing, mean = make_timing(population, population.sfreq), population.mean()
+    positions = population.places.positions_mm
+    layouts = {
+        count: make_layout(population, timing, mean, spread_choice(positions, count))
+        for count in _counts(everyone)
+    }
     rows: Rows = {}
     for name in held_out:
         test = [path for path in files[name] if plan.test in path.stem] or files[name]
         person = read_person(name, test, everyone, population.sfreq)
-        for count in _counts(everyone):
-            ld = spread_choice(population.places.positions_mm, count)
-            layout = make_layout(population, timing, population.mean(), ld)
-            rows[name, count] = training.judge(person, layout, population.places.positions_mm)
+        for count, layout in layouts.items():
+            rows[name, count] = training.judge(person, layout, positions)
         _tell(name, {n: row for (p, n), row in rows.items() if p == name})
-    return weights, rows
+    return rows
 
 
 def _tell(name: str, rows: dict[int, Judged]) -> None:
