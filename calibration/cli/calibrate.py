@@ -140,7 +140,8 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
     "--refine/--no-refine",
     default=True,
     show_default=True,
-    help="Gradient refinement after the closed-form start (needs torch).",
+    help="Gradient refinement after the closed-form start (needs torch); with --no-hd the network "
+    "of many people, upon their field (in the package: no torch).",
 )
 @click.option(
     "--anchor",
