@@ -107,7 +107,7 @@ class Hub:
     async def run(self) -> None:
         """Beat until cancelled."""
         loop = asyncio.get_running_loop()
-        told_at = looked_at = -1.0
+        told_at = look_at = -1.0
         failing = False
         while True:
             begun = loop.time()
@@ -117,10 +117,11 @@ class Hub:
                     self._say({"type": "state", **self._board.state()})
                     told_at = begun
                 self._pass_rows()
-                if self.viewers and begun - looked_at >= _LOOK_S:
-                    looked_at = begun
+                if self.viewers and begun >= look_at:
                     await asyncio.to_thread(self._board.look)
                     await self._pass_spectra()
+                    # Of thousands of channels, less often.
+                    look_at = begun + max(_LOOK_S, 10.0 * (loop.time() - begun))
             except Exception:  # a page that stands still must not look like a calm one
                 if not failing:
                     log.exception("the dashboard's pages could not be brought up to date")
