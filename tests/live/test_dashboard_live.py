@@ -101,6 +101,7 @@ def test_from_waiting_to_the_end_in_a_browser(cli, subject, unique_id, page, rec
 
 def _keys(page):
     """What the keyboard does."""
+    page.focus("#all")
     page.keyboard.press("Space")
     assert page.get_attribute("#pause", "aria-pressed") == "true"
     page.keyboard.press("Space")
