@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,13 +13,12 @@ import numpy as np
 
 from emag_rt.array_types import Float32Array, FloatArray, Samples
 from emag_rt.daemon.status.outlet import BAD_REASONS
-from emag_rt.dashboard.events import details, read_event
+from emag_rt.dashboard.events import EventLog, details, read_event, stamp_of
 from emag_rt.dashboard.outlet import HdOutlet, clean
 from emag_rt.dashboard.rows import Latencies, RowBuffer, Rows
 from emag_rt.dashboard.spectra import RecentRows
 from emag_rt.dashboard.states import JUDGING, WRONG, Facts, Look, judge, look_at
 
-_MAX_EVENTS = 100
 _BAD = "bad:"
 
 
@@ -78,8 +76,7 @@ class Board:
         self._latencies = Latencies()
         self._numbers: dict[str, float] = {}
         self._reasons: dict[str, str] = {}
-        self._events: deque[dict[str, str | float | None]] = deque(maxlen=_MAX_EVENTS)
-        self._n_events = 0
+        self._events = EventLog()
         self._open = self._seen = self._said_stopped = self._said_silent = self._dead = False
         self._too_many = self._judged = False
         self._wrong = ("", "")
@@ -166,26 +163,14 @@ class Board:
         Its stamp, and those in it, are on a clock that ``offset_s`` brings to that of the rows.
         """
         kind, event = read_event(text)
-        told = event.get("stamp", event.get("last_stamp", stamp))
-        self._append(kind, details(event), told if isinstance(told, float) else stamp, offset_s)
         with self._lock:
+            self._events.add(kind, details(event), stamp_of(event, stamp) + offset_s)
             self._obey(kind, event)
 
     def mark(self, text: str, origin: str, stamp: float) -> None:
         """A marker of another program came, such as a stimulus; it changes no state."""
-        self._append(text, origin, stamp, 0.0)
-
-    def _append(self, kind: str, words: str, stamp: float, offset_s: float) -> None:
         with self._lock:
-            self._n_events += 1
-            self._events.append(
-                {
-                    "at": time.strftime("%H:%M:%S"),
-                    "event": clean(kind),
-                    "details": clean(words, 300),
-                    "stamp": _finite(stamp + offset_s),
-                }
-            )
+            self._events.add(text, origin, stamp)
 
     def _obey(self, kind: str, event: dict[str, Any]) -> None:
         label = str(event.get("channel", ""))
@@ -256,8 +241,8 @@ class Board:
                     for reason in [self._reasons.get(label, "")]
                 ],
                 "latency": self._latencies.histogram(),
-                "events": list(self._events),
-                "n_events": self._n_events,
+                "events": self._events.as_list(),
+                "n_events": self._events.count,
                 "ld_note": self._ld_note,
             }
 

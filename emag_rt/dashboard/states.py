@@ -68,7 +68,7 @@ def look_at(hd: Float32Array, raw: Float32Array, rendered: BoolArray, sfreq: flo
         Nothing odd where too little came to tell.
     """
     n = max(2, round(2.0 * sfreq))
-    told = hd[np.isfinite(hd).any(axis=1)]
+    told = hd[np.isfinite(hd).any(axis=1), :: max(1, hd.shape[1] // 64)]
     typical = math.nan
     if len(told) >= n:
         typical = float(np.nanmedian(np.abs(told))) / 0.6745

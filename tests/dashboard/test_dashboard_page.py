@@ -129,6 +129,8 @@ def test_keys_wheel_and_clicks_change_the_traces(page):
     wait_in(page, f"{shown} === '{len(HD)}'")
     page.keyboard.press("ArrowLeft")
     assert page.get_attribute("#pause", "aria-pressed") == "true"
+    page.keyboard.press("Space")
+    assert page.get_attribute("#pause", "aria-pressed") == "false"
 
 
 def test_virtual_channels_bands_and_red_states_are_said(page, fed):

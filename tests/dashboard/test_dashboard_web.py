@@ -193,12 +193,13 @@ def test_a_slow_browser_loses_frames_and_nothing_piles_up():
         for i in range(1000):
             viewer.offer(b"%d" % i)
             viewer.say(f"state {i}")
+            viewer.show_spectra(b"spectra %d" % i)
         return await viewer.next(), viewer.dropped
 
     found, dropped = asyncio.run(run())
-    assert found[:3] == ["new", b"map 2", "state 999"]
-    assert json.loads(found[3]) == {"type": "dropped", "frames": dropped}
-    assert found[4:] == [b"%d" % i for i in range(994, 1000)]
+    assert found[:4] == ["new", b"map 2", "state 999", b"spectra 999"]
+    assert json.loads(found[4]) == {"type": "dropped", "frames": dropped}
+    assert found[5:] == [b"%d" % i for i in range(994, 1000)]
     assert dropped == 994
 
 

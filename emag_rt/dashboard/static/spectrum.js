@@ -1,8 +1,6 @@
 // How strong which frequency is: of what is served, and of what comes before any filter.
 
-import { COLOURS } from "./traces.js";
-
-const RAW = "#e07b00", SOFT = "#5a6773", INK = "#1b2733", GRID = "#e6eaee";
+import { COLOURS, GRID, LD, SOFT } from "./sweep.js";
 
 // Greek letters of the bands, for where there is little room.
 const LETTERS = { delta: "δ", theta: "θ", alpha: "α", beta: "β", gamma: "γ" };
@@ -37,9 +35,9 @@ export class Spectrum {
     const { found, layout } = this, { kinds, labels } = layout.hd, k = labels.indexOf(of);
     if (k >= 0) {
       const worn = layout.ld.same.indexOf(k);
-      return [[found.ld[worn], RAW, true], [found.hd[k], COLOURS[kinds[k]], false]];
+      return [[found.ld[worn], LD, true], [found.hd[k], COLOURS[kinds[k]], false]];
     }
-    return [[medians(found.ld, (i) => !layout.ld.bad[i]), RAW, true],
+    return [[medians(found.ld, (i) => !layout.ld.bad[i]), LD, true],
       ...["virtual", "rendered", "measured"].map((kind) => [medians(found.hd, (i) => kinds[i] === kind), COLOURS[kind], false])];
   }
 
@@ -80,7 +78,7 @@ export class Spectrum {
     context.textAlign = "center";
     for (let hz = 0; hz <= most; hz += 10) context.fillText(hz === 0 ? "Hz" : hz, x(hz), height - 4);
     if (found.mainsHz && found.mainsHz <= most) {
-      context.fillStyle = RAW;
+      context.fillStyle = LD;
       context.fillText("mains", x(found.mainsHz), top + 9);
       context.fillRect(x(found.mainsHz), top + 12, 1, height - foot - top - 12);
     }
