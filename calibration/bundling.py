@@ -25,6 +25,7 @@ from emag_rt.bundle import (
     point_mm,
 )
 from emag_rt.core.folding import fold
+from emag_rt.core.ld_bands import band_edges, mean_bands
 from emag_rt.core.output_statistics import OutputStatistics
 
 
@@ -82,6 +83,11 @@ def make_bundle(
         covariance=session.covariance,
         lagged_covariance=session.lagged_covariance,
         statistics=_statistics(session, field),
+        ld_bands=mean_bands(
+            [y[:, list(session.ld)] for _, y in session.segments],
+            band_edges(settings.band_hz, session.sfreq),
+            session.sfreq,
+        ),
         baselines={name: _baseline(session, ridge) for name, ridge in baselines.items()},
     )
 

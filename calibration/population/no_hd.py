@@ -168,7 +168,14 @@ def calibrate_without_hd(
     manifest = _manifest(settings, people, ld, hd, sos, model, wearer, scores, expected, all_notes)
     operator = fold(model, hd.positions_mm)
     manifest.render["n_context"] = operator.n_context
-    bundle = Bundle(manifest, model, operator, covariance, lagged_covariance=lagged)
+    bundle = Bundle(
+        manifest,
+        model,
+        operator,
+        covariance,
+        lagged_covariance=lagged,
+        ld_bands=wearer.bands,
+    )
     return NoHdCalibration(bundle, people, ld, hd, expected, wearer, rendered, all_notes)
 
 
@@ -184,7 +191,9 @@ def _wearer(
         return Wearer(people.amplitude_uv)
     carried = carry(people.places.positions_mm, ld.positions_mm)
     carried -= carried.mean(axis=0)
-    return read_wearer(paths, ld.labels, settings.sfreq, sos, carried @ mean[0] @ carried.T)
+    return read_wearer(
+        paths, ld.labels, settings.sfreq, settings.band_hz, sos, carried @ mean[0] @ carried.T
+    )
 
 
 def _rendered_rows(ld: Montage, hd: Montage) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from emag_rt.bundle.limits import check_fold
 from emag_rt.bundle.manifest import Manifest
 from emag_rt.core.folding import PackedOperator, fold
 from emag_rt.core.labels import canonical
+from emag_rt.core.ld_bands import LdBands
 from emag_rt.core.model import FieldModel
 from emag_rt.core.output_statistics import OutputStatistics
 from emag_rt.frontend import FrontEndSettings
@@ -57,6 +58,9 @@ class Bundle:
     statistics : OutputStatistics or None
         From the statistics of the estimate to those of a measurement; None in older bundles, and
         in fields that were not fitted in closed form.
+    ld_bands : LdBands or None
+        How the wearer's LD channels go together, to tell whether they still do; None in older
+        bundles, and where nothing of the wearer was recorded.
     """
 
     manifest: Manifest
@@ -67,6 +71,7 @@ class Bundle:
     sha256: str = ""
     lagged_covariance: FloatArray | None = None
     statistics: OutputStatistics | None = None
+    ld_bands: LdBands | None = None
 
     @property
     def frontend_settings(self) -> FrontEndSettings:

@@ -77,7 +77,7 @@ class Board:
         self._events: deque[dict[str, str]] = deque(maxlen=_MAX_EVENTS)
         self._n_events = 0
         self._open = self._seen = self._said_stopped = self._said_silent = self._dead = False
-        self._too_many = self._judged = False
+        self._too_many = self._judged = self._unfit = False
         self._hd_at: float | None = None
         self._status_at: float | None = None
         self._trouble = ""
@@ -100,7 +100,7 @@ class Board:
             self._latencies, self._numbers, self._reasons = Latencies(), {}, {}
             self._open = self._seen = True
             self._said_stopped = self._said_silent = self._dead = False
-            self._too_many = self._judged = False
+            self._too_many = self._judged = self._unfit = False
             self._hd_at = self._status_at = None
             self._source = clean(hd.input_source_id or hd.input_name) or self._source
             self._trouble = ""
@@ -146,6 +146,8 @@ class Board:
             if verdicts:
                 self._judged = True
                 self._set_bad({label: _reason(v) for label, v in verdicts.items() if v > 0})
+            if "unfit" in numbers:
+                self._unfit = numbers["unfit"] > 0
             if "too_many_bad" in numbers:
                 self._too_many = numbers["too_many_bad"] > 0
 
@@ -166,6 +168,8 @@ class Board:
             self._said_silent = kind == "silent"
         elif kind in ("amplifier_dead", "amplifier_back"):
             self._dead = kind == "amplifier_dead"
+        elif kind in ("ld_misfit", "ld_fits"):
+            self._unfit = kind == "ld_misfit"
         elif kind in ("too_many_bad", "enough_good"):
             self._too_many = kind == "too_many_bad"
         elif kind == "bad_channel":
@@ -227,6 +231,7 @@ class Board:
             dead=self._dead,
             too_many_bad=self._too_many,
             renders_on=hd is not None and hd.renders_on,
+            unfit=self._unfit,
             bad=tuple(clean(x) for x in self._layout.ld_labels if x in self._reasons),
             trouble=self._trouble,
         )

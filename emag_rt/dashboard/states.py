@@ -37,6 +37,8 @@ class Facts:
         Whether more LD channels are bad than the settings allow.
     renders_on : bool
         Whether it renders even then.
+    unfit : bool
+        Whether LD does not fit the bundle.
     bad : tuple of str
         Bad LD channels.
     trouble : str
@@ -57,6 +59,7 @@ class Facts:
     too_many_bad: bool = False
     renders_on: bool = False
     dead: bool = False
+    unfit: bool = False
     bad: tuple[str, ...] = ()
     trouble: str = ""
 
@@ -96,6 +99,13 @@ def judge(facts: Facts) -> tuple[State, str, str]:
         text = f"{len(facts.bad) or 'Too many'} LD channels are bad ({_some(facts.bad)}). Mend the "
         text += "cap" + ("." if facts.renders_on else ": nothing is rendered meanwhile.")
         return "too_many_bad", "Too many bad channels", text
+    if facts.unfit:
+        text = "LD channels do not go together as in calibration. Is this the wearer's bundle, and "
+        return (
+            "too_many_bad",
+            "Does not fit",
+            text + "every electrode in its place? HD may be wrong.",
+        )
     if facts.bad:
         one = len(facts.bad) == 1
         text = f"{_some(facts.bad)} {'is' if one else 'are'} bad and filled from the others."
