@@ -156,7 +156,7 @@ def read_ld_bands(tensors: Tensors, manifest: Manifest) -> LdBands | None:
     if not (symmetric and np.allclose(power, 1.0) and (lowest > -1e-6).all()):
         raise BundleError(
             "field.safetensors: 'ld_bands.covariances' must be covariances with a trace of 1: "
-            "symmetric, and without negative eigenvalues. They are not: damaged."
+            "symmetric, without negative eigenvalues. They are not: damaged."
         )
     return LdBands(edges_hz, covariances, int(n_blocks))
 

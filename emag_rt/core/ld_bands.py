@@ -14,6 +14,7 @@ from emag_rt.core.drive import reference_free
 BLOCK_S = 2.0
 EDGES_HZ = (1.0, 4.0, 8.0, 13.0, 20.0, 30.0)
 MIN_WIDTH_HZ = 1.5
+_ENOUGH_HZ = 200.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +81,28 @@ def band_covariances(block: FloatArray, edges_hz: FloatArray, sfreq: float) -> F
     return found * (2.0 / (n_times * float((window**2).sum())))
 
 
+def slowed(signal: FloatArray, sfreq: float) -> tuple[FloatArray, float]:
+    """Means of samples in a row, where there are more than the bands need.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (n_times, n_ld)
+        Filtered LD channels.
+    sfreq : float
+        Their rate in Hz.
+
+    Returns
+    -------
+    signal : ndarray, shape (n_slower, n_ld)
+        A rest too short for a mean is left out.
+    sfreq : float
+        Its rate in Hz: from 200 to under 400, or as it was.
+    """
+    n = max(1, int(sfreq / _ENOUGH_HZ))
+    whole = len(signal) // n * n
+    return signal[:whole].reshape(-1, n, signal.shape[1]).mean(axis=1), sfreq / n
+
+
 def mean_bands(
     segments: Sequence[FloatArray], edges_hz: FloatArray, sfreq: float
 ) -> LdBands | None:
@@ -99,12 +122,14 @@ def mean_bands(
     LdBands or None
         None where there is no band, or no block with power in every band.
     """
-    n = round(BLOCK_S * sfreq)
     if len(edges_hz) < 2:
         return None
-    blocks = [x[i : i + n] for x in segments for i in range(0, len(x) - n + 1, n)]
-    found = [of_unit_power(band_covariances(block, edges_hz, sfreq)) for block in blocks]
-    usable = [shape for shape in found if shape is not None]
+    usable = []
+    for signal, slower in (slowed(x, sfreq) for x in segments):
+        n = round(BLOCK_S * slower)
+        for i in range(0, len(signal) - n + 1, n):
+            shape = of_unit_power(band_covariances(signal[i : i + n], edges_hz, slower))
+            usable += [] if shape is None else [shape]
     return LdBands(edges_hz, np.mean(usable, axis=0), len(usable)) if usable else None
 
 

@@ -28,7 +28,7 @@ _ROUNDS = 4
 _INDEPENDENT = 1 / 1.5
 # What other people's channels exceed, and a person's own do not; the better channels are told
 # from each other at all, the more. Fitted to 17 people and 19 choices of electrodes.
-_LIMIT, _LIMIT_RISE = 0.02, 0.06
+_LIMIT, _LIMIT_RISE = 0.018, 0.055
 _MIN_GAIN, _MOST_LEFT = 0.02, 0.7
 
 
@@ -83,10 +83,11 @@ def misfit(bands: LdBands, covariances: FloatArray, n_blocks: int, channels: Ind
     degrees = np.diff(bands.edges_hz) * BLOCK_S * 2 * _INDEPENDENT
     chance = (1.0 / n_blocks + 1.0 / bands.n_blocks) / degrees
     told = np.log(_diagonals(k_old) * _diagonals(old)).mean()
-    pair = _exchanged(k_old, k_new, new, chance)
+    limit = _LIMIT + _LIMIT_RISE * max(0.0, float(told))
+    pair = _exchanged(k_old, k_new, new, chance, limit)
     return Misfit(
         _excess(k_old, k_new, new, chance),
-        _LIMIT + _LIMIT_RISE * max(0.0, float(told)),
+        limit,
         None if pair is None else (int(channels[pair[0]]), int(channels[pair[1]])),
     )
 
@@ -111,7 +112,7 @@ def _precisions(covariances: FloatArray) -> FloatArray:
 
 
 def _exchanged(
-    k_old: FloatArray, k_new: FloatArray, new: FloatArray, chance: FloatArray
+    k_old: FloatArray, k_new: FloatArray, new: FloatArray, chance: FloatArray, limit: float
 ) -> tuple[int, int] | None:
     """The pair whose exchange makes the signal most likely, if the rest then fits."""
     n = new.shape[-1]
@@ -123,8 +124,10 @@ def _exchanged(
     order = np.arange(n)
     order[[a, b]] = b, a
     pick = np.ix_(np.arange(len(new)), order, order)
-    after = _mean_excess(k_old, k_new[pick], new[pick], chance)
-    return (a, b) if after < _MOST_LEFT * _mean_excess(k_old, k_new, new, chance) else None
+    before = _mean_excess(k_old, k_new, new, chance)
+    k_new, new = k_new[pick], new[pick]
+    mended = _mean_excess(k_old, k_new, new, chance) < _MOST_LEFT * before
+    return (a, b) if mended and _excess(k_old, k_new, new, chance) <= limit else None
 
 
 def _mean_excess(

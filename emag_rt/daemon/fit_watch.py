@@ -1,7 +1,7 @@
 """Whether LD still fits the bundle: another person's, electrodes exchanged, a cap put on anew.
 
 Half seconds of filtered LD are only kept while samples are answered. Afterwards, at most once a
-turn, they become covariances in bands, and every four seconds the last minute's are compared
+turn, they become covariances in bands, and every eight seconds the last minute's are compared
 with the calibration's. Nothing that is found here ends or changes rendering.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.bundle import Bundle
-from emag_rt.core.ld_bands import band_covariances, of_unit_power
+from emag_rt.core.ld_bands import BLOCK_S, band_covariances, of_unit_power, slowed
 from emag_rt.core.misfit import MIN_CHANNELS, Misfit, misfit
 from emag_rt.daemon.events import Event
 
@@ -22,7 +22,7 @@ _PARTS = 4
 """Blocks of the front end in one of bands."""
 _KEPT = 29
 """Blocks that are looked at together: what is wrong from the start is told within a minute."""
-_EVERY = 2
+_EVERY = 4
 _MOSTLY = 0.8
 _WELL = 0.7
 
@@ -78,7 +78,7 @@ class FitWatch:
         if number != self._next:  # the front end started anew
             self._parts = []
         self._next = number + 1
-        self._parts.append((block.copy(), usable))
+        self._parts.append((slowed(block, self._sfreq)[0], usable))
         if len(self._parts) == _PARTS:
             self._ready.append(self._parts)
             self._parts = []
@@ -90,7 +90,8 @@ class FitWatch:
         parts = self._ready.pop(0)
         samples = np.concatenate([block for block, _ in parts])
         usable = np.all([good for _, good in parts], axis=0)
-        found = of_unit_power(band_covariances(samples, self._bands.edges_hz, self._sfreq))
+        sfreq = len(samples) / BLOCK_S
+        found = of_unit_power(band_covariances(samples, self._bands.edges_hz, sfreq))
         if found is not None:
             self._blocks.append((found, usable))
             self._n_new += 1
@@ -126,8 +127,8 @@ class FitWatch:
         details: dict[str, object] = {"level": round(level, 2)}
         text = (
             "LD does not fit the bundle: channels do not go together as in calibration "
-            f"({level:.1f} times the limit). Is this the bundle of who wears the cap, does the cap sit as then, "
-            "is every electrode in its place? HD goes on, but may be wrong"
+            f"({level:.1f} times the limit). Is this the bundle of who wears the cap, does the "
+            "cap sit as then, is every electrode in its place? HD goes on, but may be wrong"
         )
         if found.exchanged is not None:
             pair = [self._labels[i] for i in found.exchanged]

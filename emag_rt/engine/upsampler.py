@@ -242,7 +242,7 @@ class Upsampler:
         ----------
         on_block : callable
             Takes the block's number since the start, its samples, shape (n_times, n_ld), which
-            are gone afterwards, and which channels, shape (n_ld,), have no fault in it.
+            are gone afterwards, and which channels, shape (n_ld,), have no fault of their own.
         """
         self._on_block = on_block
         self._frontend.watch_blocks(on_block)

@@ -41,7 +41,7 @@ class BadChannelMonitor:
         The present block, of which ``filled`` samples are there.
     on_block : callable or None
         Called with each block that is judged: its number since the start, its filtered samples,
-        which are gone afterwards, and which channels, shape (n_ld,), have no fault in it.
+        which are gone afterwards, and which channels, shape (n_ld,), have no fault of their own.
     """
 
     def __init__(
@@ -179,7 +179,10 @@ class BadChannelMonitor:
         held = self.bad & (self._clean < needed)
         self._watch_places(faulty | (held & ~self._swaps.swapped), at_once | striking)
         if self.on_block is not None:
-            usable = ~(faulty | held | striking | self._swaps.swapped)
+            # To be at odds with the others is no fault of an electrode on another head.
+            kept_out = held & (self.reasons != "at odds with the others")
+            broken = at_once | found["dead"] | found["clipped"] | flooded
+            usable = ~(broken | kept_out | self._swaps.swapped)
             self.on_block(self._n_judged, self.filtered, usable)
         found["swapped"] = self._swaps.swapped
         bad = faulty | held | self._swaps.swapped
