@@ -186,7 +186,14 @@ def calibrate_without_hd(
         manifest.calibration["network"] = network.facts(len(ld))
     operator = fold(model, hd.positions_mm)
     manifest.render["n_context"] = operator.n_context
-    bundle = Bundle(manifest, model, operator, covariance, lagged_covariance=lagged)
+    bundle = Bundle(
+        manifest,
+        model,
+        operator,
+        covariance,
+        lagged_covariance=lagged,
+        ld_bands=wearer.bands,
+    )
     return NoHdCalibration(bundle, people, ld, hd, expected, wearer, rendered, network, all_notes)
 
 
@@ -219,7 +226,9 @@ def _wearer(
         return Wearer(people.amplitude_uv)
     carried = carry(people.places.positions_mm, ld.positions_mm)
     carried -= carried.mean(axis=0)
-    return read_wearer(paths, ld.labels, settings.sfreq, sos, carried @ mean[0] @ carried.T)
+    return read_wearer(
+        paths, ld.labels, settings.sfreq, settings.band_hz, sos, carried @ mean[0] @ carried.T
+    )
 
 
 def _rendered_rows(ld: Montage, hd: Montage) -> tuple[int, ...]:

@@ -78,7 +78,7 @@ class Board:
         self._reasons: dict[str, str] = {}
         self._events = EventLog()
         self._open = self._seen = self._said_stopped = self._said_silent = self._dead = False
-        self._too_many = self._judged = False
+        self._too_many = self._judged = self._unfit = False
         self._wrong = ("", "")
         self._hd_at: float | None = None
         self._status_at: float | None = None
@@ -105,7 +105,7 @@ class Board:
             self._latencies, self._numbers, self._reasons = Latencies(), {}, {}
             self._open = self._seen = True
             self._said_stopped = self._said_silent = self._dead = False
-            self._too_many = self._judged = False
+            self._too_many = self._judged = self._unfit = False
             self._wrong = ("", "")
             self._hd_at = self._status_at = None
             self._source = clean(hd.input_source_id or hd.input_name) or self._source
@@ -154,6 +154,8 @@ class Board:
             if verdicts:
                 self._judged = True
                 self._set_bad({label: _reason(v) for label, v in verdicts.items() if v > 0})
+            if "unfit" in numbers:
+                self._unfit = numbers["unfit"] > 0
             if "too_many_bad" in numbers:
                 self._too_many = numbers["too_many_bad"] > 0
 
@@ -184,6 +186,8 @@ class Board:
             self._wrong = title, clean(words(event), 400)
         elif kind in ("amplifier_dead", "amplifier_back"):
             self._dead = kind == "amplifier_dead"
+        elif kind in ("ld_misfit", "ld_fits"):
+            self._unfit = kind == "ld_misfit"
         elif kind in ("too_many_bad", "enough_good"):
             self._too_many = kind == "too_many_bad"
         elif kind == "bad_channel":
@@ -265,6 +269,7 @@ class Board:
             look=self._look,
             too_many_bad=self._too_many,
             renders_on=hd is not None and hd.renders_on,
+            unfit=self._unfit,
             bad=tuple(clean(x) for x in self._layout.ld_labels if x in self._reasons),
             trouble=self._trouble,
         )

@@ -30,6 +30,8 @@ _WORDS = {
     "stamp": "",
     "last_stamp": "",
     "common": "",
+    "level": "{} times the limit",
+    "exchanged": "{} in each other's place",
 }
 
 

@@ -144,6 +144,8 @@ class Facts:
         Title and words of what is wrong with the input; empty strings where nothing is.
     look : Look
         What the rows say.
+    unfit : bool
+        Whether LD does not fit the bundle.
     bad : tuple of str
         Bad LD channels.
     trouble : str
@@ -166,6 +168,7 @@ class Facts:
     dead: bool = False
     wrong: tuple[str, str] = ("", "")
     look: Look = field(default_factory=Look)
+    unfit: bool = False
     bad: tuple[str, ...] = ()
     trouble: str = ""
 
@@ -214,6 +217,13 @@ def judge(facts: Facts) -> tuple[State, str, str]:
     if facts.look.typical_uv < _WEAK_UV or facts.look.typical_uv > _STRONG_UV:
         text = f"The typical channel has {facts.look.typical_uv:.2g} µV, which no EEG has. Is the "
         return "wrong_input", "Wrong unit?", text + "unit right (--unit), the cap on a head?"
+    if facts.unfit:
+        text = "LD channels do not go together as in calibration. Is this the wearer's bundle, and "
+        return (
+            "too_many_bad",
+            "Does not fit",
+            text + "every electrode in its place? HD may be wrong.",
+        )
     if facts.bad:
         one = len(facts.bad) == 1
         text = f"{_some(facts.bad)} {'is' if one else 'are'} bad and filled from the others."

@@ -27,7 +27,7 @@ from emag_rt.engine.scale import ScaleWatch
 from emag_rt.engine.waiting import OwedRows, WholeHops
 from emag_rt.engine.withholding import Withholding
 from emag_rt.errors import SettingsError
-from emag_rt.frontend import FrontEnd, Jump
+from emag_rt.frontend import FrontEnd, Jump, OnBlock
 from emag_rt.native import FusedCall, NativeField
 from emag_rt.render import Renderer, make_renderer
 
@@ -145,6 +145,7 @@ class Upsampler:
             )
         self.plan = make_plan(bundle, self.placement, montage is None, measured, matched)
         self.expected_nmse = expected_nmse(bundle, self.placement, self.plan)
+        self._on_block: OnBlock | None = None
         self._noise: SimulatedNoise | None = None
         if known is not None:
             factor = known.error_factor(statistics, statistics_mix)
@@ -183,6 +184,7 @@ class Upsampler:
         settings = self.bundle.frontend_settings
         rules = replace(settings.bad_rules, max_share=self._max_bad_share)
         self._frontend = FrontEnd(replace(settings, bad_rules=rules), channels, units)
+        self._frontend.watch_blocks(self._on_block)
         self._fused = None
         self._scale = ScaleWatch(self.bundle, self._frontend)
         filtering = self._frontend.native
@@ -232,6 +234,18 @@ class Upsampler:
     def unrenderable(self) -> int:
         """Rows so far during which too many LD channels were bad."""
         return self._withholding.n_rows
+
+    def watch_blocks(self, on_block: OnBlock) -> None:
+        """Have every half second of filtered LD channels told, once its channels are judged.
+
+        Parameters
+        ----------
+        on_block : callable
+            Takes the block's number since the start, its samples, shape (n_times, n_ld), which
+            are gone afterwards, and which channels, shape (n_ld,), have no fault of their own.
+        """
+        self._on_block = on_block
+        self._frontend.watch_blocks(on_block)
 
     def take_jumps(self) -> Sequence[Jump]:
         """Jumps of channels and of the reference, since the last call."""

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from emag_rt.array_types import BoolArray, FloatArray, Samples
 from emag_rt.core.labels import match_labels
 from emag_rt.errors import SettingsError
-from emag_rt.frontend.bad_channels import BadChannelMonitor
+from emag_rt.frontend.bad_channels import BadChannelMonitor, OnBlock
 from emag_rt.frontend.fill import lagged_fill
 from emag_rt.frontend.filters import CausalFilter
 from emag_rt.frontend.jumps import Jump, JumpRemover
@@ -171,6 +171,11 @@ class FrontEnd:
             return {}
         pairs = zip(self.settings.labels, self._monitor.reasons, strict=True)
         return {label: reason for label, reason in pairs if reason}
+
+    def watch_blocks(self, on_block: OnBlock | None) -> None:
+        """Have every judged block told as :class:`BadChannelMonitor` says; None: none."""
+        if self._monitor is not None:
+            self._monitor.on_block = on_block
 
     def take_jumps(self) -> Sequence[Jump]:
         """Jumps of channels that were good, and of the reference, since the last call."""

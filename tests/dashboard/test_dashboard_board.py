@@ -193,6 +193,19 @@ def test_too_many_bad_is_seen_in_the_status_too(daemon):
     assert daemon.state == "running", "rows may miss for other reasons"
 
 
+def test_ld_that_does_not_fit_is_seen_until_it_fits_again(daemon):
+    daemon.open().rows()
+    daemon.board.event(event("ld_misfit", level=2.5, exchanged=["C3", "C4"]))
+    assert daemon.board.state()["title"] == "Does not fit"
+    assert "2.5 times the limit" in daemon.board.state()["events"][-1]["details"]
+    daemon.board.event(event("ld_fits", level=0.3))
+    assert daemon.state == "running"
+    daemon.board.status({"unfit": 1.0})
+    assert daemon.board.state()["title"] == "Does not fit", "for who comes late"
+    daemon.board.status({"unfit": 0.0})
+    assert daemon.state == "running"
+
+
 def test_channels_are_good_when_the_daemon_said_so_and_not_before(daemon):
     daemon.open().rows()
     assert not daemon.board.state()["judged"]

@@ -112,6 +112,8 @@ class LiveView:
             line.append(f"  bad {','.join(status.bad_channels)}", style="bold red")
         if status.too_many_bad:
             line.append("  too many", style="bold red")
+        if status.unfit:
+            line.append("  does not fit the bundle", style="bold red")
         with contextlib.suppress(OSError):  # the terminal has gone
             self._live.update(line, refresh=True)
 
