@@ -28,6 +28,7 @@ from emag_rt.bundle import (
 )
 from emag_rt.core.cross_spectra import CrossSpectra
 from emag_rt.core.folding import fold
+from emag_rt.core.ld_bands import band_edges, mean_bands
 from emag_rt.core.output_statistics import OutputStatistics
 
 
@@ -85,6 +86,11 @@ def make_bundle(
         covariance=session.covariance,
         lagged_covariance=session.lagged_covariance,
         **_beside_the_truth(session, settings, field),
+        ld_bands=mean_bands(
+            [y[:, list(session.ld)] for _, y in session.segments],
+            band_edges(settings.band_hz, session.sfreq),
+            session.sfreq,
+        ),
         baselines={name: _baseline(session, ridge) for name, ridge in baselines.items()},
     )
 

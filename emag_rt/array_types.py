@@ -9,6 +9,7 @@ FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+ComplexArray = NDArray[np.complex128]
 IndexArray = NDArray[np.intp]
 Samples = NDArray[np.floating]
 """Raw or filtered samples of either width, shape (n_times, n_channels)."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from emag_rt.errors import OutputError
@@ -17,6 +19,16 @@ _unfinished: set[Path] = set()
 _PREFIX = ".emag_rt-"
 _GUARD, _ROOM = "in-use", "new"
 """In the folder beside a file: what is locked while it is written, and where it is written."""
+
+
+def neighbours(path: Path) -> str:
+    """Name files beside one that is not there, as ``" (did you mean X?)"``; empty without any."""
+    try:
+        names = [entry.name for entry in itertools.islice(os.scandir(path.parent), 1000)]
+    except OSError:
+        return ""
+    near = get_close_matches(path.name, names, n=3, cutoff=0.7)
+    return f" (did you mean {', '.join(near)}?)" if near else ""
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from emag_rt.cli.options import one_blas_thread
 from emag_rt.streams.config import lsl_config_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +31,10 @@ _lsl_file.write_text(lsl_config_text("machine", f"test-{uuid.uuid4().hex}", -3))
 os.environ["LSLAPICFG"] = str(_lsl_file)
 for _name in ("EMAG_RT_LSL_SCOPE", "EMAG_RT_SESSION_ID"):
     os.environ.pop(_name, None)
+
+# Workers and child processes share the cores: a BLAS of two threads in each of them spins while
+# it waits for its other half, and one file takes 5 minutes instead of 20 s.
+one_blas_thread()
 
 # A script's background and `nohup` ignore SIGINT, and what is ignored stays so in every child.
 # Tests send it, to themselves and to children, and mean what a terminal's Ctrl-C does.
@@ -177,8 +182,9 @@ class Child:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
+        # Closed here: grandchildren that live on hold the pipe open, and this thread in it.
+        with self.process.stdout as lines:
+            self.lines.extend(line.rstrip("\n") for line in lines)
 
     @property
     def output(self) -> str:
@@ -225,8 +231,6 @@ class Child:
         self.process.kill()
         self.process.wait()
         self._reader.join(5.0)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
     def _settle(self) -> None:
         if self.process.poll() is not None:

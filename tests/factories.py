@@ -227,7 +227,7 @@ def with_statistics(bundle: Bundle, seed: int = 3) -> Bundle:
     transport[n_ld:, n_ld:] += rng.normal(scale=0.2, size=(n_hd - n_ld, n_hd - n_ld))
     mixing[n_ld:] = rng.normal(scale=5.0, size=(n_hd - n_ld, 4))
     reflection = rng.uniform(-0.8, 0.8, (4, 3))
-    return replace(bundle, statistics=OutputStatistics(transport, mixing, reflection, 0.2))
+    return replace(bundle, statistics=OutputStatistics(transport, mixing, reflection, 0.2, 0.8))
 
 
 def with_cross_spectra(bundle: Bundle, seed: int = 4) -> Bundle:

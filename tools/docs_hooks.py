@@ -1,9 +1,10 @@
-"""Hooks of mkdocs: the command line's page is written by it, and docstrings lose their roles."""
+"""Hooks of mkdocs: the page of commands, docstrings without roles, search without a server."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from emag_rt.cli.main import cli
 
 _WIDTH = 90
+_SHIM = r'<script src="https://unpkg\.com/iframe-worker/shim"></script>'
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -26,6 +28,17 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 def on_page_content(html: str, page: Any, **_: Any) -> str:
     """Take Sphinx's roles out of docstrings, which the site does not know."""
     return re.sub(r":(?:func|class|meth|mod|attr|data):(<code>)~?", r"\1", html)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Search from a folder by a script of ours, where the theme asks somebody's server for one."""
+    ours = Path(__file__).with_name("docs_worker.js").read_text(encoding="utf-8")
+    return re.sub(_SHIM, lambda _found: f"<script>{ours}</script>", output)
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """Likewise in pages that no Markdown makes: 404."""
+    return on_post_page(output_content)
 
 
 def helps(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:

@@ -140,7 +140,8 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
     "--refine/--no-refine",
     default=True,
     show_default=True,
-    help="Gradient refinement after the closed-form start (needs torch).",
+    help="Gradient refinement after the closed-form start (needs torch); with --no-hd the network "
+    "of many people, upon their field (in the package: no torch).",
 )
 @click.option(
     "--anchor",
@@ -195,6 +196,7 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
     default=True,
     help="Write no report.",
 )
+@click.option("--open", "show", is_flag=True, help="Open the report in the browser.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @naming_options
 @live_options
@@ -206,6 +208,7 @@ def calibrate(
     out: str,
     report: str | None,
     with_report: bool,
+    show: bool,
     quiet: bool,
     band: tuple[float, float],
     **options: Unpack[CalibrateOptions],
@@ -230,9 +233,10 @@ def calibrate(
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
         os.environ.setdefault(name, value)
     from calibration.cli.progress import progress_bar
-    from calibration.cli.report import report_target, write_report_of
+    from calibration.cli.report import left_out, open_report, report_target, write_report_of
     from calibration.live.ld_labels import read_ld
     from emag_rt.cli.options import check_output
+    from emag_rt.cli.outputs import say_next
     from emag_rt.montages.headsets import channel_names
 
     request = live_request(recordings, ld, band, options, needs_signal=not options["no_hd"])
@@ -247,6 +251,9 @@ def calibrate(
         click.echo(choice.note, err=True)
     if options["no_hd"]:
         make_without_hd(recordings, choice, settings, request, (out, target), options, quiet)
+        if show and target:
+            open_report(target)
+        say_next(("serve", out, "--source-id", "AMP-1234", "--dashboard"))
         return
     refuse_without_flag()
     if settings.sfreq is None and choice.sfreq is not None:
@@ -267,6 +274,12 @@ def calibrate(
             verdict = write_report_of(calibration, digest, target, tell)
         if verdict is not None:
             click.echo(f"{target}: {verdict}")
+            if show:
+                open_report(target)
+    say_next(
+        ("evaluate", out, left_out(recordings) if request is None else "HELD_OUT_RECORDING"),
+        ("serve", out, "--source-id", "AMP-1234"),
+    )
 
 
 def _fit(

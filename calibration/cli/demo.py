@@ -10,6 +10,7 @@ import numpy as np
 
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import SEED, FiniteFloat
+from emag_rt.cli.outputs import say_next
 
 if TYPE_CHECKING:
     from calibration.demo.play_and_serve import DemoResult
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
             "another subject, read back for a minute, into a folder of its own",
             "emag-rt demo --seed 7 --seconds 60 --out demo-7",
         ),
+        ("stay up, with the dashboard in the browser", "emag-rt demo --live"),
         ("then look at what it made", "emag-rt inspect demo-out/demo.emag"),
     ),
     exits=(0, 1, 2, 7, 9, 130, 143),
@@ -44,17 +46,25 @@ if TYPE_CHECKING:
     help="Seconds to read back live.",
 )
 @click.option("--seed", type=SEED, metavar="N", default=0, show_default=True, help="Which subject.")
-def demo(out: str, seconds: float, seed: int) -> None:
+@click.option("--live", is_flag=True, help="Stay up, with the dashboard; keys spoil the amplifier.")
+@click.option(
+    "--browser/--no-browser", default=True, show_default=True, help="Open it, with --live."
+)
+def demo(out: str, seconds: float, seed: int, live: bool, browser: bool) -> None:
     """Calibrate a simulated subject, play it, serve it, read it back; print what came out.
 
     Needs neither data nor a network: simulation, amplifier, daemon and receiver are processes
     of this machine, in an LSL session of their own. Prints accuracy beside a spherical spline,
     and latency; draws LD, truth and rendering.
     """
+    from calibration.demo.live import run_live
     from calibration.demo.picture import save_picture
     from calibration.demo.play_and_serve import run_demo
 
     folder = Path(out)
+    if live:
+        run_live(folder, seed, browser, lambda what: click.echo(f"- {what}"))
+        return
     result = run_demo(folder, seconds, seed, lambda what: click.echo(f"- {what}"))
     picture = folder / "demo.png"
     save_picture(result, picture)
@@ -80,3 +90,4 @@ def _print(result: DemoResult, picture: Path) -> None:
     )
     click.echo(f"the daemon was ready {result.ready_s:.1f} s after its start")
     click.echo(f"picture: {picture}")
+    say_next(("demo", "--live"))

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from calibration.report.facts import Facts, calibrated_s
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import ENGINE, naming_options, tell_templates
+from emag_rt.cli.outputs import say_next
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from calibration.scores.held_out import Evaluation
+    from emag_rt.bundle import Manifest
 
 
 @click.command(
@@ -63,6 +66,7 @@ def evaluate(
 
     if json_path:
         check_output("--json", json_path, [bundle, recording])
+    from calibration.report.verdict import judge
     from calibration.scores.held_out import evaluate_recording
     from emag_rt.bundle import load_bundle
     from emag_rt.engine.offline import open_for
@@ -78,12 +82,34 @@ def evaluate(
     if json_path == "-":
         click.echo(json.dumps(result.as_dict(), indent=1))
         return
+    verdict = judge(_facts(result, loaded.manifest))
+    click.echo(f"{verdict.headline}\n{verdict.advice[0]}\n")
     _print(result)
     left_out = loaded.manifest.left_out_nmse
     if left_out is not None:
         click.echo(f"at electrodes nobody wore: NMSE {left_out:.4f} expected (--montage)")
     if json_path:
         write_text(json_path, json.dumps(result.as_dict(), indent=1) + "\n", "--json")
+    say_next(
+        ("report", bundle, recording, "--open"),
+        ("serve", bundle, "--source-id", "AMP-1234"),
+    )
+
+
+def _facts(result: Evaluation, manifest: Manifest) -> Facts:
+    """What the verdict can rest on without the recordings of the calibration."""
+    unseen = {name: scores["unseen"]["nmse"] for name, scores in result.methods.items()}
+    return Facts(
+        nmse=unseen["field"],
+        spline=unseen.get("spherical_spline"),
+        lagged_ridge=unseen.get("lagged_ridge"),
+        channels={label: result.per_channel[label] for label in result.unseen},
+        bands=result.bands["field"],
+        seconds=calibrated_s(manifest),
+        held_out=result.held_out,
+        n_channels=len(result.labels),
+        hd_measured=manifest.hd_measured,
+    )
 
 
 def _print(result: Evaluation) -> None:
@@ -132,17 +158,20 @@ def _modes(result: Evaluation) -> Table:
     """How each mode of ``--statistics`` behaves, beside the truth."""
     from rich.table import Table
 
-    table = Table(title="--statistics, on unseen channels: band power over the true one")
+    from calibration.scores.modes import SPREAD
+
+    title = "--statistics, on unseen channels: band power over the true one"
+    table = Table(title=title, collapse_padding=True)
     table.add_column("statistics", no_wrap=True)
     names = list(result.bands["field"])
-    for column in ("NMSE", "rank", "largest eigenvalues, µV²", *names):
+    for column in ("NMSE", "rank", SPREAD, *names):
         table.add_column(column, justify="right")
     for mode, found in result.statistics.items():
         table.add_row(
             mode,
             f"{found.nmse:.4f}",
             str(found.rank),
-            " ".join(f"{v:.0f}" for v in found.eigenvalues[:4]),
+            found.spread,
             *(f"{found.power[name]:.2f}" for name in names),
         )
     return table

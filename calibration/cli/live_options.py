@@ -137,7 +137,10 @@ def live_request(
             "Drop one of them."
         )
     if needs_signal and not (stream or recordings):
-        raise SettingsError("RECORDINGS or --stream must say what to fit, got neither.")
+        raise SettingsError(
+            "RECORDINGS or --stream must say what to fit, got neither. No HD recording of this "
+            "person? emag-rt calibrate --no-hd does without."
+        )
     on_lsl = bool(stream) or ld.startswith("@stream:")
     idle = (() if stream else _OWN) + (() if on_lsl else _LSL)
     refuse_idle(idle, "go with --stream, got files")

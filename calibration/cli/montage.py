@@ -18,6 +18,7 @@ from emag_rt.cli.options import (
     naming_options,
     tell_templates,
 )
+from emag_rt.cli.outputs import say_next
 
 if TYPE_CHECKING:
     from calibration.electrodes.choice import MontageChoice
@@ -158,6 +159,8 @@ def montage(
         _write(out, choice)
     if picture:
         _draw(picture, choice)
+    worn = f"@{out}" if out and out != "-" else ",".join(choice.labels)
+    say_next(("calibrate", *recordings, "--ld", worn, "--out", "s01.emag"))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -24,7 +24,6 @@ NO_HD_NAMES = ("no_hd", *_OWN)
 """Parameters of the options below."""
 # What is fitted to an HD session, and what only an HD session can be fitted with.
 _NEEDS_HD = (
-    "refine",
     "anchor",
     "window_s",
     "grid_resolution",
@@ -131,6 +130,7 @@ def make_without_hd(
             settings.band_hz,
             settings.look_ahead_s,
             options["population"],
+            settings.refine,
         ),
         recordings,
     )
@@ -178,6 +178,7 @@ def _summary(made: NoHdCalibration, out: str, digest: str) -> None:
     click.echo(
         f"  nobody's HD was measured: the field of {made.population.n_people} other people "
         f"({made.population.name})"
+        + (", refined by a network trained on them" if made.network is not None else "")
     )
     click.echo(
         "  NMSE expected on unseen channels, the usual person of the population by the others' "

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import glob
+import re
+import webbrowser
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,9 +50,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="Curves of calibration length and look-ahead; auto: if they take under half a minute.",
 )
+@click.option("--open", "show", is_flag=True, help="Open the report in the browser.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def report(
-    bundle: str, recordings: tuple[str, ...], out: str | None, curves: CurveChoice, quiet: bool
+    bundle: str,
+    recordings: tuple[str, ...],
+    out: str | None,
+    curves: CurveChoice,
+    show: bool,
+    quiet: bool,
 ) -> None:
     """Write a report on BUNDLE as one HTML file that needs no network.
 
@@ -67,6 +76,32 @@ def report(
     with progress_bar(quiet) as tell:
         verdict = report_of_bundle(loaded, recordings, target, curves, tell)
     click.echo(f"{target}: {verdict.headline}")
+    if show:
+        open_report(target)
+
+
+def open_report(path: str) -> None:
+    """Show a report in the browser of whoever sits here; say where it is when there is none."""
+    address = Path(path).resolve().as_uri()
+    if not webbrowser.open(address):
+        click.echo(f"--open: no browser could be started; the report is {address}", err=True)
+
+
+_RUN = re.compile(r"(run[-_]?|block|(?<=\d)R)\d+", re.IGNORECASE)
+
+
+def left_out(recordings: Sequence[str]) -> str:
+    """Name a recording to score on: a later run of the same person, as names tell.
+
+    Returns
+    -------
+    str
+        A file beside the last recording; a word in capitals where there is none.
+    """
+    last = Path(recordings[-1])
+    pattern = _RUN.sub(lambda found: f"{found[1]}*", glob.escape(last.name))
+    later = [path for path in sorted(last.parent.glob(pattern)) if path.name > last.name]
+    return str(later[0]) if later else "HELD_OUT_RECORDING"
 
 
 def report_path(bundle: str | Path, recording: str | Path | None = None) -> Path:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calibration.electrodes.head_view import head_map
 from emag_rt.array_types import FloatArray
 from emag_rt.core.montage import Montage
 from emag_rt.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.image import AxesImage
 
     from calibration.demo.play_and_serve import DemoResult
 
@@ -47,7 +47,7 @@ def save_picture(result: DemoResult, path: Path) -> None:
         "rendered": ("HD, rendered live", manifest.hd_montage, result.rendered[moment]),
     }
     for key, (title, montage, values) in maps.items():
-        image = _map(axes[key], montage, values, limit)
+        image = head_map(axes[key], montage, values, (-limit, limit), cmap="RdBu_r", contours=6)
         axes[key].set_title(title)
     figure.colorbar(image, ax=[axes[key] for key in maps], label="µV, relative to the LD mean")
     _trace(axes["trace"], result)
@@ -56,27 +56,6 @@ def save_picture(result: DemoResult, path: Path) -> None:
             figure.savefig(beside, dpi=130)
     finally:
         plt.close(figure)
-
-
-def _map(axes: Axes, montage: Montage, values: FloatArray, limit: float) -> AxesImage:
-    import mne
-
-    info = mne.create_info(list(montage.labels), 1.0, "eeg", verbose="ERROR")
-    with info._unlock():
-        for channel, place in zip(info["chs"], montage.positions_mm / 1000.0, strict=True):
-            channel["loc"][:3] = place
-    radius = float(np.linalg.norm(montage.positions_mm, axis=1).mean()) / 1000.0
-    image, _ = mne.viz.plot_topomap(
-        values,
-        info,
-        axes=axes,
-        vlim=(-limit, limit),
-        cmap="RdBu_r",
-        contours=6,
-        sphere=(0.0, 0.0, 0.0, radius),
-        show=False,
-    )
-    return image
 
 
 def _trace(axes: Axes, result: DemoResult) -> None:

@@ -89,6 +89,45 @@ def run_demo(out: Path, seconds: float, seed: int, tell: Tell) -> DemoResult:
     EmagError
         If a part fails; its log lies in ``out``.
     """
+    environment, session_id = prepare(out, seconds, seed, tell)
+    bundle = load_bundle(out / "demo.emag")
+    source_id = f"demo-{session_id}"
+    play = ["simulate", "--recording", "play_raw.fif", "--channels", "ld:demo.emag"]
+    serve = ["serve", "demo.emag", "--source-id", source_id, "--name", "emag_rt demo", "--quiet"]
+    tell("playing the LD channels in one process, serving in another, reading back in this one")
+    with contextlib.ExitStack() as stack:
+        player = stack.enter_context(
+            process([*play, "--source-id", source_id], out, environment, "simulate.log")
+        )
+        wait_for(player, out / "simulate.log", "playing")
+        started = time.monotonic()
+        daemon = stack.enter_context(process(serve, out, environment, "serve.log"))
+        wait_for(daemon, out / "serve.log", "ready")
+        ready_s = time.monotonic() - started
+        hd, latency = _read_back(seconds)
+    return _compare(out, bundle, hd, latency, ready_s)
+
+
+def prepare(out: Path, seconds: float, seed: int, tell: Tell) -> tuple[dict[str, str], str]:
+    """Simulate and calibrate the subject, and choose an LSL session of our own.
+
+    Parameters
+    ----------
+    out, seconds, seed, tell
+        As for :func:`run_demo`; ``seconds`` of signal can be played.
+
+    Returns
+    -------
+    environment : dict of str to str
+        For child processes.
+    session_id : str
+        The LSL session.
+
+    Raises
+    ------
+    EmagError
+        If a part fails; its log lies in ``out``.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -108,22 +147,7 @@ def run_demo(out: Path, seconds: float, seed: int, tell: Tell) -> DemoResult:
         environment,
         "calibrate.log",
     )
-    bundle = load_bundle(out / "demo.emag")
-    source_id = f"demo-{session_id}"
-    play = ["simulate", "--recording", "play_raw.fif", "--channels", "ld:demo.emag"]
-    serve = ["serve", "demo.emag", "--source-id", source_id, "--name", "emag_rt demo", "--quiet"]
-    tell("playing the LD channels in one process, serving in another, reading back in this one")
-    with contextlib.ExitStack() as stack:
-        player = stack.enter_context(
-            _process([*play, "--source-id", source_id], out, environment, "simulate.log")
-        )
-        _wait_for(player, out / "simulate.log", "playing")
-        started = time.monotonic()
-        daemon = stack.enter_context(_process(serve, out, environment, "serve.log"))
-        _wait_for(daemon, out / "serve.log", "ready")
-        ready_s = time.monotonic() - started
-        hd, latency = _read_back(seconds)
-    return _compare(out, bundle, hd, latency, ready_s)
+    return environment, session_id
 
 
 def _write_recordings(out: Path, seconds: float, seed: int) -> None:
@@ -141,19 +165,19 @@ def _write_recordings(out: Path, seconds: float, seed: int) -> None:
 
 
 def _run(arguments: list[str], out: Path, environment: dict[str, str], log: str) -> None:
-    with _process(arguments, out, environment, log) as process:
-        if process.wait() != 0:
+    with process(arguments, out, environment, log) as child:
+        if child.wait() != 0:
             raise StreamError(f"emag-rt {arguments[0]} failed: {_tail(out / log)}")
 
 
 @contextlib.contextmanager
-def _process(
+def process(
     arguments: list[str], out: Path, environment: dict[str, str], log: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A subcommand in a process of its own, ended with the block."""
+    """Run a subcommand in a process of its own, ended with the block."""
     command = [sys.executable, "-u", "-m", "emag_rt", *arguments]
     with (out / log).open("wb") as file:
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        child = subprocess.Popen(  # noqa: S603 - our own command
             command,
             cwd=out,
             env=environment,
@@ -162,21 +186,22 @@ def _process(
             **endable(),
         )
         try:
-            yield process
+            yield child
         finally:
-            if process.poll() is None:
-                ask_to_end(process)
+            if child.poll() is None:
+                ask_to_end(child)
             try:
-                process.wait(timeout=10)
+                child.wait(timeout=10)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                child.kill()
+                child.wait()
 
 
-def _wait_for(process: subprocess.Popen[bytes], log: Path, word: str) -> None:
+def wait_for(child: subprocess.Popen[bytes], log: Path, word: str) -> None:
+    """Wait until a process has said a word; its log goes into the error when it does not."""
     deadline = time.monotonic() + _START_S
     while word not in _said(log):
-        if process.poll() is not None or time.monotonic() > deadline:
+        if child.poll() is not None or time.monotonic() > deadline:
             raise StreamError(f"{log.stem} did not start: {_tail(log)}")
         time.sleep(0.01)
 

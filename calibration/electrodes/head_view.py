@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emag_rt.array_types import FloatArray
+from emag_rt.core.montage import Montage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 _EQUATOR = np.pi / 2
 
@@ -40,3 +42,45 @@ def draw_outline(axes: Axes, edge: float) -> None:
     axes.plot([-0.1, 0.0, 0.1], [edge * 0.995, edge + 0.12, edge * 0.995], color="0.6", lw=1.5)
     axes.set(aspect="equal")
     axes.axis("off")
+
+
+def head_map(
+    axes: Axes, montage: Montage, values: FloatArray, limits: tuple[float, float], **options: object
+) -> AxesImage:
+    """Draw values of electrodes as a coloured head seen from above.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    montage : Montage
+        The electrodes.
+    values : ndarray, shape (n_electrodes,)
+        A value each, in the unit of ``limits``.
+    limits : tuple of float
+        Values at the ends of the colours.
+    **options
+        Of :func:`mne.viz.plot_topomap`: ``cmap``, ``contours``, ``mask``, ...
+
+    Returns
+    -------
+    AxesImage
+        For a colour bar.
+    """
+    import mne
+
+    info = mne.create_info(list(montage.labels), 1.0, "eeg", verbose="ERROR")
+    with info._unlock():
+        for channel, place in zip(info["chs"], montage.positions_mm / 1000.0, strict=True):
+            channel["loc"][:3] = place
+    radius = float(np.linalg.norm(montage.positions_mm, axis=1).mean()) / 1000.0
+    image, _ = mne.viz.plot_topomap(
+        values,
+        info,
+        axes=axes,
+        vlim=limits,
+        sphere=(0.0, 0.0, 0.0, radius),
+        show=False,
+        **options,
+    )
+    return image

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from calibration.live.channels import eeg_labels
 from calibration.session.ld_choice import read_ld_choice
-from emag_rt.montages.headsets import read_headset
+from emag_rt.montages.headsets import Headset, read_headset
 
 STREAM = "@stream:"
 HEADSET = "@headset:"
@@ -21,9 +21,9 @@ class LdChoice:
     ld : int or list of str
         Count, or labels.
     sfreq : float or None
-        Rate in Hz at which the LD amplifier sends, where it was asked.
+        Rate in Hz at which the LD amplifier sends, where it was asked or can have but one.
     note : str
-        Where the labels come from, or an empty string.
+        Where labels and rate come from, or an empty string.
     """
 
     ld: int | list[str]
@@ -54,7 +54,7 @@ def read_ld(text: str, timeout_s: float = 10.0) -> LdChoice:
     """
     if text.startswith(HEADSET):
         headset = read_headset(text.removeprefix(HEADSET))
-        return LdChoice(list(headset.labels), note=f"LD channels of {headset.title}")
+        return _of_headset(headset)
     if not text.startswith(STREAM):
         return LdChoice(read_ld_choice(text))
     # Fitting files needs no LSL library.
@@ -70,3 +70,11 @@ def read_ld(text: str, timeout_s: float = 10.0) -> LdChoice:
     labels = eeg_labels(stream, channel_fields(found, ("type",)))
     note = f"LD channels of stream {stream.name!r}: {', '.join(labels)}, at {stream.sfreq:g} Hz"
     return LdChoice(labels, stream.sfreq or None, note)
+
+
+def _of_headset(headset: Headset) -> LdChoice:
+    rates = [f"{rate:g}" for rate in headset.sfreq]
+    note = f"LD channels of {headset.title}, at {' or '.join(rates)} Hz"
+    if len(rates) > 1:
+        note += ": say yours with --sfreq; without it the rate of the recordings is kept"
+    return LdChoice(list(headset.labels), headset.sfreq[0] if len(rates) == 1 else None, note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from calibration.population.estimate import (
     moments,
     own_noise,
 )
+from calibration.population.network import ACTIVATION, PopulationNetwork, network_of
 from calibration.population.people import ADULT, Population, load_population
 from calibration.population.wearer import Wearer, read_wearer
 from calibration.provenance import provenance
@@ -78,6 +79,8 @@ class NoHdSettings:
         Seconds waited for.
     population : str
         Name of a population in the package, or its file.
+    refine : bool
+        Whether to use the network that was trained on the population's people, if there is one.
     """
 
     ld: int | tuple[str, ...]
@@ -86,6 +89,7 @@ class NoHdSettings:
     band_hz: tuple[float, float] = (0.5, 45.0)
     look_ahead_s: float = 0.0
     population: str = ADULT
+    refine: bool = True
 
     def __post_init__(self) -> None:
         # The rules of rate, band and look-ahead are those of any calibration.
@@ -110,6 +114,8 @@ class NoHdCalibration:
         What the LD recordings told.
     rendered : tuple of int
         Rows of HD that are not worn: those that ``expected`` is about.
+    network : PopulationNetwork or None
+        What was put upon the field, if anything.
     notes : tuple of str
         What the user should know.
     """
@@ -121,6 +127,7 @@ class NoHdCalibration:
     expected: Expected
     wearer: Wearer
     rendered: tuple[int, ...]
+    network: PopulationNetwork | None
     notes: tuple[str, ...]
 
 
@@ -128,6 +135,7 @@ def calibrate_without_hd(
     settings: NoHdSettings,
     ld_recordings: Sequence[str | Path] = (),
     population: Population | None = None,
+    network: PopulationNetwork | None = None,
 ) -> NoHdCalibration:
     """Make a bundle from other people's heads.
 
@@ -139,6 +147,9 @@ def calibrate_without_hd(
         Recordings of the wearer's LD channels, for scale and noise; may be empty.
     population : Population, optional
         Already loaded; else the one that is named.
+    network : PopulationNetwork, optional
+        Already loaded; else the one in the package that was trained on the population's people.
+        It is used where it was judged, else a note says why not.
 
     Returns
     -------
@@ -160,16 +171,47 @@ def calibrate_without_hd(
     wearer = _wearer(settings, ld_recordings, ld, sos, people, mean)
     rendered = _rendered_rows(ld, hd)
     places = Places(people, ld.positions_mm, hd.positions_mm[list(rendered)])
-    model, covariance, lagged = _field(places, timing, mean, wearer, settings.sfreq)
+    network, against = _usable(settings, people, network, len(ld), timing)
+    model, covariance, lagged = _field(places, timing, mean, wearer, network)
     matrices = spatial_matrices(places.ld_mm, places.hd_mm, covariance)
     expected = expected_errors(places, timing, wearer.noise, matrices)
-    all_notes = (*notes, *renamed, *wearer.notes, *_remarks(settings, people, wearer))
+    if network is not None:
+        expected = replace(expected, error=expected.error * network.error_left(len(ld)))
+    remarks = _remarks(settings, people, wearer)
+    all_notes = (*notes, *renamed, *wearer.notes, *remarks, *against)
     scores = _scores(expected, [hd.labels[i] for i in rendered], places)
     manifest = _manifest(settings, people, ld, hd, sos, model, wearer, scores, expected, all_notes)
+    if network is not None:
+        manifest.render["activation"] = ACTIVATION
+        manifest.calibration["network"] = network.facts(len(ld))
     operator = fold(model, hd.positions_mm)
     manifest.render["n_context"] = operator.n_context
-    bundle = Bundle(manifest, model, operator, covariance, lagged_covariance=lagged)
-    return NoHdCalibration(bundle, people, ld, hd, expected, wearer, rendered, all_notes)
+    bundle = Bundle(
+        manifest,
+        model,
+        operator,
+        covariance,
+        lagged_covariance=lagged,
+        ld_bands=wearer.bands,
+    )
+    return NoHdCalibration(bundle, people, ld, hd, expected, wearer, rendered, network, all_notes)
+
+
+def _usable(
+    settings: NoHdSettings,
+    people: Population,
+    network: PopulationNetwork | None,
+    n_ld: int,
+    timing: Timing,
+) -> tuple[PopulationNetwork | None, tuple[str, ...]]:
+    """The network where it was judged; else None, and why not."""
+    network = network or network_of(people)
+    if network is None or not settings.refine:
+        return None, ()
+    against = network.reason_against(people, settings.band_hz, timing, n_ld)
+    if against:
+        return None, (f"the field alone, without the network of many people: {against}",)
+    return network, ()
 
 
 def _wearer(
@@ -184,7 +226,9 @@ def _wearer(
         return Wearer(people.amplitude_uv)
     carried = carry(people.places.positions_mm, ld.positions_mm)
     carried -= carried.mean(axis=0)
-    return read_wearer(paths, ld.labels, settings.sfreq, sos, carried @ mean[0] @ carried.T)
+    return read_wearer(
+        paths, ld.labels, settings.sfreq, settings.band_hz, sos, carried @ mean[0] @ carried.T
+    )
 
 
 def _rendered_rows(ld: Montage, hd: Montage) -> tuple[int, ...]:
@@ -197,7 +241,11 @@ def _rendered_rows(ld: Montage, hd: Montage) -> tuple[int, ...]:
 
 
 def _field(
-    places: Places, timing: Timing, mean: FloatArray, wearer: Wearer, sfreq: float
+    places: Places,
+    timing: Timing,
+    mean: FloatArray,
+    wearer: Wearer,
+    network: PopulationNetwork | None,
 ) -> tuple[FieldModel, FloatArray, FloatArray]:
     """The field, and the covariances of the LD channels in µV², at once and with lags."""
     people, n_ld = places.population, len(places.ld_mm)
@@ -212,16 +260,22 @@ def _field(
     flat = everything.reshape(len(everything), -1)
     inner = known_moments.zz.reshape(flat.shape[1], -1)
     gaussians = _gaussians(known, mean, flat @ inner @ flat.T)
-    lags = np.arange(min(FILL_LAGS, max(1, MAX_FILL_INPUTS // n_ld))) / sfreq
+    lags = np.arange(min(FILL_LAGS, max(1, MAX_FILL_INPUTS // n_ld))) / timing.sfreq
     lagged = _ld_covariance(places, mean, lags, wearer)
     scale_uv = np.sqrt(np.diag(lagged[0]))
     readout = np.einsum("ne,egc->ngc", gaussians.solver, everything * scale_uv, optimize=True)
+    hidden = None
+    if network is not None:
+        hidden = network.branch(known, timing, mean, wearer.noise, scale_uv)
+        # LD channels render themselves: the columns of the solver behind HD's are left out.
+        solver = gaussians.solver[:, : len(known.hd_mm)]
+        hidden = replace(hidden, readout=solver @ hidden.readout)
     amplitudes = np.zeros((len(gaussians.centers_mm), len(timing.bank.centers_s)))
     model = FieldModel(
         field=make_field(gaussians, timing.bank.centers_s, timing.bank.widths_s, amplitudes),
-        drive=Drive(np.ones((1, 1)), readout),
+        drive=Drive(np.ones((1, 1)), readout, hidden),
         scale_uv=scale_uv,
-        sfreq=sfreq,
+        sfreq=timing.sfreq,
         anchor="stream",
         n_lags=timing.n_lags,
         look_ahead=timing.n_look_ahead,

@@ -123,8 +123,8 @@ def robust_mean(people: FloatArray) -> FloatArray:
 
 
 def population_names() -> tuple[str, ...]:
-    """Populations in the package."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob(f"*{_SUFFIX}")))
+    """Populations in the package; their networks have another dot in the name."""
+    return tuple(sorted(p.stem for p in _FOLDER.glob(f"*{_SUFFIX}") if "." not in p.stem))
 
 
 def load_population(name: str = ADULT) -> Population:

@@ -14,6 +14,7 @@ from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray
 from emag_rt.core.drive import reference_free
 from emag_rt.core.labels import match_labels
+from emag_rt.core.ld_bands import LdBands, band_edges, mean_bands
 from emag_rt.errors import CalibrationError
 from emag_rt.frontend import CausalFilter
 from emag_rt.recordings.read import read_recording
@@ -35,6 +36,8 @@ class Wearer:
         Of an LD electrode, over the mean power of the LD channels.
     seconds : float
         Of signal; 0 where nothing was recorded.
+    bands : LdBands or None
+        How the LD channels go together, where all are good.
     inputs : tuple of (Path, str)
         Files and their SHA-256.
     notes : tuple of str
@@ -46,10 +49,16 @@ class Wearer:
     seconds: float = 0.0
     inputs: tuple[tuple[Path, str], ...] = ()
     notes: tuple[str, ...] = ()
+    bands: LdBands | None = None
 
 
 def read_wearer(
-    paths: Sequence[str | Path], ld: Sequence[str], sfreq: float, sos: FloatArray, mean: FloatArray
+    paths: Sequence[str | Path],
+    ld: Sequence[str],
+    sfreq: float,
+    band_hz: tuple[float, float],
+    sos: FloatArray,
+    mean: FloatArray,
 ) -> Wearer:
     """Find scale and noise from LD recordings, by their likelihood under the population's mean.
 
@@ -61,8 +70,10 @@ def read_wearer(
         Labels of the LD channels.
     sfreq : float
         Rate in Hz; recordings are resampled to it.
+    band_hz : tuple of float
+        Pass band of the causal front end in Hz.
     sos : ndarray, shape (n_sections, 6)
-        The causal front end.
+        That front end.
     mean : ndarray, shape (n_ld, n_ld)
         Covariance of the LD channels relative to their mean that the population expects.
 
@@ -104,7 +115,8 @@ def read_wearer(
         centred.T @ centred / len(centred), mean[np.ix_(good, good)]
     )
     notes = tuple(f"channel {ld[i]} looks {why} in the LD recordings" for i, why in odd.items())
-    return Wearer(amplitude, noise, seconds, tuple(inputs), notes)
+    bands = None if odd else mean_bands(signals, band_edges(band_hz, sfreq), sfreq)
+    return Wearer(amplitude, noise, seconds, tuple(inputs), notes, bands)
 
 
 def _scale_and_noise(own: FloatArray, mean: FloatArray) -> tuple[float, float]:

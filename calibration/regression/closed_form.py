@@ -199,7 +199,7 @@ def _fit_bank(
     """Choose gamma and the penalty over all outputs, then fit; see `_Choice`.
 
     ``statistics`` are those to train on, a split, and those of the session. A penalty an output
-    follows chance: tried, it was worse on later data (see docs/accuracy.md).
+    follows chance: tried, it was worse on later data (see docs/accuracy-notebook.md).
     """
     n_all, n_out = grams.total.zy.shape
     columns = scales.columns(place)

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg import eigh
+from numpy.lib.stride_tricks import sliding_window_view
 
 from calibration.regression.blocks import Segment
-from emag_rt.array_types import FloatArray
+from emag_rt.array_types import BoolArray, ComplexArray, FloatArray
 from emag_rt.core.output_statistics import OutputStatistics
 
 MAX_COST = 0.2
 """What the map may add to the squared error on blocks held out, over that of the estimate."""
 _CAPS = (4.0, 3.5, 3.0, 2.5, 2.25, 2.0, 1.75, 1.5, 1.25, 1.0)
 _ORDER = 24
+_WINDOW = 128
+"""Samples of a window: the noise remembers 24, so finer spectra would be of no use."""
+_FLOOR = 1e-4
+"""White noise in each part, over its power: a spectrum with empty bands would ring for ever."""
+_LOUD = 2.0
+"""Windows whose slopes have more than this times the median power do not count."""
 
 
 def fit_output_statistics(
@@ -44,27 +50,49 @@ def fit_output_statistics(
     OutputStatistics
         The identity, and no noise, in all other channels.
     """
-    truth = np.concatenate([y for _, y in segments])
-    errors = [y - z for (_, y), z in zip(segments, rendered, strict=True)]
-    error = _covariance(np.concatenate(errors))
-    wanted = _covariance(truth)
-    estimated = np.concatenate(list(rendered))
+    truth = _windows([y for _, y in segments])
+    estimate = _windows(rendered)
+    kept = _quiet(truth)
+    wanted, found, error = (_spectra(w[kept]) for w in (truth, estimate, truth - estimate))
     # What the networks explain moves from the error to the estimate.
-    found = _covariance(estimated) + (1.0 - left) * error
-    error = left * error
-    transport, cost = _capped_transport(found, wanted, error)
-    parts, reflection = _parts(errors, wanted - _covariance(estimated))
-    places = np.ix_(rows, rows)
+    found, error = found + (1.0 - left) * error, left * error
+    covariances = (np.fft.irfft(spectra, axis=0)[0] for spectra in (found, wanted, error))
+    transport, cost = _capped_transport(*covariances)
+    parts, reflection = _noise(wanted - transport @ found @ transport)
+    before = float(np.trace(np.fft.irfft(error, axis=0)[0]))
+    noise_cost = float((parts**2).sum()) / before if before > 0 else 0.0
     whole = np.eye(n_hd)
-    whole[places] = transport
+    whole[np.ix_(rows, rows)] = transport
     mixing = np.zeros((n_hd, len(rows)))
-    mixing[list(rows)] = np.sqrt(left) * parts
-    return OutputStatistics(whole, mixing, reflection, cost)
+    mixing[list(rows)] = parts
+    return OutputStatistics(whole, mixing, reflection, cost, noise_cost)
 
 
-def _covariance(values: FloatArray) -> FloatArray:
-    """Second moments: the front end takes out the mean."""
-    return np.asarray(values.T @ values / len(values))
+def _windows(segments: Sequence[FloatArray]) -> ComplexArray:
+    """Spectra of windows that overlap by half, (n_windows, n_freqs, n_out).
+
+    Their mean square is the covariance: the front end takes out the mean.
+    """
+    n = min(_WINDOW, max(len(values) for values in segments) // 2 * 2)
+    taper = np.hanning(n + 1)[:n]
+    cut = [
+        sliding_window_view(values, n, axis=0)[:: n // 2] for values in segments if len(values) >= n
+    ]
+    spectra = np.fft.rfft(np.concatenate(cut) * (taper / np.sqrt((taper**2).sum())))
+    return np.asarray(spectra.transpose(0, 2, 1))
+
+
+def _quiet(windows: ComplexArray) -> BoolArray:
+    """Windows to learn from, (n_windows,): not bursts of muscle, which are few and very loud."""
+    slopes = 1.0 - np.cos(np.pi * np.linspace(0.0, 1.0, windows.shape[1]))
+    loudness = (np.abs(windows) ** 2).sum(axis=2) @ slopes
+    return np.asarray(loudness <= _LOUD * np.median(loudness))
+
+
+def _spectra(windows: ComplexArray) -> FloatArray:
+    """Spectra and cross-spectra without what is out of phase, (n_freqs, n_out, n_out)."""
+    of_each = windows.transpose(1, 2, 0)
+    return np.asarray((of_each @ of_each.conj().transpose(0, 2, 1)).real / len(windows))
 
 
 def _power(matrix: FloatArray, exponent: float) -> FloatArray:
@@ -97,11 +125,17 @@ def _capped_transport(
     return transport, cost
 
 
-def _parts(errors: Sequence[FloatArray], missing: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Parts of the error, uncorrelated at once and in their slopes, and the spectrum of each.
+def _noise(missing: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Noise of the spectra that are missing.
 
-    The error of a fit to little data is larger than what the estimate lacks, because a part of it
-    is in the estimate. So each part counts by its share of the ``missing`` covariance.
+    Its parts are uncorrelated, at once and a sample later. In some directions and bands the map
+    gives more power than there is. No noise can take that away, so in each band the noise gets
+    no more power than all channels together lack.
+
+    Parameters
+    ----------
+    missing : ndarray, shape (n_freqs, n_out, n_out)
+        Cross-spectra.
 
     Returns
     -------
@@ -110,17 +144,18 @@ def _parts(errors: Sequence[FloatArray], missing: FloatArray) -> tuple[FloatArra
     reflection : ndarray, shape (n_out, n_order)
         Of each part.
     """
-    covariance = _covariance(np.concatenate(errors))
-    n = len(covariance)
-    covariance += 1e-6 * max(float(np.trace(covariance)) / n, 1e-12) * np.eye(n)
-    slopes = _covariance(np.concatenate([np.diff(e, axis=0) for e in errors]))
-    _, vectors = eigh(slopes, covariance)
-    lagged = np.zeros((_ORDER + 1, n))
-    for part in (e @ vectors for e in errors):
-        for lag in range(min(_ORDER + 1, len(part))):
-            lagged[lag] += (part[lag:] * part[: len(part) - lag]).sum(axis=0)
-    share = np.clip((vectors * (missing @ vectors)).sum(axis=0), 0.0, 1.0)
-    return covariance @ vectors * np.sqrt(share), _reflection(lagged)
+    lagged = np.fft.irfft(missing, axis=0)
+    root, whiten = _power(lagged[0], 0.5), _power(lagged[0], -0.5)
+    _, turn = np.linalg.eigh(whiten @ lagged[1] @ whiten)
+    unmixing, mixing = whiten @ turn, root @ turn
+    spectra = np.maximum(((missing @ unmixing) * unmixing).sum(axis=1), 0.0)
+    drawn = spectra @ (mixing**2).sum(axis=0)
+    lacking = np.trace(missing, axis1=1, axis2=2)
+    spectra *= np.clip(lacking / np.maximum(drawn, 1e-300), 0.0, 1.0)[:, None]
+    of_parts = np.fft.irfft(spectra, axis=0)[: _ORDER + 1]
+    mixing *= np.sqrt(of_parts[0])
+    of_parts[0] *= 1.0 + _FLOOR
+    return mixing, _reflection(of_parts)
 
 
 def _reflection(lagged: FloatArray) -> FloatArray:

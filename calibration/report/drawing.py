@@ -16,6 +16,8 @@ COLOURS = {
     "lagged_ridge": "#0072b2",
     "ridge": "#009e73",
     "spherical_spline": "#e69f00",
+    "matched": "#c1272d",
+    "simulated": "#c1272d",
 }
 NAMES = {
     "truth": "truth (measured)",
@@ -23,6 +25,8 @@ NAMES = {
     "lagged_ridge": "lagged ridge",
     "ridge": "ridge",
     "spherical_spline": "spherical spline",
+    "matched": "field, matched",
+    "simulated": "field, simulated",
 }
 LD_COLOUR = "#1f4e79"
 BAD_COLOUR = "0.45"

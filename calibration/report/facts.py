@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from emag_rt.bundle import Manifest
+
 Grade = Literal["good", "fair", "poor"]
 
 
@@ -62,6 +64,12 @@ class Facts:
     hd_measured: bool = True
     longer_gain: float | None = None
     waiting_gain: float | None = None
+
+
+def calibrated_s(manifest: Manifest) -> float | None:
+    """Seconds of a person's HD signal that a bundle was calibrated on, where it says so."""
+    told = manifest.calibration.get("duration_s") if manifest.hd_measured else None
+    return float(told) if isinstance(told, int | float) else None
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.electrodes.head_view import draw_outline, flat_positions
+from calibration.electrodes.head_view import draw_outline, flat_positions, head_map
 from calibration.report.drawing import BAD_COLOUR, LD_COLOUR, NAMES, embed, new_figure
 from calibration.report.evidence import Evidence
 from calibration.report.gaussians import spatial_widths_mm, temporal_widths_s
 from calibration.report.scores import Scores
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, Manifest
-from emag_rt.core.montage import Montage
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.image import AxesImage
 
 
 def electrodes_figure(evidence: Evidence) -> str:
@@ -81,29 +78,6 @@ def electrodes_figure(evidence: Evidence) -> str:
     return embed(figure, f"Head seen from above, nose up, with {summary} electrodes")
 
 
-def _map(axes: Axes, montage: Montage, values: FloatArray, top: float, worn: set[str]) -> AxesImage:
-    import mne
-
-    info = mne.create_info(list(montage.labels), 1.0, "eeg", verbose="ERROR")
-    with info._unlock():
-        for channel, place in zip(info["chs"], montage.positions_mm / 1000.0, strict=True):
-            channel["loc"][:3] = place
-    radius = float(np.linalg.norm(montage.positions_mm, axis=1).mean()) / 1000.0
-    image, _ = mne.viz.plot_topomap(
-        values,
-        info,
-        axes=axes,
-        vlim=(0.0, top),
-        cmap="YlOrRd",
-        contours=0,
-        mask=np.array([label in worn for label in montage.labels]),
-        mask_params={"marker": "o", "markerfacecolor": LD_COLOUR, "markersize": 5},
-        sphere=(0.0, 0.0, 0.0, radius),
-        show=False,
-    )
-    return image
-
-
 def error_maps(
     manifest: Manifest, columns: dict[str, dict[str, float]], titles: dict[str, str], what: str
 ) -> str:
@@ -118,7 +92,16 @@ def error_maps(
     top = float(np.clip(np.percentile(everything, 90), 0.1, 1.0))
     for place, (name, errors) in zip(axes, columns.items(), strict=True):
         values = np.array([errors.get(label, 0.0) for label in montage.labels])
-        image = _map(place, montage, np.nan_to_num(values, nan=1.0), top, worn)
+        image = head_map(
+            place,
+            montage,
+            np.nan_to_num(values, nan=1.0),
+            (0.0, top),
+            cmap="YlOrRd",
+            contours=0,
+            mask=np.array([label in worn for label in montage.labels]),
+            mask_params={"marker": "o", "markerfacecolor": LD_COLOUR, "markersize": 5},
+        )
         place.set_title(titles[name], fontsize=11)
     # All heads share one scale.
     figure.colorbar(image, ax=list(axes), shrink=0.75, extend="max", label="NMSE")

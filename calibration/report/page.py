@@ -32,7 +32,7 @@ from calibration.report.signals import (
 )
 from calibration.report.verdict import FAIR_NMSE, GOOD_NMSE
 from calibration.report.viewer import package_text, viewer_html
-from calibration.scores.modes import ModeScores
+from calibration.scores.modes import SPREAD, ModeScores
 from emag_rt import __version__
 from emag_rt.bundle import Manifest
 from emag_rt.files import replacing, shown_name
@@ -110,12 +110,12 @@ def _modes(modes: Mapping[str, ModeScores]) -> str:
             name,
             number(mode.nmse, ".4f"),
             f"{mode.rank}",
-            " ".join(f"{value:.0f}" for value in mode.eigenvalues[:4]),
+            mode.spread,
             *(number(mode.power[band], ".2f") for band in bands),
         ]
         for name, mode in modes.items()
     ]
-    head = ["--statistics", "#NMSE", "#rank", "#largest eigenvalues, µV²"]
+    head = ["--statistics", "#NMSE", "#rank", f"#{SPREAD}"]
     return (
         "<p>How rendered channels behave in each mode of <code>--statistics</code>, beside the "
         "truth: rank and eigenvalues of their covariance, and their power over the true one.</p>"
@@ -175,7 +175,8 @@ def signals_html(evidence: Evidence, scores: Scores) -> str:
         "lagged ridge agree, one line hides the other.</p>"
         + traces_figure(evidence, scores)
         + "<p>Spectra are means over these channels. A rendering has less power than the truth "
-        "where it is unsure.</p>" + spectra_figure(evidence)
+        "where it is unsure; matched and simulated are other modes of <code>--statistics</code>."
+        "</p>" + spectra_figure(evidence)
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from calibration.report.evidence import SHOWN, Evidence
 from calibration.scores.modes import ModeScores, mode_scores, other_modes
-from emag_rt.array_types import FloatArray
+from emag_rt.array_types import FloatArray, Samples
 from emag_rt.core.scores import BANDS_HZ, band_nmse, nmse, nmse_per_channel
 
 SPECTRUM_S = 2.0
@@ -73,20 +73,26 @@ def score(evidence: Evidence) -> Scores:
             name: {b: v for b, v in found.items() if b in kept} for name, found in bands.items()
         },
         channel_bands=_channel_bands(truth, estimates.get("field"), evidence.sfreq, kept),
-        modes=_modes(evidence, truth, unseen),
+        modes=_mode_scores(evidence, truth, unseen),
     )
 
 
-def _modes(evidence: Evidence, truth: FloatArray, unseen: list[int]) -> dict[str, ModeScores]:
+def _mode_scores(evidence: Evidence, truth: FloatArray, unseen: list[int]) -> dict[str, ModeScores]:
+    others = _modes(evidence)
+    if not others:
+        return {}
+    modes = {"estimate": evidence.methods["field"].astype(np.float64), **others}
+    return mode_scores(truth, {m: v[:, unseen] for m, v in modes.items()}, evidence.sfreq)
+
+
+def _modes(evidence: Evidence) -> dict[str, FloatArray]:
+    """Other modes of ``--statistics`` that the bundle offers."""
     field = evidence.methods.get("field")
-    if field is None or evidence.bundle.statistics is None:
+    if field is None:
         return {}
     places = [e.label for e in evidence.bundle.manifest.hd]
     rows = [places.index(label) for label in evidence.labels]
-    estimate = field.astype(np.float64)
-    others = other_modes(evidence.bundle.statistics, rows, estimate)
-    modes = {"estimate": estimate, **others}
-    return mode_scores(truth, {m: v[:, unseen] for m, v in modes.items()}, evidence.sfreq)
+    return other_modes(evidence.bundle.statistics, rows, field.astype(np.float64))
 
 
 def _of_bundle(
@@ -140,14 +146,15 @@ def spectra(evidence: Evidence) -> tuple[FloatArray, dict[str, FloatArray]]:
     freqs : ndarray, shape (n_freqs,)
         In Hz.
     power : dict of str to ndarray, shape (n_freqs,)
-        ``truth`` and each method, in µV²/Hz.
+        ``truth``, each method and each other mode of ``--statistics``, in µV²/Hz.
     """
     from scipy.signal import welch
 
     unseen = list(evidence.unseen)
     size = min(len(evidence.truth), round(SPECTRUM_S * evidence.sfreq))
     power, freqs = {}, np.empty(0)
-    for name, values in {"truth": evidence.truth, **evidence.methods}.items():
+    shown: dict[str, Samples] = {"truth": evidence.truth, **evidence.methods, **_modes(evidence)}
+    for name, values in shown.items():
         freqs, density = welch(
             values[:, unseen].astype(float), evidence.sfreq, nperseg=size, axis=0
         )

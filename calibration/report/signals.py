@@ -69,14 +69,14 @@ def spectra_figure(evidence: Evidence) -> str:
     rows = (freqs >= max(low, 1.0)) & (freqs <= min(high, evidence.sfreq / 2))
     figure = new_figure(3.8)
     axes = figure.subplots()
-    for name in ("truth", "ridge", "lagged_ridge", "field"):
+    for name in ("truth", "ridge", "lagged_ridge", "field", "matched", "simulated"):
         if name in power:
             axes.semilogy(
                 freqs[rows],
                 power[name][rows],
                 color=COLOURS[name],
                 lw=3 if name == "truth" else 1.4,
-                ls="--" if name == "lagged_ridge" else "-",
+                ls={"lagged_ridge": "--", "matched": "-.", "simulated": ":"}.get(name, "-"),
                 label=NAMES[name],
             )
     for band, (a, b) in BANDS_HZ.items():

@@ -49,6 +49,8 @@ def judge(facts: Facts) -> Verdict:
     """
     useless = facts.spline is not None and facts.nmse > NOT_BETTER * facts.spline
     grade: Grade = "poor" if useless else grade_of(facts.nmse)
+    if grade == "good" and _too_short(facts):
+        grade = "fair"
     return Verdict(
         grade,
         _headline(facts, grade, useless),
@@ -64,9 +66,19 @@ def _headline(facts: Facts, grade: Grade, useless: bool) -> str:
         f"{_percent(facts.nmse)} of the power of the channels that are not worn is rendered wrongly"
     )
     if useless:
+        yet = (
+            "Do not use this bundle for this person"
+            if facts.held_out
+            else ("Do not use the rendered channels yet")
+        )
         return (
             f"Poor: {share}, no better than interpolating between the worn electrodes "
-            f"({_percent(facts.spline or 0.0)}). Do not use the rendered channels yet."
+            f"({_percent(facts.spline or 0.0)}). {yet}."
+        )
+    if _too_short(facts) and grade == "fair":
+        return (
+            f"Too early to tell: {share} within these {facts.seconds:.0f} s, and more on another "
+            "run. Record 2 to 5 minutes before you rely on a channel."
         )
     if grade == "good":
         return f"Good: {share}, on average. The channels listed as good can be relied on."
@@ -76,6 +88,11 @@ def _headline(facts: Facts, grade: Grade, useless: bool) -> str:
             "others look at averages over many trials, not at single moments."
         )
     return f"Poor: {share}, on average. Do not rely on the rendered channels yet; see what to do."
+
+
+def _too_short(facts: Facts) -> bool:
+    """Whether the scores are of so little signal that the next run may well tell another tale."""
+    return not facts.held_out and facts.seconds is not None and facts.seconds < SHORT_S
 
 
 def _sorted(values: Mapping[str, float]) -> dict[Grade, tuple[str, ...]]:

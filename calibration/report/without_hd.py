@@ -147,6 +147,16 @@ def _expected_html(made: NoHdCalibration) -> str:
     )
 
 
+def _network_text(made: NoHdCalibration) -> str:
+    if made.network is None:
+        return "none: the field alone"
+    left = made.network.facts(len(made.ld))
+    return (
+        f"leaves {left['error_left']:.2f} of the field's error on the usual person that it never "
+        f"saw, {left['error_left_worst']:.2f} on the worst; counted in the errors above"
+    )
+
+
 def _population_html(made: NoHdCalibration) -> str:
     people, wearer = made.population, made.wearer
     amplitude = f"{wearer.amplitude_uv:.2g} µV"
@@ -157,6 +167,7 @@ def _population_html(made: NoHdCalibration) -> str:
         ["made by", people.texts["command"]],
         ["amplitude of this bundle", f"{amplitude}, {source}"],
         ["noise of an electrode", f"{100 * wearer.noise:.1f} % of the power"],
+        ["network trained on these people", _network_text(made)],
     ]
     told = facts_table([[name, escape(value)] for name, value in rows])
     return told + "".join(map(paragraph, made.notes))

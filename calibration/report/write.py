@@ -16,7 +16,7 @@ from calibration.report import page
 from calibration.report.curves import MAX_S, Curves, Point, measure_curves, n_fits
 from calibration.report.elements import paragraph
 from calibration.report.evidence import Evidence, from_calibration, from_recordings
-from calibration.report.facts import Facts, Verdict
+from calibration.report.facts import Facts, Verdict, calibrated_s
 from calibration.report.gaussians import make_clip
 from calibration.report.quality import NOISY_SHARE, Quality, look_at
 from calibration.report.scores import Scores, score
@@ -206,10 +206,9 @@ def _of_calibration(evidence: Evidence, quality: Quality) -> _OfCalibration:
             "bad_here": [],
         }
     manifest = evidence.bundle.manifest
-    told = manifest.calibration.get("duration_s") if manifest.hd_measured else None
     known = {canonical(e.label) for e in manifest.hd if e.bad}
     return {
-        "seconds": float(told) if isinstance(told, int | float) else None,
+        "seconds": calibrated_s(manifest),
         "n_channels": len(manifest.hd),
         "bad": [e.label for e in manifest.hd if e.bad],
         "bad_here": [label for label in bad if canonical(label) not in known],

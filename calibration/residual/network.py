@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
+
+Activation = Callable[[Tensor], Tensor]
 
 
 class StackedLinear(nn.Module):
@@ -64,18 +68,20 @@ class Dropout(nn.Module):
 class ResidualBlock(nn.Module):
     """Two samples of the units, some way apart, through a layer; its output is added."""
 
-    def __init__(self, n_nets: int, n_units: int, dilation: int, dropout: Dropout) -> None:
+    def __init__(
+        self, n_nets: int, n_units: int, dilation: int, dropout: Dropout, activate: Activation
+    ) -> None:
         super().__init__()
         self.inner = StackedLinear(n_nets, 2 * n_units, n_units)
         self.mix = StackedLinear(n_nets, n_units, n_units)
-        self._dilation, self._dropout = dilation, dropout
+        self._dilation, self._dropout, self._activate = dilation, dropout, activate
 
     def forward(self, h: Tensor, stride: int) -> Tensor:
         """Map (..., n_times, n_units) to (..., n_times - stride * dilation, n_units)."""
         apart = stride * self._dilation
         newest = h[:, :, apart:]
         both = torch.cat([h[:, :, :-apart], newest], dim=-1)
-        return newest + self.mix(self._dropout(gelu(self.inner(both))))
+        return newest + self.mix(self._dropout(self._activate(self.inner(both))))
 
 
 class Networks(nn.Module):
@@ -91,6 +97,8 @@ class Networks(nn.Module):
         For training.
     seed : int
         Of the weights; torch's own random numbers are left alone.
+    activate : callable
+        Non-linearity.
     """
 
     def __init__(
@@ -102,18 +110,19 @@ class Networks(nn.Module):
         n_blocks: int,
         dropout: Dropout,
         seed: int,
+        activate: Activation = gelu,
     ) -> None:
         super().__init__()
         self.into = StackedLinear(n_nets, n_in, n_units)
         self.blocks = nn.ModuleList(
-            ResidualBlock(n_nets, n_units, 2**place, dropout) for place in range(n_blocks)
+            ResidualBlock(n_nets, n_units, 2**place, dropout, activate) for place in range(n_blocks)
         )
         source = torch.Generator().manual_seed(seed)
         for layer in self.modules():
             if isinstance(layer, StackedLinear):
                 layer.draw(source)
         self.out = StackedLinear(n_nets, n_units, n_out)
-        self._dropout = dropout
+        self._dropout, self._activate = dropout, activate
         self.memory = 2**n_blocks - 1
 
     def forward(self, z: Tensor, stride: int = 1) -> Tensor:
@@ -134,5 +143,5 @@ class Networks(nn.Module):
         h = self.into(z)
         for block in self.blocks:
             h = block(h, stride)
-        out: Tensor = self.out(self._dropout(gelu(h)))
+        out: Tensor = self.out(self._dropout(self._activate(h)))
         return out

@@ -13,6 +13,9 @@ from emag_rt.core.output_statistics import OutputStatistics, SimulatedNoise
 from emag_rt.core.scores import BANDS_HZ, nmse
 
 N_EIGENVALUES = 16
+_SHOWN = (1, 4, 16)
+SPREAD = f"eigenvalues {', '.join(map(str, _SHOWN))} (µV²)"
+"""What :attr:`ModeScores.spread` holds, for tables."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class ModeScores:
     power: dict[str, float]
     power_median: dict[str, float]
 
+    @property
+    def spread(self) -> str:
+        """Some eigenvalues from large to small, as far as there are so many channels."""
+        shown = [self.eigenvalues[n - 1] for n in _SHOWN if n <= len(self.eigenvalues)]
+        return " ".join(f"{value:.{int(value < 10)}f}" for value in shown)
+
 
 def other_modes(
     statistics: OutputStatistics | None, rows: Sequence[int], estimate: FloatArray
@@ -56,7 +65,8 @@ def other_modes(
         return {}
     transport = statistics.transport[np.ix_(rows, rows)]
     noise = SimulatedNoise(statistics, 1.0, rows).take(len(estimate))
-    return {"matched": estimate @ transport.T, "simulated": estimate + noise}
+    matched = estimate @ transport.T
+    return {"matched": matched, "simulated": matched + noise}
 
 
 def mode_scores(

@@ -12,6 +12,7 @@ from emag_rt.core.montage import Montage, spread_choice
 from emag_rt.errors import CalibrationError
 
 _COUNT = re.compile(r"[+-]?[0-9]{1,9}")
+_NO_HD = "An HD recording has more channels than are worn; without one: emag-rt calibrate --no-hd."
 
 
 def read_ld_choice(text: str) -> int | list[str]:
@@ -74,7 +75,7 @@ def choose_ld(ld: int | Sequence[str], montage: Montage, bad: Sequence[int]) -> 
         if not 2 <= ld < len(good):
             raise CalibrationError(
                 f"--ld must be from 2 to {len(good) - 1} (one fewer than the good channels), "
-                f"got {ld}."
+                f"got {ld}. {_NO_HD}"
             )
         return [good[i] for i in spread_choice(montage.positions_mm[good], ld)]
     rows = _named(ld, montage)
@@ -87,7 +88,7 @@ def choose_ld(ld: int | Sequence[str], montage: Montage, bad: Sequence[int]) -> 
     if not 2 <= len(rows) < len(good):
         raise CalibrationError(
             f"--ld must leave at least one good channel to render, and name at least 2; got "
-            f"{len(rows)} of {len(good)}."
+            f"{len(rows)} of {len(good)}. {_NO_HD}"
         )
     return rows
 

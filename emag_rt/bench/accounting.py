@@ -235,7 +235,9 @@ def stage_times(
     sent = np.asarray(log["sent"], dtype=np.float64)
     number = sample_numbers(trace["stamp"], start, sfreq)
     nothing = np.full(len(number), np.nan)
-    departed = send_times(number, sent, chunk)
+    pulled = trace["pulled"]
+    # Each side notes the time after its call: the other side may have had the chunk before that.
+    departed = np.minimum(send_times(number, sent, chunk), pulled)
     before = np.concatenate([number[:1] - chunk, number[:-1]])
     oldest = send_times(np.minimum(before + 1, number), sent, chunk)
     received = dict(
@@ -244,7 +246,7 @@ def stage_times(
     arrived = np.array([received.get(n - look_ahead, np.nan) for n in number.tolist()])
     filtered = trace.get("filtered", nothing)
     rendered = trace.get("rendered", nothing)
-    pulled, pushed = trace["pulled"], trace["pushed"]
+    pushed = np.minimum(trace["pushed"], arrived)
     begun = np.where(np.isfinite(filtered), filtered, pulled)
     times = {
         "transport_in": pulled - departed,

@@ -85,10 +85,12 @@ class Child:
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            with self._news:
-                self.lines.append((time.monotonic(), line.rstrip("\n")))
-                self._news.notify_all()
+        # Closed here: grandchildren that live on hold the pipe open, and this thread in it.
+        with self._popen.stdout as lines:
+            for line in lines:
+                with self._news:
+                    self.lines.append((time.monotonic(), line.rstrip("\n")))
+                    self._news.notify_all()
         with self._news:
             self._over = True
             self._news.notify_all()
@@ -156,9 +158,6 @@ class Child:
             self._popen.kill()
             self._popen.wait()
         self._reader.join(5.0)
-        if self._popen.stdout is not None:
-            with contextlib.suppress(OSError):
-                self._popen.stdout.close()
 
 
 @contextlib.contextmanager

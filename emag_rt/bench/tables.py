@@ -86,11 +86,13 @@ def _show_cost(report: dict[str, Any], console: Console) -> None:
         )
     console.print(table)
     growth = report["daemon"]["growth_ms_per_s"]
-    if abs(growth) > 1.0:
+    if growth > 1.0:
         console.print(f"the daemon's latency grows by {growth:.1f} ms a second: it falls behind")
-    aims = report["targets"].items()
-    words = (f"{name} {aim['wanted']}: {number(aim['measured'], '.3g')}" for name, aim in aims)
-    console.print("aims: " + "; ".join(words))
+    table = new_table("aims", "", "aim", "measured", "")
+    for name, aim in report["targets"].items():
+        said = "[green]pass[/green]" if aim["met"] else "[red]fail[/red]"
+        table.add_row(name.replace("_", " "), aim["wanted"], number(aim["measured"], ".3g"), said)
+    console.print(table)
 
 
 def show_render(figures: Sequence[RenderFigure], console: Console) -> None:

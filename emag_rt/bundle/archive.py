@@ -65,6 +65,8 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         content["ld_lagged_covariance"] = bundle.lagged_covariance
     if bundle.statistics is not None:
         content |= arrays.statistics_tensors(bundle.statistics)
+    if bundle.ld_bands is not None:
+        content |= arrays.ld_bands_tensors(bundle.ld_bands)
     contiguous: dict[str, Samples] = {
         name: np.ascontiguousarray(value, dtype=np.float64) for name, value in content.items()
     }
@@ -132,6 +134,7 @@ def _assemble(manifest: Manifest, tensors: arrays.Tensors, digest: str) -> Bundl
         lagged_covariance=arrays.read_lagged_covariance(tensors, manifest),
         statistics=arrays.read_statistics(tensors, manifest),
         cross_spectra=arrays.read_cross_spectra(tensors, manifest),
+        ld_bands=arrays.read_ld_bands(tensors, manifest),
     )
     check_state(bundle.model, bundle.operator)
     check_gain(bundle.operator, bundle.frontend_settings.sos)

@@ -12,6 +12,7 @@ from emag_rt.bundle.manifest import Manifest
 from emag_rt.core.cross_spectra import CrossSpectra
 from emag_rt.core.folding import PackedOperator, fold
 from emag_rt.core.labels import canonical
+from emag_rt.core.ld_bands import LdBands
 from emag_rt.core.model import FieldModel
 from emag_rt.core.output_statistics import OutputStatistics
 from emag_rt.frontend import FrontEndSettings
@@ -61,6 +62,9 @@ class Bundle:
     cross_spectra : CrossSpectra or None
         Of measured HD and of its rendering, for the HD channels that are not bad; None where
         there are no ``statistics``.
+    ld_bands : LdBands or None
+        How the wearer's LD channels go together, to tell whether they still do; None in older
+        bundles, and where nothing of the wearer was recorded.
     """
 
     manifest: Manifest
@@ -72,6 +76,7 @@ class Bundle:
     lagged_covariance: FloatArray | None = None
     statistics: OutputStatistics | None = None
     cross_spectra: CrossSpectra | None = None
+    ld_bands: LdBands | None = None
 
     @property
     def frontend_settings(self) -> FrontEndSettings:

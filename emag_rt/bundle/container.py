@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emag_rt.errors import BundleError
+from emag_rt.files import neighbours
 
 MANIFEST, TENSORS = "manifest.json", "field.safetensors"
 MEMBERS = {1: (MANIFEST, TENSORS, "render.onnx"), 2: (MANIFEST, TENSORS)}
 """By format."""
 MAX_BYTES = 1 << 30
 MAX_MANIFEST_BYTES = 4 << 20
+_SUFFIX = ".emag"
+_ORDER = "Is it a recording? The bundle comes first, then recordings."
 _MAX_DIRECTORY_BYTES = 1 << 16
 _END = struct.Struct("<4s4H2LH")
 _ZIP64_LOCATOR = b"PK\x06\x07"
@@ -100,13 +103,16 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise BundleError(f"bundle {path}: no such file. Make one: emag-rt calibrate.") from error
+        raise BundleError(
+            f"bundle {path}: no such file{neighbours(path)}. Make one: emag-rt calibrate."
+        ) from error
     except OSError as error:
         raise BundleError(f"bundle {path}: cannot be read: {error.strerror or error}.") from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:200]
         raise BundleError(
-            f"bundle {path}: damaged or not an .emag file ({reason}). Copy or calibrate it again."
+            f"bundle {path}: damaged or not an .emag file ({reason}). "
+            + ("Copy or calibrate it again." if path.suffix == _SUFFIX else _ORDER)
         ) from error
 
 

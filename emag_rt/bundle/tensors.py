@@ -14,6 +14,7 @@ from emag_rt.core.drive import Drive, HiddenBranch, n_units
 from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
 from emag_rt.core.forward import ForwardMatrix
+from emag_rt.core.ld_bands import MIN_WIDTH_HZ, LdBands
 from emag_rt.core.model import FieldModel
 from emag_rt.core.output_statistics import OutputStatistics
 from emag_rt.errors import BundleError, short
@@ -29,6 +30,7 @@ MAX_ORDER = 256
 """Samples that the noise of a simulated output remembers."""
 MAX_TRANSPORT = 1e3
 MAX_NOISE_UV = 1e6
+MAX_BANDS = 64
 MAX_MEMORY = 400_000
 """Samples: a little more than two seconds at 100 kHz."""
 
@@ -88,12 +90,13 @@ def statistics_tensors(statistics: OutputStatistics) -> Tensors:
         "statistics.mixing": statistics.mixing,
         "statistics.reflection": statistics.reflection,
         "statistics.cost": np.array([statistics.cost]),
+        "statistics.noise_cost": np.array([statistics.noise_cost]),
     }
 
 
 def read_statistics(tensors: Tensors, manifest: Manifest) -> OutputStatistics | None:
     """The output's statistics, where the bundle has them."""
-    if not any(name.startswith("statistics.") for name in tensors):
+    if "statistics.noise_cost" not in tensors:  # the noise of older ones is of another kind
         return None
     n_hd = len(manifest.hd)
     mixing = take(tensors, "statistics.mixing", n_hd, None)
@@ -103,6 +106,7 @@ def read_statistics(tensors: Tensors, manifest: Manifest) -> OutputStatistics | 
         mixing,
         reflection,
         float(take(tensors, "statistics.cost", 1)[0]),
+        float(take(tensors, "statistics.noise_cost", 1)[0]),
     )
     if mixing.shape[1] > n_hd or reflection.shape[1] > MAX_ORDER:
         raise BundleError(
@@ -114,6 +118,7 @@ def read_statistics(tensors: Tensors, manifest: Manifest) -> OutputStatistics | 
         ("mixing", found.mixing, MAX_NOISE_UV),
         ("reflection", found.reflection, 1.0 - 1e-9),
         ("cost", np.array([found.cost]), MAX_TRANSPORT),
+        ("noise_cost", np.array([found.noise_cost]), MAX_TRANSPORT),
     ):
         largest = float(np.abs(values).max())
         if largest > most:
@@ -149,6 +154,44 @@ def read_cross_spectra(tensors: Tensors, manifest: Manifest) -> CrossSpectra | N
         take(tensors, f"{SPECTRA}measured", *shape).astype(np.float32),
         take(tensors, f"{SPECTRA}rendered", *shape).astype(np.float32),
     )
+
+
+def ld_bands_tensors(bands: LdBands) -> Tensors:
+    """Arrays of how LD channels go together."""
+    return {
+        "ld_bands.edges_hz": bands.edges_hz,
+        "ld_bands.covariances": bands.covariances,
+        "ld_bands.n_blocks": np.array([float(bands.n_blocks)]),
+    }
+
+
+def read_ld_bands(tensors: Tensors, manifest: Manifest) -> LdBands | None:
+    """How LD channels go together, where the bundle has it."""
+    if not any(name.startswith("ld_bands.") for name in tensors):
+        return None
+    n_ld = len(manifest.ld)
+    covariances = take(tensors, "ld_bands.covariances", None, n_ld, n_ld)
+    edges_hz = take(tensors, "ld_bands.edges_hz", len(covariances) + 1)
+    n_blocks = float(take(tensors, "ld_bands.n_blocks", 1)[0])
+    if not (len(covariances) <= MAX_BANDS and edges_hz[0] >= 0 and n_blocks >= 1):
+        raise BundleError(
+            f"field.safetensors: 'ld_bands' must be at most {MAX_BANDS} bands from 0 Hz on, of at "
+            f"least one block, got {len(covariances)} from {edges_hz[0]:g} Hz, of {n_blocks:g}."
+        )
+    if not (edges_hz[-1] < manifest.sfreq / 2 and np.diff(edges_hz).min() >= MIN_WIDTH_HZ):
+        raise BundleError(
+            f"field.safetensors: 'ld_bands.edges_hz' must rise by {MIN_WIDTH_HZ:g} Hz or more up "
+            f"to half of {manifest.sfreq:g} Hz, got {edges_hz[:8].tolist()}."
+        )
+    symmetric = np.allclose(covariances, covariances.swapaxes(1, 2))
+    power = np.trace(covariances, axis1=1, axis2=2)
+    lowest = np.linalg.eigvalsh(covariances)[:, 0] if symmetric else np.array([-1.0])
+    if not (symmetric and np.allclose(power, 1.0) and (lowest > -1e-6).all()):
+        raise BundleError(
+            "field.safetensors: 'ld_bands.covariances' must be covariances with a trace of 1: "
+            "symmetric, without negative eigenvalues. They are not: damaged."
+        )
+    return LdBands(edges_hz, covariances, int(n_blocks))
 
 
 def _layers(prefix: str, layers: tuple[tuple[FloatArray, FloatArray], ...]) -> Tensors:

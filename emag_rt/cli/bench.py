@@ -26,7 +26,7 @@ from emag_rt.cli.bench_common import (
 from emag_rt.cli.bench_long import bound, soak
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual, ManualGroup
-from emag_rt.cli.options import FiniteFloat, Whole, check_output, one_blas_thread
+from emag_rt.cli.options import STATISTICS, FiniteFloat, Whole, check_output, one_blas_thread
 from emag_rt.errors import SettingsError
 
 
@@ -91,6 +91,9 @@ for _command in (soak, bound):
     "--stages/--no-stages", default=True, help="A further, traced round: where the time goes."
 )
 @click.option("--quick", is_flag=True, help="Two rounds of three seconds.")
+@click.option(
+    "--statistics", type=STATISTICS, help="As of serve; all but estimate need a real --bundle."
+)
 @outputs
 def latency(
     who: Subject,
@@ -100,6 +103,7 @@ def latency(
     warm_up: float,
     stages: bool,
     quick: bool,
+    statistics: str | None,
     json_path: str | None,
     plot: str | None,
 ) -> None:
@@ -121,7 +125,13 @@ def latency(
         warm_up_s=warm_up,
         engine=who.engine,
         stages=stages,
+        serve_options=("--statistics", statistics) if statistics else (),
     )
+    if statistics not in (None, "estimate") and not who.bundle:
+        raise SettingsError(
+            f"--statistics must be estimate for stand-ins, which know no other, got "
+            f"{statistics!r}. Give a --bundle."
+        )
     if warm_up > settings.seconds - 0.4:
         raise SettingsError(
             f"--warm-up must be less than --seconds by 0.4 s, got {warm_up:g} and "

@@ -110,8 +110,22 @@ def cli(verbose: int) -> None:
         raise SettingsError(tight)
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)]
     logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
+        level=level,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        handlers=[_StderrOfNow()],
     )
+
+
+class _StderrOfNow(logging.StreamHandler[TextIO]):
+    """Logs where sys.stderr points at that moment: above a progress bar, while there is one."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        pass
 
 
 class _Terminated(KeyboardInterrupt):
@@ -145,6 +159,8 @@ def _run() -> int:
         return 143 if terminated else 130
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Option):
+            click.echo(f"  {error.param.opts[0]}: {error.param.help}", err=True)
         return error.exit_code
     except EmagError as error:
         click.echo(f"error: {error}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -91,4 +92,15 @@ class Manual(click.Command):
 
 
 class ManualGroup(Manual, click.Group):
-    """A group of commands with the sections of a manual page."""
+    """A group of commands with the sections of a manual page; it knows what was meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Click's, but a mistyped command is told its neighbours, those of plug-ins too."""
+        name, known = args[0], self.list_commands(ctx)
+        if name in known or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        near = get_close_matches(name, known, n=3)
+        meant = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(known)}."
+        raise click.UsageError(f"no such command {name!r}. {meant}", ctx)

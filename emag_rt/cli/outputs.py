@@ -6,9 +6,13 @@ import codecs
 import io
 import os
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
+import click
+
 from emag_rt.errors import escaped, visible
+from emag_rt.system import command_line
 
 _PLAIN = {"µ": "u", "μ": "u", "→": "->", "…": "...", "–": "-", "—": "-", "×": "x", "±": "+-"}
 _LINES = {"─": "-", "━": "-", "═": "-", "│": "|", "┃": "|", "║": "|"}
@@ -55,6 +59,18 @@ class _Output(io.TextIOWrapper):
             super().write(shown)
             return len(text)
         return super().write(text)
+
+
+def say_next(*commands: Sequence[str]) -> None:
+    """Tell on the error stream, where no program reads, which commands usually come next.
+
+    Parameters
+    ----------
+    *commands : sequence of str
+        Words of each, without ``emag-rt``.
+    """
+    for words in commands:
+        click.echo(f"next: {command_line(['emag-rt', *words])}", err=True)
 
 
 def prepare_outputs() -> None:

@@ -213,7 +213,7 @@ _GROUPS = {
     "--statistics",
     type=STATISTICS,
     help="Rendered channels: as near as can be (estimate), with the covariance of measured ones "
-    "(matched), or with noise for what is missing (simulated). Default: estimate.",
+    "(matched), or besides with noise for what is missing (simulated). Default: estimate.",
 )
 @click.option(
     "--statistics-mix",
@@ -308,6 +308,7 @@ def serve(
     """
     one_blas_thread()
     from emag_rt.cli.serve_no_hd import Request, bundle_to_serve
+    from emag_rt.cli.which_source import ask_which
     from emag_rt.daemon.stopping import stop_signals
 
     request: Request = {"ld": ld, "hd": hd, "sfreq": sfreq, "population": population}
@@ -320,7 +321,7 @@ def serve(
         if options["dashboard_port"] is not None or options["dashboard_host"] is not None:
             options["dashboard"] = True
         overrides = {_PATHS[key]: value for key, value in options.items()}
-        settings = load_settings(config, overrides)
+        settings = ask_which(load_settings(config, overrides), quiet)
         if check:
             _check(path, settings, stop)
             return
@@ -363,7 +364,7 @@ def _dashboard(bundle: str, settings: ServeSettings) -> Iterator[None]:
     given = {
         "--bundle": bundle,
         "--source": source.source_id or source.name or source.type,
-        "--unit": source.unit,
+        "--unit": source.declared_unit,
         "--scope": settings.lsl.scope,
         "--session-id": settings.lsl.session_id,
     }

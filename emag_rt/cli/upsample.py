@@ -71,7 +71,7 @@ from emag_rt.cli.options import ENGINE, MIX, STATISTICS, naming_options, tell_te
     default="estimate",
     show_default=True,
     help="Rendered channels: as near as can be (estimate), with the covariance of measured ones "
-    "(matched), or with noise for what is missing (simulated).",
+    "(matched), or besides with noise for what is missing (simulated).",
 )
 @click.option(
     "--statistics-mix",

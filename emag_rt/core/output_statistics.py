@@ -1,8 +1,8 @@
 """What rendered channels lack beside measured ones, and the noise that has it.
 
 An estimate is quieter than what it estimates, and smoother over the head. ``matched`` puts its
-covariance right by one matrix over the channels; ``simulated`` adds noise that is like the error
-of the estimate, in covariance and spectrum.
+covariance right by one matrix over the channels; ``simulated`` adds noise with what is missing
+then, in covariance and spectrum.
 """
 
 from __future__ import annotations
@@ -37,16 +37,20 @@ class OutputStatistics:
         that it is stable whatever they are.
     cost : float
         What ``matched`` adds to the squared error, over that of the estimate.
+    noise_cost : float
+        What the noise adds besides.
     """
 
     transport: FloatArray
     mixing: FloatArray
     reflection: FloatArray
     cost: float
+    noise_cost: float
 
     def error_factor(self, mode: str, mix: float) -> float:
         """Expected squared error in a mode, over that of the estimate."""
-        return 1.0 + mix**2 * {"estimate": 0.0, "matched": self.cost, "simulated": 1.0}[mode]
+        costs = {"estimate": 0.0, "matched": self.cost, "simulated": self.cost + self.noise_cost}
+        return 1.0 + mix**2 * costs[mode]
 
     def matched(self, operator: PackedOperator, mix: float, rows: Sequence[int]) -> PackedOperator:
         """Fold the map into an operator.

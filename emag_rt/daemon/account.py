@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emag_rt.daemon.channel_watch import ChannelWatch
 from emag_rt.daemon.events import Event
+from emag_rt.daemon.fit_watch import FitWatch
 from emag_rt.daemon.presence import Presence
 from emag_rt.daemon.status.counters import Counters, LatencyWindow, ServerStatus, State
 from emag_rt.daemon.timeline import Timeline
@@ -20,7 +21,7 @@ class Account:
         From one status to the next.
     counters : Counters
         What happened to samples.
-    timeline, channels, presence, latency
+    timeline, channels, fit, presence, latency
         What is counted and known elsewhere.
 
     Attributes
@@ -36,13 +37,14 @@ class Account:
         counters: Counters,
         timeline: Timeline,
         channels: ChannelWatch,
+        fit: FitWatch,
         presence: Presence,
         latency: LatencyWindow,
     ) -> None:
         self._counters = counters
         self._started, self._interval_s = now, interval_s
         self.next_status = now + interval_s
-        self._timeline, self._channels = timeline, channels
+        self._timeline, self._channels, self._fit = timeline, channels, fit
         self._presence, self._latency = presence, latency
         self._told = (0, 0, 0)
         self._uneven_told = False
@@ -70,6 +72,8 @@ class Account:
             latency=self._latency.summary_ms(),
             bad_reasons=channels.reasons,
             too_many_bad=channels.lacking,
+            ld_misfit=self._fit.level,
+            unfit=self._fit.unfit,
         )
 
     def uneven(self) -> Event | None:

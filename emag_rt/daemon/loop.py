@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from emag_rt.daemon.account import Account
 from emag_rt.daemon.answers import Answers
 from emag_rt.daemon.channel_watch import ChannelWatch
 from emag_rt.daemon.events import Event, Teller, namesake
+from emag_rt.daemon.fit_watch import FitWatch
 from emag_rt.daemon.gaps import GapPolicy
 from emag_rt.daemon.input_watch import InputWatch
 from emag_rt.daemon.lateness import Lateness
@@ -25,6 +27,8 @@ from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamAmbiguous, StreamMismatch
 from emag_rt.streams.base import Clock, MarkerSink, Namesakes, Sink, Source
 from emag_rt.system import yield_core
+
+log = logging.getLogger(__name__)
 
 _WAIT_S = 0.2
 
@@ -105,7 +109,8 @@ class Server:
         self._answers = Answers(
             upsampler, publisher, clock, self._lateness, GapPolicy(gaps, sfreq), self.counters
         )
-        self._channels = ChannelWatch(upsampler)
+        self._channels, self._fit = ChannelWatch(upsampler), FitWatch(upsampler.bundle)
+        upsampler.watch_blocks(self._fit.take)
         self._teller = Teller(clock, markers)
         self._account = Account(
             now,
@@ -113,6 +118,7 @@ class Server:
             self.counters,
             self._timeline,
             self._channels,
+            self._fit,
             self._presence,
             publisher.latency,
         )
@@ -141,6 +147,8 @@ class Server:
         after_s = self._settings.gaps.go_on_after_s
         wait_s = _WAIT_S if after_s is None else min(_WAIT_S, max(0.1 * after_s, 0.02))
         self._tell(reference_event(self._source.format, self.upsampler.bundle))
+        if (why_not := self._fit.why_not()) is not None:
+            log.info("%s", why_not)
         try:
             while not stop() and (end is None or self._clock() < end):
                 self.turn(wait_s if end is None else min(wait_s, max(0.0, end - self._clock())))
@@ -175,7 +183,7 @@ class Server:
                 self._tell(event)
                 self._answers.withheld = self._input.dead
             if self._input.settled:
-                for event in self._channels.news():
+                for event in (*self._channels.news(), *self._fit.judge()):
                     self._tell(event)
         else:
             was_stale = self.state == "stale"
@@ -290,6 +298,7 @@ class Server:
         """After a silence, or with other channels, what was found before says nothing."""
         was_dead = self._input.dead
         self._input = self._watch_input()
+        self._fit.forget()
         if was_dead:
             self._answers.withheld = False
             self._tell(Event("amplifier_back"))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import gc
 import threading
+import time
 from pathlib import Path
 
 from emag_rt.bundle import load_bundle
 from emag_rt.daemon.hd_outlet import outlet_spec
 from emag_rt.daemon.loop import Server
 from emag_rt.daemon.settings import ServeSettings
-from emag_rt.daemon.signal_path import attach, make_upsampler, open_source
+from emag_rt.daemon.signal_path import attach, make_upsampler, open_source, source_query
 from emag_rt.daemon.status.counters import ServerStatus
 from emag_rt.daemon.status.reporters import Reporters
-from emag_rt.daemon.status.terminal import ready_line, tell
+from emag_rt.daemon.status.terminal import Waiting, ready_line, tell
 from emag_rt.daemon.stopping import stop_signals
 from emag_rt.daemon.trace import Trace
 from emag_rt.engine.matching import InputMatch
@@ -27,6 +28,7 @@ from emag_rt.streams.lsl import (
     LslSink,
     LslSource,
     configure,
+    list_streams,
     quick_clock,
 )
 from emag_rt.streams.marker_codes import event_code
@@ -76,8 +78,12 @@ def serve_bundle(
             remove(settings.status.trace_path, "--trace")
         reporters = Reporters(settings, upsampler, stack)
 
+        look_around = Waiting(source_query(settings), list_streams, time.monotonic)
+
         def stopped() -> bool:
             reporters.waiting()
+            if not quiet:
+                look_around()
             return stop.is_set()
 
         try:

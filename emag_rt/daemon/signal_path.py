@@ -10,6 +10,7 @@ import numpy as np
 
 from emag_rt.bundle import Bundle
 from emag_rt.daemon.settings import ServeSettings
+from emag_rt.daemon.status.terminal import tell
 from emag_rt.engine.matching import InputMatch, match_input
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.frontend.units import unit_to_uv
@@ -41,20 +42,25 @@ def make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
         too_many_bad=settings.bads.policy,
     )
     if settings.output.montage is not None:
-        log.info("montage: %s", upsampler.montage_note)
+        tell(f"montage: {upsampler.montage_note}")
         for warning in upsampler.placement.warnings:
             log.warning("montage: %s", warning)
     _warm_up(upsampler)
     return upsampler
 
 
-def open_source(settings: ServeSettings, stop: Callable[[], bool]) -> LslSource:
-    """Wait for the source that the settings name, until ``stop`` says not to."""
+def source_query(settings: ServeSettings) -> StreamQuery:
+    """What the source must have; where nothing is named, type EEG."""
     wanted = settings.source
     kind = wanted.type
     if not (wanted.source_id or wanted.name or wanted.type):
         kind = "EEG"
-    query = StreamQuery(source_id=wanted.source_id, name=wanted.name, type=kind)
+    return StreamQuery(source_id=wanted.source_id, name=wanted.name, type=kind)
+
+
+def open_source(settings: ServeSettings, stop: Callable[[], bool]) -> LslSource:
+    """Wait for the source that the settings name, until ``stop`` says not to."""
+    wanted, query = settings.source, source_query(settings)
     timeout_s = math.inf if wanted.wait else wanted.timeout_s
     log.info("waiting for the source: %s", query)
     return LslSource.open(query, timeout_s, stop=stop)

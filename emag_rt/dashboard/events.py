@@ -1,13 +1,17 @@
-"""A daemon's events in words."""
+"""A daemon's events in words, and other programs' markers among them."""
 
 from __future__ import annotations
 
 import json
+import math
+import time
+from collections import deque
 from typing import Any
 
 from emag_rt.dashboard.outlet import clean
 
 _MAX_CHARS = 300
+_MAX_EVENTS = 100
 # How details of events read; an empty text leaves one out.
 _WORDS = {
     "channel": "{}",
@@ -26,7 +30,45 @@ _WORDS = {
     "stamp": "",
     "last_stamp": "",
     "common": "",
+    "level": "{} times the limit",
+    "exchanged": "{} in each other's place",
 }
+
+
+class EventLog:
+    """The newest hundred events.
+
+    Attributes
+    ----------
+    count : int
+        How many there were in all.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[dict[str, str | float | None]] = deque(maxlen=_MAX_EVENTS)
+        self.count = 0
+
+    def add(self, kind: str, words: str, stamp: float) -> None:
+        """Note an event that happened at ``stamp``, on the clock of the rows; NaN: not known."""
+        self.count += 1
+        self._events.append(
+            {
+                "at": time.strftime("%H:%M:%S"),
+                "event": clean(kind),
+                "details": clean(words, _MAX_CHARS),
+                "stamp": stamp if math.isfinite(stamp) else None,
+            }
+        )
+
+    def as_list(self) -> list[dict[str, str | float | None]]:
+        """Them as JSON, the oldest first."""
+        return list(self._events)
+
+
+def stamp_of(event: dict[str, Any], told_at: float) -> float:
+    """When an event happened; when it was told, where it does not say."""
+    stamp = event.get("stamp", event.get("last_stamp"))
+    return stamp if isinstance(stamp, float) else told_at
 
 
 def read_event(text: str) -> tuple[str, dict[str, Any]]:

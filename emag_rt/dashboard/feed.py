@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +31,14 @@ from emag_rt.errors import (
 )
 from emag_rt.frontend.filters import CausalFilter, design_band
 from emag_rt.frontend.units import unit_to_uv
-from emag_rt.streams.lsl import LslMarkerSource, LslSource, StreamQuery, find_stream, local_clock
+from emag_rt.streams.lsl import (
+    LslMarkerReader,
+    LslMarkerSource,
+    LslSource,
+    StreamQuery,
+    find_stream,
+    local_clock,
+)
 
 log = logging.getLogger(__name__)
 _PULL_S = 0.1
@@ -75,6 +83,7 @@ class Feed(threading.Thread):
         self._troubled = False
         self._known = {canonical(label): place for label, place in known.items()}
         self._over = threading.Event()
+        self._served_by = ""
 
     def stop(self) -> None:
         """End all reading; returns when it has ended."""
@@ -147,9 +156,10 @@ class Feed(threading.Thread):
         helpers: list[threading.Thread] = []
         try:
             hd = read_hd_outlet(source.format, source.description())
+            self._served_by = source.format.hostname
             self._board.hd_opened(hd, hd.ld_labels, self._places(hd))
             self._troubled = False
-            for target in (self._read_status, self._read_events, self._read_ld):
+            for target in (self._read_status, self._read_events, self._read_ld, self._read_marks):
                 helper = threading.Thread(target=_quietly, args=(target, hd, gone), daemon=True)
                 helper.start()
                 helpers.append(helper)
@@ -198,9 +208,23 @@ class Feed(threading.Thread):
         while True:  # what came before the end counts, the end above all
             event = events.pull(_PULL_S)
             if event is not None:
-                self._board.event(event[0])
+                self._board.event(*event, _offset(self._served_by, event[1]))
             elif gone.is_set():
                 return
+
+    def _read_marks(self, _hd: HdOutlet, gone: threading.Event) -> None:
+        """Markers of other programs in sight, such as stimuli."""
+        reader, looked_at = LslMarkerReader(), -math.inf
+        try:
+            while not gone.is_set():
+                if time.monotonic() - looked_at > _LOOK_S:
+                    reader.look()
+                    looked_at = time.monotonic()
+                for marker in reader.pull():
+                    self._board.mark(marker.text, marker.stream, marker.stamp)
+                gone.wait(_PULL_S)
+        finally:
+            reader.close()
 
     def _read_ld(self, hd: HdOutlet, gone: threading.Event) -> None:
         """The source itself, as the daemon sees it: its channels, in µV, filtered alike."""
@@ -211,7 +235,7 @@ class Feed(threading.Thread):
         query = StreamQuery(hd.input_source_id or None, hd.input_name or None)
         while not gone.is_set():
             # A player that starts with its first receiver must not take us for the daemon.
-            if self._board.state()["state"] not in ("running", "too_many_bad"):
+            if self._board.state()["state"] in ("waiting", "silent", "unresponsive", "stopped"):
                 gone.wait(0.1)
                 continue
             try:
@@ -239,7 +263,8 @@ class Feed(threading.Thread):
         while not gone.is_set():
             samples, stamps = source.pull(_PULL_S)
             if len(stamps):
-                self._board.ld_rows(run(samples[:, columns] * np.array(factors)), stamps)
+                raw = samples[:, columns] * np.array(factors)
+                self._board.ld_rows(run(raw), stamps, raw)
             gone.wait(_REST_S)
 
     def _tell_places(self, hd: HdOutlet, source: LslSource, columns: list[int]) -> None:
@@ -247,6 +272,11 @@ class Feed(threading.Thread):
         channels = channels_of(source.description())
         if len(channels) == source.format.n_channels:
             self._board.ld_places(positions_of(channels)[columns])
+
+
+def _offset(hostname: str, stamp: float) -> float:
+    """From another host's clock to ours, roughly: a marker is taken to have come at once."""
+    return 0.0 if hostname == socket.gethostname() else local_clock() - stamp
 
 
 def _quietly(

@@ -5,29 +5,38 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections import deque
 from typing import Any
 
+import numpy as np
+
 from emag_rt.dashboard.board import Board
-from emag_rt.dashboard.wire import Drawing, Drawings, pack_samples
+from emag_rt.dashboard.spectra import Spectra, spectra
+from emag_rt.dashboard.wire import Drawing, Drawings, pack_samples, pack_spectra
 
 log = logging.getLogger(__name__)
 BEAT_S = 1 / 60
 _AGAIN_S = 1.0
 _FAILED = "What is shown stands still: an error in the dashboard, see its log. Trying again."
 _STATE_S = 0.25
+_LOOK_S = 1.0
 MAX_VIEWERS = 8
 # A tenth of a second; a browser that falls behind further misses samples and goes on.
 _QUEUE = 6
 
 
 class Viewer:
-    """One browser: what waits to be sent to it. Never more than a drawing, a state, six frames."""
+    """One browser: what waits to be sent to it.
+
+    Never more than a drawing, a state, spectra and six frames.
+    """
 
     def __init__(self) -> None:
         self._frames: deque[bytes] = deque(maxlen=_QUEUE)
         self._drawing: Drawing | None = None
         self._state: str | None = None
+        self._spectra: bytes | None = None
         self._news = asyncio.Event()
         self.dropped = 0
         self._told = 0
@@ -40,6 +49,11 @@ class Viewer:
     def say(self, state: str) -> None:
         """Put a state in the place of the one before."""
         self._state = state
+        self._news.set()
+
+    def show_spectra(self, spectra: bytes) -> None:
+        """Put spectra in the place of those before."""
+        self._spectra = spectra
         self._news.set()
 
     def offer(self, frame: bytes) -> None:
@@ -60,6 +74,9 @@ class Viewer:
         if self._state is not None:
             found.append(self._state)
             self._state = None
+        if self._spectra is not None:
+            found.append(self._spectra)
+            self._spectra = None
         if self.dropped != self._told:
             self._told = self.dropped
             found.append(json.dumps({"type": "dropped", "frames": self.dropped}))
@@ -82,6 +99,7 @@ class Hub:
         self._drawings = Drawings()
         self._drawing: Drawing | None = None
         self._state = ""
+        self._spectra = b""
         self.viewers: set[Viewer] = set()
 
     def join(self) -> Viewer | None:
@@ -101,7 +119,26 @@ class Hub:
         self.viewers.discard(viewer)
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Beat, and look at the rows, until cancelled."""
+        await asyncio.gather(self._beat(), self._look_on())
+
+    async def _look_on(self) -> None:
+        """Spectra take time, but not the beat's; of thousands of channels they come less often."""
+        failing = False
+        while True:
+            took_s = 0.0
+            try:
+                if self.viewers:
+                    took_s = await asyncio.to_thread(self._look)
+                    for viewer in self.viewers if self._spectra else ():
+                        viewer.show_spectra(self._spectra)
+            except Exception:  # whether rows come is told elsewhere
+                if not failing:
+                    log.exception("the newest rows could not be judged")
+                failing = True
+            await asyncio.sleep(_LOOK_S + 10.0 * took_s)
+
+    async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         told_at, failing = -1.0, False
         while True:
@@ -142,3 +179,14 @@ class Hub:
             frame = pack_samples(run, hd, ld)
             for viewer in self.viewers:
                 viewer.offer(frame)
+
+    def _look(self) -> float:
+        """Judge the newest seconds and pass on their spectra; returns the processor's time in s."""
+        begun = time.thread_time()
+        self._board.look()
+        run, hd, ld, sfreq = self._board.recent_rows()
+        served, raw = spectra(hd, sfreq), spectra(ld, sfreq)
+        if served is not None:
+            found = pack_spectra(run, served, raw or Spectra(np.empty(0), np.empty((0, 0))))
+            self._spectra = found
+        return time.thread_time() - begun

@@ -20,6 +20,11 @@ MARGIN = 1.06
 # So little that a map goes through the electrodes: with the usual 1e-5, the pixel at one of 32
 # electrodes holds as little as 0.45 of its value.
 _SMOOTHING = 1e-7
+# An electrode says nothing of places this far away: 4.5 and 7 cm on a head.
+_NEAR, _FAR = np.deg2rad(29.0), np.deg2rad(45.0)
+# Share of a channel's variance that may be wrong before its surroundings fade; at 1 a map of
+# nothing would be as right.
+_LITTLE_ERROR = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +48,7 @@ class ScalpMap:
 
 def edge_angle(positions_mm: FloatArray) -> float:
     """Angle from the vertex that the disc's edge stands for, in rad: a little beyond the cap."""
-    known = positions_mm[np.isfinite(positions_mm).all(axis=1)]
+    known = positions_mm[_placed(positions_mm)]
     if not len(known):
         return float(_SMALLEST_EDGE)
     lowest = _angle(known).max() + np.deg2rad(8.0)
@@ -82,7 +87,7 @@ def scalp_map(
         None with fewer than four electrodes in different places to draw it from. Of more than
         512, as many are used, evenly taken.
     """
-    good = np.isfinite(positions_mm).all(axis=1) & (np.linalg.norm(positions_mm, axis=1) > 1.0)
+    good = _placed(positions_mm) & (np.linalg.norm(positions_mm, axis=1) > 1.0)
     if usable is not None:
         good &= usable
     columns = np.flatnonzero(good)
@@ -94,6 +99,67 @@ def scalp_map(
     pixels, points = _pixels(edge)
     matrix = spherical_spline(places, points, _SMOOTHING)
     return ScalpMap(columns, pixels, matrix.astype(np.float32))
+
+
+def trust(
+    edge: float,
+    places_mm: FloatArray,
+    nmse: FloatArray,
+    worn_mm: FloatArray,
+    good: BoolArray,
+) -> NDArray[np.uint8]:
+    """How far each pixel of a map can be believed: 255 is drawn in full, 0 not at all.
+
+    A pixel fades where the electrodes around it are expected to be wrong, and where none is
+    near: none of the map's own, or no good one that is worn.
+
+    Parameters
+    ----------
+    edge : float
+        Angle of the disc's edge in rad.
+    places_mm, nmse : ndarray, shape (n, 3) and (n,)
+        The map's electrodes and their expected errors; NaN where one is not known.
+    worn_mm, good : ndarray, shape (n_ld, 3) and (n_ld,)
+        LD electrodes, and which of them are good.
+
+    Returns
+    -------
+    ndarray, shape (n_pixels,), uint8
+        For the pixels of :class:`ScalpMap`.
+    """
+    _, points = _pixels(edge)
+    apart = _apart(points, places_mm)
+    seen = _ramp(apart.min(axis=1, initial=np.pi), _NEAR, _FAR)
+    nmse = nmse[_placed(places_mm)]
+    known = np.isfinite(nmse)
+    if known.any():
+        weights = 1.0 / (apart[:, known] + 0.05) ** 4
+        error = (weights * np.clip(nmse[known], 0.0, 1.0)).sum(axis=1) / weights.sum(axis=1)
+        seen *= _ramp(error, _LITTLE_ERROR, 1.0)
+    worn = _apart(points, worn_mm)
+    if worn.shape[1]:
+        # A cap may leave a side bare on purpose: the expected errors know that, and bad
+        # electrodes alone count here.
+        always = worn.min(axis=1)
+        now = worn[:, good[_placed(worn_mm)]].min(axis=1, initial=np.pi)
+        seen *= _ramp(now, np.maximum(_NEAR, always), np.maximum(_FAR, always + _FAR - _NEAR))
+    return np.round(255.0 * seen).astype(np.uint8)
+
+
+def _placed(positions_mm: FloatArray) -> BoolArray:
+    return np.asarray(np.isfinite(positions_mm).all(axis=1))
+
+
+def _ramp(x: FloatArray, low: FloatArray | float, high: FloatArray | float) -> FloatArray:
+    """One up to ``low``, falling to nothing at ``high``."""
+    return np.asarray(np.clip((high - x) / (high - low), 0.0, 1.0))
+
+
+def _apart(points: FloatArray, positions_mm: FloatArray) -> FloatArray:
+    """Angles between points of the unit sphere and those electrodes whose place is known."""
+    known = positions_mm[_placed(positions_mm)]
+    known = known / np.maximum(np.linalg.norm(known, axis=1, keepdims=True), 1e-9)
+    return np.asarray(np.arccos(np.clip(points @ known.T, -1.0, 1.0)))
 
 
 def _pixels(edge: float) -> tuple[NDArray[np.int32], FloatArray]:

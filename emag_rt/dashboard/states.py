@@ -2,13 +2,114 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-State = Literal["waiting", "running", "silent", "too_many_bad", "unresponsive", "stopped"]
+import numpy as np
+
+from emag_rt.array_types import BoolArray, Float32Array
+from emag_rt.engine.scale import is_still
+
+State = Literal[
+    "waiting",
+    "running",
+    "silent",
+    "no_eeg",
+    "wrong_input",
+    "too_many_bad",
+    "unresponsive",
+    "stopped",
+]
+JUDGING: tuple[State, ...] = ("running", "too_many_bad")
+"""States in which verdicts on single channels mean something."""
 SILENT_S = 1.0
+# No EEG in the pass band is as weak or as strong as this, in µV: the unit is wrong.
+_WEAK_UV, _STRONG_UV = 0.05, 2000.0
 # The status outlet speaks once in an interval, a second by default, whatever the source does.
 _MUTE_S, _MUTE_INTERVALS = 6.0, 3.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the rows of the last seconds say themselves, whatever the daemon told.
+
+    Attributes
+    ----------
+    still : bool
+        Whether most LD channels never change.
+    unrendered : bool
+        Whether no rendered channel held a number in four seconds.
+    typical_uv : float
+        Typical strength of HD, by the median; NaN where too little came.
+    """
+
+    still: bool = False
+    unrendered: bool = False
+    typical_uv: float = math.nan
+
+
+def look_at(hd: Float32Array, raw: Float32Array, rendered: BoolArray, sfreq: float) -> Look:
+    """Look at HD rows, and LD rows as they come from the amplifier, of the newest seconds.
+
+    Parameters
+    ----------
+    hd, raw : ndarray, shape (n_times, n_channels)
+        In µV.
+    rendered : ndarray of bool, shape (n_hd,)
+        HD channels that are not measured.
+    sfreq : float
+        Rate in Hz.
+
+    Returns
+    -------
+    Look
+        Nothing odd where too little came to tell.
+    """
+    n = max(2, round(2.0 * sfreq))
+    told = hd[np.isfinite(hd).any(axis=1), :: max(1, hd.shape[1] // 64)]
+    typical = math.nan
+    if len(told) >= n:
+        typical = float(np.nanmedian(np.abs(told))) / 0.6745
+    return Look(
+        still=len(raw) >= n and raw.shape[1] > 0 and is_still(raw[-n:].astype(np.float64)),
+        unrendered=bool(
+            len(hd) >= 2 * n - 1 and rendered.any() and np.isnan(hd[:, rendered]).all()
+        ),
+        typical_uv=typical,
+    )
+
+
+def _wrong_scale(event: dict[str, Any]) -> str:
+    return (
+        f"The signal is {_number(event.get('factor'))} times as strong as in calibration: its unit "
+        "or gain is wrong. Mend it at the amplifier, or serve with --unit or --scale."
+    )
+
+
+def _wrong_rate(event: dict[str, Any]) -> str:
+    return (
+        f"{_number(event.get('measured_hz'))} samples come in a second, "
+        f"{_number(event.get('declared_hz'))} are declared. Set the amplifier and its LSL outlet "
+        "to the same rate."
+    )
+
+
+def _refused(event: dict[str, Any]) -> str:
+    return str(event.get("reason", "It does not fit the bundle."))
+
+
+WRONG: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "wrong_scale": ("Wrong unit", _wrong_scale),
+    "wrong_rate": ("Wrong rate", _wrong_rate),
+    "refused": ("Source refused", _refused),
+}
+"""Events that say that the input is not what it must be: a title, and words from the details."""
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else "an unknown number of"
 
 
 @dataclass(frozen=True)
@@ -37,6 +138,14 @@ class Facts:
         Whether more LD channels are bad than the settings allow.
     renders_on : bool
         Whether it renders even then.
+    dead : bool
+        Whether the daemon said that no LD channel carries EEG.
+    wrong : tuple of (str, str)
+        Title and words of what is wrong with the input; empty strings where nothing is.
+    look : Look
+        What the rows say.
+    unfit : bool
+        Whether LD does not fit the bundle.
     bad : tuple of str
         Bad LD channels.
     trouble : str
@@ -57,6 +166,9 @@ class Facts:
     too_many_bad: bool = False
     renders_on: bool = False
     dead: bool = False
+    wrong: tuple[str, str] = ("", "")
+    look: Look = field(default_factory=Look)
+    unfit: bool = False
     bad: tuple[str, ...] = ()
     trouble: str = ""
 
@@ -70,7 +182,8 @@ def judge(facts: Facts) -> tuple[State, str, str]:
         return "waiting", "Cannot attach", facts.trouble
     if facts.said_stopped or (facts.seen and not facts.open):
         end = "The daemon has ended" if facts.said_stopped else "The daemon's outlet has gone"
-        return "stopped", "Stopped", f"{end}. What is shown is the last that came."
+        why = f" {facts.wrong[1]}" if facts.wrong[1] else ""
+        return "stopped", "Stopped", f"{end}.{why} What is shown is the last that came."
     if not facts.open:
         if facts.launched:
             text = f"Nothing is served yet: looking for the amplifier's stream{source}."
@@ -89,17 +202,32 @@ def judge(facts: Facts) -> tuple[State, str, str]:
     if facts.said_silent or age > limit:
         text = f"No samples from the amplifier's stream{source}{_for(age)}. Serving goes on when "
         return "silent", "Source silent", text + "it is back; check its cable, battery and program."
-    if facts.dead:
+    if facts.wrong[0]:
+        return "wrong_input", *facts.wrong
+    if facts.dead or (facts.look.still and not facts.too_many_bad):
         text = "Every LD channel is flat or the same as all others. Is the amplifier on, the cap "
-        return "too_many_bad", "No EEG comes", text + "plugged in, the reference connected?"
+        return "no_eeg", "No EEG comes", text + "plugged in, the reference connected?"
     if facts.too_many_bad:
         text = f"{len(facts.bad) or 'Too many'} LD channels are bad ({_some(facts.bad)}). Mend the "
         text += "cap" + ("." if facts.renders_on else ": nothing is rendered meanwhile.")
         return "too_many_bad", "Too many bad channels", text
+    if facts.look.unrendered:
+        text = "Samples come, and no rendered channel has held a number for seconds. See the "
+        return "no_eeg", "Nothing is rendered", text + "counters and events, and the daemon's log."
+    if facts.look.typical_uv < _WEAK_UV or facts.look.typical_uv > _STRONG_UV:
+        text = f"The typical channel has {facts.look.typical_uv:.2g} µV, which no EEG has. Is the "
+        return "wrong_input", "Wrong unit?", text + "unit right (--unit), the cap on a head?"
+    if facts.unfit:
+        text = "LD channels do not go together as in calibration. Is this the wearer's bundle, and "
+        return (
+            "too_many_bad",
+            "Does not fit",
+            text + "every electrode in its place? HD may be wrong.",
+        )
     if facts.bad:
         one = len(facts.bad) == 1
         text = f"{_some(facts.bad)} {'is' if one else 'are'} bad and filled from the others."
-        return "running", "Running", text
+        return "running", f"Running, {len(facts.bad)} bad", text
     return "running", "Running", f"HD is served live{f' from{source}' if source else ''}."
 
 

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import canonical
+from emag_rt.core.scores import BANDS_HZ
 from emag_rt.dashboard import maps
 from emag_rt.dashboard.board import Layout
 from emag_rt.dashboard.outlet import clean
 from emag_rt.dashboard.rows import Rows, n_averaged
+from emag_rt.dashboard.spectra import Spectra
 
-SAMPLES, HD_MAP, LD_MAP = 1, 2, 3
+SAMPLES, HD_MAP, LD_MAP, SPECTRA = 1, 2, 3, 4
 """Kinds of binary messages: the first of four uint32 that each begins with."""
 
 
@@ -36,11 +39,11 @@ def pack_samples(run: int, hd: Rows, ld: Rows) -> bytes:
     return b"".join(part.tobytes() for part in parts)
 
 
-def pack_map(kind: int, number: int, scalp: maps.ScalpMap) -> bytes:
-    """Matrix of a map.
+def pack_map(kind: int, number: int, scalp: maps.ScalpMap, trust: NDArray[np.uint8]) -> bytes:
+    """Matrix of a map, and how far each pixel can be believed.
 
     Little-endian: uint32 kind, layout number, n_pixels, n_used; uint32 pixels, uint32 columns;
-    float32 matrix (n_pixels, n_used).
+    float32 matrix (n_pixels, n_used); uint8 trust (n_pixels).
     """
     head = np.array([kind, number, *scalp.matrix.shape], "<u4")
     parts = (
@@ -48,8 +51,39 @@ def pack_map(kind: int, number: int, scalp: maps.ScalpMap) -> bytes:
         scalp.pixels.astype("<u4"),
         scalp.columns.astype("<u4"),
         scalp.matrix.astype("<f4"),
+        trust,
     )
     return b"".join(part.tobytes() for part in parts)
+
+
+def pack_spectra(run: int, hd: Spectra, ld: Spectra) -> bytes:
+    """Spectra of what is served, and of what comes from the amplifier before any filter.
+
+    Little-endian: uint32 kind, run, n_hd, n_ld, n_hd_freqs, n_ld_freqs, n_bands; float32 mains in
+    Hz (0: not known), distance of frequencies in Hz, mains of LD (n_ld), bands of HD (n_bands,
+    n_hd), of LD, all in µV; uint8 levels of HD (n_hd, n_hd_freqs), of LD. A level is in half dB
+    above -40 dB of 1 µV²/Hz; 255 is none.
+    """
+    hz, mains = ld.mains()
+    f = hd.freqs_hz
+    bands = hd.band_uv()
+    sizes = (len(hd.power), len(ld.power), len(f), len(ld.freqs_hz), len(bands))
+    parts = (
+        np.array([SPECTRA, run, *sizes], "<u4"),
+        np.array([hz, f[1] - f[0]], "<f4"),
+        mains.astype("<f4"),
+        bands.astype("<f4"),
+        ld.band_uv().astype("<f4"),
+        _levels(hd.power),
+        _levels(ld.power),
+    )
+    return b"".join(part.tobytes() for part in parts)
+
+
+def _levels(power: FloatArray) -> NDArray[np.uint8]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = np.clip(np.round(2.0 * (10.0 * np.log10(power) + 40.0)), 0, 254)
+    return np.where(np.isfinite(power), level, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +112,16 @@ class Drawings:
             self._run = layout.run
         good = np.array([label not in layout.bad for label in layout.ld_labels], dtype=bool)
         ld_map = maps.scalp_map(layout.ld_positions_mm, edge, good)
+        places = layout.ld_positions_mm
+        ld_trust = maps.trust(edge, places[good], np.zeros(good.sum()), places, good)
+        hd_trust = maps.trust(edge, hd_places, _errors(layout), places, good)
         text = {
             "type": "layout",
             "number": layout.number,
             "run": layout.run,
             "grid": maps.GRID,
             "margin": maps.MARGIN,
+            "bands": [{"name": name, "hz": list(hz)} for name, hz in BANDS_HZ.items()],
             "equator": float(np.pi / 2 / edge),
             "name": hd.name if hd else "",
             "sfreq": hd.sfreq if hd else 0.0,
@@ -103,9 +141,22 @@ class Drawings:
                 "same": _same(layout),
             },
         }
-        pairs = ((HD_MAP, self._hd_map), (LD_MAP, ld_map))
-        blobs = tuple(pack_map(kind, layout.number, m) for kind, m in pairs if m is not None)
+        found = ((HD_MAP, self._hd_map, hd_trust), (LD_MAP, ld_map, ld_trust))
+        blobs = tuple(pack_map(k, layout.number, m, t) for k, m, t in found if m is not None)
         return Drawing(layout.number, json.dumps(text), blobs)
+
+
+def _errors(layout: Layout) -> FloatArray:
+    """Expected error of each HD channel; none where it is measured by a good electrode."""
+    hd = layout.hd
+    if hd is None:
+        return np.empty(0)
+    told = [np.nan if value is None else value for value in hd.nmse]
+    errors = np.where(np.array(hd.kinds) == "measured", 0.0, np.array(told, dtype=np.float64))
+    for label, k in zip(layout.ld_labels, _same(layout), strict=True):
+        if k >= 0 and label in layout.bad:
+            errors[k] = np.nan
+    return errors if np.isfinite(told).any() else np.full(len(told), np.nan)
 
 
 def _same(layout: Layout) -> list[int]:

@@ -27,7 +27,7 @@ from emag_rt.engine.scale import ScaleWatch
 from emag_rt.engine.waiting import OwedRows, WholeHops
 from emag_rt.engine.withholding import Withholding
 from emag_rt.errors import SettingsError
-from emag_rt.frontend import FrontEnd, Jump
+from emag_rt.frontend import FrontEnd, Jump, OnBlock
 from emag_rt.native import FusedCall, NativeField
 from emag_rt.render import Renderer, make_renderer
 
@@ -69,7 +69,7 @@ class Upsampler:
         ``input``), or what the fill makes of the rest.
     statistics : {"estimate", "matched", "simulated"}
         Whether rendered channels are as near as can be, have the covariance of measured ones, or
-        have noise with what the estimate lacks. Measured channels stay measured.
+        have besides noise with what is missing then. Measured channels stay measured.
     statistics_mix : float
         How far they go there, from 0 (the estimate) to 1.
     seed : int
@@ -137,14 +137,15 @@ class Upsampler:
         self._max_bad_share = max_bad_share
         self.statistics, self.statistics_mix = statistics, statistics_mix
         known = find_statistics(bundle, self.placement, statistics, statistics_mix)
-        matched = statistics_mix if statistics == "matched" else None
+        matched = statistics_mix if known is not None else None
         if matched is not None and engine == "direct":
             raise SettingsError(
-                "statistics must be estimate or simulated with engine direct, which renders the "
-                "field itself, got 'matched'. Use engine auto."
+                "statistics must be estimate with engine direct, which renders the field itself, "
+                f"got {statistics!r}. Use engine auto."
             )
         self.plan = make_plan(bundle, self.placement, montage is None, measured, matched)
         self.expected_nmse = expected_nmse(bundle, self.placement, self.plan)
+        self._on_block: OnBlock | None = None
         self._noise: SimulatedNoise | None = None
         if known is not None:
             factor = known.error_factor(statistics, statistics_mix)
@@ -183,6 +184,7 @@ class Upsampler:
         settings = self.bundle.frontend_settings
         rules = replace(settings.bad_rules, max_share=self._max_bad_share)
         self._frontend = FrontEnd(replace(settings, bad_rules=rules), channels, units)
+        self._frontend.watch_blocks(self._on_block)
         self._fused = None
         self._scale = ScaleWatch(self.bundle, self._frontend)
         filtering = self._frontend.native
@@ -199,7 +201,7 @@ class Upsampler:
         path : path-like
             An ``.emag`` file.
         **options
-            As for the class.
+            As for the class: ``channels``, ``units``, ``engine``, ``reference``, ...
 
         Returns
         -------
@@ -233,6 +235,18 @@ class Upsampler:
         """Rows so far during which too many LD channels were bad."""
         return self._withholding.n_rows
 
+    def watch_blocks(self, on_block: OnBlock) -> None:
+        """Have every half second of filtered LD channels told, once its channels are judged.
+
+        Parameters
+        ----------
+        on_block : callable
+            Takes the block's number since the start, its samples, shape (n_times, n_ld), which
+            are gone afterwards, and which channels, shape (n_ld,), have no fault of their own.
+        """
+        self._on_block = on_block
+        self._frontend.watch_blocks(on_block)
+
     def take_jumps(self) -> Sequence[Jump]:
         """Jumps of channels and of the reference, since the last call."""
         return self._frontend.take_jumps()
@@ -254,12 +268,16 @@ class Upsampler:
 
     @property
     def montage_note(self) -> str:
-        """How many output channels are virtual, and how they were placed, in words."""
-        far = sum(v and e is None for v, e in zip(self.virtual, self.expected_nmse, strict=True))
+        """How many output channels are virtual, their error, and how they were placed."""
+        pairs = zip(self.virtual, self.expected_nmse, strict=True)
+        errors = [error for virtual, error in pairs if virtual]
+        known = [error for error in errors if error is not None]
+        expected = f", NMSE {np.median(known):.2f} expected" if known else ""
+        far = len(errors) - len(known)
         beyond = f", {far} of them beyond the cap or of unknown error" if far else ""
         return (
-            f"{len(self.labels)} channels, {sum(self.virtual)} virtual (nobody wore them){beyond}; "
-            f"{self.placement.method}"
+            f"{len(self.labels)} channels, {sum(self.virtual)} virtual (nobody wore "
+            f"them{expected}){beyond}; {self.placement.method}"
         )
 
     def reset(self) -> None:

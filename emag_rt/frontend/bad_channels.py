@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.frontend.rules import BadChannelRules
 from emag_rt.frontend.swaps import SwapWatch
 
+OnBlock = Callable[[int, FloatArray, BoolArray], None]
 _KEPT_PRECISIONS = 16
 _LINES_HZ = (50.0, 60.0)
 # EEG of few bits repeats its extremes as well, but not over such a span.
@@ -36,6 +39,9 @@ class BadChannelMonitor:
         Why each bad channel is bad.
     raw, filtered : ndarray, shape (n_block, n_ld)
         The present block, of which ``filled`` samples are there.
+    on_block : callable or None
+        Called with each block that is judged: its number since the start, its filtered samples,
+        which are gone afterwards, and which channels, shape (n_ld,), have no fault of their own.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class BadChannelMonitor:
         times = np.arange(self.n_block) / sfreq
         lines = [hz for hz in _LINES_HZ if hz < 0.499 * sfreq]
         self._lines = np.exp(-2j * np.pi * np.outer(lines, times)) * np.sqrt(2.0) / self.n_block
+        self.on_block: OnBlock | None = None
         self._swaps = SwapWatch(covariance, rules.swap_blocks, rules.swap_gain, rules.swap_share)
         self.reset()
 
@@ -171,6 +178,12 @@ class BadChannelMonitor:
         needed = 1 if self.bad.all() else rules.blocks_to_good
         held = self.bad & (self._clean < needed)
         self._watch_places(faulty | (held & ~self._swaps.swapped), at_once | striking)
+        if self.on_block is not None:
+            # To be at odds with the others is no fault of an electrode on another head.
+            kept_out = held & (self.reasons != "at odds with the others")
+            broken = at_once | found["dead"] | found["clipped"] | flooded
+            usable = ~(broken | kept_out | self._swaps.swapped)
+            self.on_block(self._n_judged, self.filtered, usable)
         found["swapped"] = self._swaps.swapped
         bad = faulty | held | self._swaps.swapped
         for reason, channels in reversed(found.items()):

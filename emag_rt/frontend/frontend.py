@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from emag_rt.array_types import BoolArray, FloatArray, Samples
 from emag_rt.core.labels import match_labels
 from emag_rt.errors import SettingsError
-from emag_rt.frontend.bad_channels import BadChannelMonitor
+from emag_rt.frontend.bad_channels import BadChannelMonitor, OnBlock
 from emag_rt.frontend.fill import lagged_fill
 from emag_rt.frontend.filters import CausalFilter
 from emag_rt.frontend.jumps import Jump, JumpRemover
@@ -172,6 +172,11 @@ class FrontEnd:
         pairs = zip(self.settings.labels, self._monitor.reasons, strict=True)
         return {label: reason for label, reason in pairs if reason}
 
+    def watch_blocks(self, on_block: OnBlock | None) -> None:
+        """Have every judged block told as :class:`BadChannelMonitor` says; None: none."""
+        if self._monitor is not None:
+            self._monitor.on_block = on_block
+
     def take_jumps(self) -> Sequence[Jump]:
         """Jumps of channels that were good, and of the reference, since the last call."""
         taken, self._jumps = self._jumps, []
@@ -235,8 +240,10 @@ class FrontEnd:
         """
         raw = np.asarray(chunk)
         if raw.ndim != 2 or raw.shape[1] != self.n_inputs:
+            turned = raw.ndim == 2 and raw.shape[0] == self.n_inputs
             raise SettingsError(
                 f"chunk must have shape (n_times, {self.n_inputs}), got {raw.shape}."
+                + (" It is turned around: give chunk.T." if turned else "")
             )
         monitor = self._monitor
         if monitor is None or not len(raw):

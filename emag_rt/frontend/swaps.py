@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from emag_rt.array_types import BoolArray, FloatArray
+from emag_rt.core.exchange import exchange
 
 _MIN_CHANNELS = 4
 # A block with next to no signal tells nothing.
@@ -80,7 +81,7 @@ class SwapWatch:
             return
         fit = float((self._inverse * s).sum())
         oldest = self._ring[self._count % self._n_blocks]
-        newest = np.minimum(_exchange(self._inverse, s) / fit, 1.0)
+        newest = np.minimum(exchange(self._inverse, s) / fit, 1.0)
         self._sum += newest - oldest
         self._better += (newest < 0).astype(int) - (oldest < 0)
         oldest[...] = newest
@@ -102,7 +103,7 @@ class SwapWatch:
         loading = 1e-6 * self._power / n * np.eye(n)
         self._inverse = np.asarray(np.linalg.pinv(covariance + loading, hermitian=True))
         self._inverse = centre @ self._inverse @ centre
-        drop = _exchange(self._inverse, covariance)
+        drop = exchange(self._inverse, covariance)
         expected = drop / (float((self._inverse * covariance).sum()) + drop)
         needed = np.maximum(self._gain, 0.5 * expected)
         self._needed = np.where(expected >= self._gain, needed, np.inf)
@@ -122,17 +123,3 @@ class SwapWatch:
         self._ring[...] = 0.0
         self._sum = np.zeros(self._ring.shape[1:])
         self._better = np.zeros(self._ring.shape[1:], dtype=int)
-
-
-def _exchange(inverse: FloatArray, s: FloatArray) -> FloatArray:
-    """``tr(K P S P) - tr(K S)`` for the exchange P of every pair, shape (n, n)."""
-    k, d = np.diag(inverse), np.diag(s)
-    product = inverse @ s
-    own = np.diag(product)
-    everyone = 2.0 * (product + product.T - own[:, None] - own[None, :])
-    # The sum over the other channels is that over all less the pair itself, whose own two
-    # variances change places and whose covariance stays.
-    first = 2.0 * (k[:, None] - inverse) * (s - d[:, None])
-    second = 2.0 * (inverse - k[None, :]) * (d[None, :] - s)
-    pair = (k[:, None] - k[None, :]) * (d[None, :] - d[:, None])
-    return np.asarray(everyone - first - second + pair)

@@ -41,7 +41,6 @@ def unit_to_uv(unit: str) -> float:
     if not 0 < factor < 1e30:
         raise SettingsError(
             f"unit must be one of V, mV, µV, nV (or their names), with a number before it or not, "
-            f"got {unit!r}. "
-            "Say what the stream carries with --unit."
+            f"got {unit!r}. Say what the signal is in: units=... in Python, --unit in a command."
         )
     return factor

@@ -18,6 +18,7 @@ from emag_rt.core.montage import Montage, fit_sphere
 from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
 from emag_rt.core.straighten import straighten
 from emag_rt.errors import MontageError, RecordingError, SettingsError, short
+from emag_rt.files import neighbours
 from emag_rt.recordings.open_raw import mne_warnings, open_raw
 from emag_rt.recordings.positions import (
     clean_labels,
@@ -220,7 +221,11 @@ def _digest(
 
 def _read_raw(path: Path, stream: str, notes: list[str]) -> Any:
     if not path.exists():
-        raise RecordingError(f"recording {path}: the file must exist, it does not.")
+        raise RecordingError(
+            f"recording {path}: the file must exist, it does not{neighbours(path)}."
+        )
+    if path.suffix == ".emag":
+        raise RecordingError(f"{path.name}: must be a recording, it is a bundle. Swap the two?")
     if path.name.endswith(("-ave.fif", "_ave.fif", "-epo.fif", "_epo.fif", "-ave.fif.gz")):
         raise RecordingError(
             f"{path.name}: a recording must be continuous (raw) data, this is averaged or "

@@ -33,6 +33,8 @@ EVENTS = (
     "uneven_stamps",
     "namesake",
     "other_reference",
+    "ld_misfit",
+    "ld_fits",
 )
 """What ``serve`` tells, from :data:`LABEL_00` on; only ever added to at the end."""
 

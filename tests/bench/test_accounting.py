@@ -158,3 +158,13 @@ def test_stages_with_a_look_ahead():
     found = stage_times(trace, log, np.arange(3.0), np.arange(3) + 2.4, look_ahead=2)
     assert found["transport_out"] == pytest.approx(0.1)
     assert len(found["transport_in"]) == 3
+
+
+def test_no_stage_is_negative():
+    """A side notes its time after its call; the other one may have had the chunk by then."""
+    log = {"sent": np.arange(2.0) + 0.15, "start": 0.0, "sfreq": 1.0, "chunk": 1}
+    trace = {"stamp": np.arange(2.0), "pulled": np.arange(2) + 0.1, "pushed": np.arange(2) + 0.3}
+    found = stage_times(trace, log, np.arange(2.0), np.arange(2) + 0.25)
+    assert found["transport_in"] == pytest.approx(0.0)
+    assert found["transport_out"] == pytest.approx(0.0)
+    assert found["publish"] == pytest.approx(0.15)

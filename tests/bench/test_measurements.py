@@ -5,7 +5,10 @@ import json
 import pytest
 
 from emag_rt.bench.processes import Child
-from emag_rt.errors import StreamError
+from emag_rt.bundle import save_bundle
+from emag_rt.cli.main import cli as main_cli
+from emag_rt.errors import SettingsError, StreamError
+from tests.factories import make_bundle
 
 
 @pytest.mark.lsl
@@ -33,6 +36,18 @@ def test_latency(cli, tmp_path):
     assert plot.stat().st_size > 1000
     environment = content["environment"]
     assert {"git_commit", "versions", "machine", "threads", "load_average"} <= set(environment)
+
+
+@pytest.mark.lsl
+def test_statistics_reach_the_daemon(cli, tmp_path):
+    """It refuses a bundle that does not know them; stand-ins are refused at once."""
+    save_bundle(make_bundle(1), tmp_path / "s.emag")
+    options = ("bench", "latency", "--quick", "--statistics", "matched")
+    child = cli(*options, "--bundle", tmp_path / "s.emag")
+    assert child.finish(60.0) != 0
+    assert "does not know those of measured HD" in child.output
+    with pytest.raises(SettingsError, match="Give a --bundle"):
+        main_cli.main(options, standalone_mode=False)
 
 
 @pytest.mark.lsl

@@ -4,7 +4,7 @@ import io
 import json
 import math
 import zipfile
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from safetensors.numpy import load, save
 from emag_rt.bundle import Bundle, load_bundle, save_bundle
 from emag_rt.bundle.container import MEMBERS
 from emag_rt.core.direct import render_direct
+from emag_rt.core.ld_bands import mean_bands
 from emag_rt.errors import BundleError, OutputError
 from tests.factories import LD, REST, ld_signal, make_bundle, with_cross_spectra, with_statistics
 
@@ -24,11 +25,15 @@ OPTIONS = [
 ]
 
 
+BANDS = mean_bands([ld_signal(2000)], np.array([1.0, 4.0, 8.0]), 200.0)
+
+
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     """Bytes of a bundle with everything in it."""
     path = tmp_path_factory.mktemp("good") / "good.emag"
-    save_bundle(make_bundle(1, look_ahead=2, hidden="gelu"), path)
+    bundle = make_bundle(1, look_ahead=2, hidden="gelu")
+    save_bundle(replace(bundle, ld_bands=BANDS), path)
     return path.read_bytes()
 
 
@@ -92,12 +97,14 @@ def arrays_of(thing, prefix=""):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_round_trip_is_bit_exact(options, tmp_path):
     bundle = with_cross_spectra(with_statistics(make_bundle(7, **options)))
+    bundle = replace(bundle, ld_bands=BANDS)
     digest = save_bundle(bundle, tmp_path / "b.emag")
     loaded = load_bundle(tmp_path / "b.emag")
     assert loaded.manifest == bundle.manifest
     assert loaded.sha256 == digest
     before, after = arrays_of(bundle), arrays_of(loaded)
     assert sorted(before) == sorted(after)
+    assert loaded.ld_bands.n_blocks == BANDS.n_blocks == 5
     assert len(before) >= 12
     for name, value in before.items():
         np.testing.assert_array_equal(after[name], value, err_msg=name)
@@ -388,6 +395,19 @@ def test_every_tensor_is_needed_and_checked(good, reload):
         ("ld_covariance", np.triu(np.ones((8, 8))), "symmetric"),
         ("ld_lagged_covariance", np.ones((2, 8, 7)), "ld_lagged_covariance"),
         ("ld_lagged_covariance", np.ones((2, 8, 8)), "must begin with"),
+        ("ld_bands.covariances", BANDS.covariances[:, :7, :7], "ld_bands.covariances"),
+        ("ld_bands.covariances", BANDS.covariances * 2, "trace of 1"),
+        ("ld_bands.covariances", np.triu(BANDS.covariances), "symmetric"),
+        (
+            "ld_bands.covariances",
+            np.eye(8) * np.r_[2, -1, np.zeros(6)] + np.zeros((2, 1, 1)),
+            "neg",
+        ),
+        ("ld_bands.edges_hz", np.array([1.0, 4.0]), "ld_bands.edges_hz"),
+        ("ld_bands.edges_hz", np.array([1.0, 2.0, 8.0]), "must rise by 1.5 Hz"),
+        ("ld_bands.edges_hz", np.array([1.0, 4.0, 100.0]), "half of 200 Hz"),
+        ("ld_bands.edges_hz", np.array([-1.0, 4.0, 8.0]), "from 0 Hz"),
+        ("ld_bands.n_blocks", np.array([0.0]), "at least one block"),
     ],
 )
 def test_tensors_that_make_no_sense(good, reload, name, value, message):

@@ -437,3 +437,14 @@ def test_cross_spectra_are_bounded(refused, tmp_path, name, value, message):
             tensors[f"cross_spectra.{name}"] = value
 
     refused(with_tensors((tmp_path / "good.emag").read_bytes(), change), message)
+
+
+def test_statistics_of_another_kind_of_noise_are_not_used(tmp_path):
+    save_bundle(with_statistics(make_bundle(1)), tmp_path / "good.emag")
+
+    def change(tensors):
+        del tensors["statistics.noise_cost"]
+
+    blob = with_tensors((tmp_path / "good.emag").read_bytes(), change)
+    (tmp_path / "old.emag").write_bytes(blob)
+    assert load_bundle(tmp_path / "old.emag").statistics is None

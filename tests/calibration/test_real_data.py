@@ -22,7 +22,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["S001", pytest.param("biosemi128", marks=pytest.mark.soak)])
 def test_at_most_lagged_ridge_and_at_most_0_6_of_the_spline(data_file, case):
     train, test, n_ld = CASES[case]
     calibrator = FieldCalibrator(n_ld, CalibrationSettings(refine=False))

@@ -41,11 +41,8 @@ def recording(tmp_path_factory):
 def start(recording: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", COMMAND, "calibrate", str(recording)]
     command += ["--ld", "4", "--out", str(out), "--no-report", "--quiet", *more]
-    # One thread: the groups of networks must be the same after the kill.
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    # tests/conftest.py: one thread, so the groups of networks are the same after the kill.
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

@@ -117,3 +117,13 @@ def test_a_line_that_the_command_does_not_know_is_refused():
         parse("emag-rt serve s01.emag --no-such-option")
     with pytest.raises(click.UsageError):
         parse("emag-rt no-such-command")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["evaluatee"], "evaluate?"), (["bench", "latncy"], "latency?"), (["xyz"], "There are bench")],
+)
+def test_a_mistyped_command_is_told_its_neighbours(words, meant):
+    with pytest.raises(click.UsageError, match="no such command") as error:
+        cli.main(words, standalone_mode=False)
+    assert meant in error.value.message

@@ -67,7 +67,7 @@ def test_a_headset_at_its_amplifiers_rate_without_any_recording(cli, tmp_path):
     [
         (("--no-hd", "--ld", LD, "--sfreq", "250"), "--hd must say"),
         (("--no-hd", "--ld", LD, "--hd", "biosemi32"), "--sfreq must give"),
-        (("--no-hd", "--ld", LD, "--hd", "x", "--no-refine"), "--refine must go with an HD"),
+        (("--no-hd", "--ld", LD, "--hd", "x", "--seed", "1"), "--seed must go with an HD"),
         (("--ld", LD, "--hd", "biosemi32", "hd.fif"), "--hd must go with --no-hd"),
         (
             ("--no-hd", "--ld", LD, "--hd", "biosemi32", "--sfreq", "250", "--population", "x"),

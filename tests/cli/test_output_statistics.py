@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import mne
 import numpy as np
@@ -44,8 +45,12 @@ def test_the_modes_behave_as_they_should(files, tmp_path):
     bundle, _, second = files
     done = run("evaluate", bundle, second, "--json", tmp_path / "scores.json")
     assert done.exit_code == 0, done.output
-    assert "simulated" in done.output
     found = json.loads((tmp_path / "scores.json").read_text())["statistics_unseen"]
+    for mode, of_mode in found.items():
+        values = of_mode["nmse"], of_mode["rank"], of_mode["eigenvalues"][15], of_mode["power"]
+        nmse, rank, last, power = values
+        cells = rf"{nmse:.4f} │ +{rank} │.* {last:.{int(last < 10)}f} │ +{power['delta']:.2f} "
+        assert re.search(rf"│ {mode} +│{cells}", done.output), done.output
     assert found["truth"]["nmse"] == 0
     assert found["matched"]["nmse"] <= 1.3 * found["estimate"]["nmse"]
     assert found["simulated"]["rank"] > found["estimate"]["rank"]

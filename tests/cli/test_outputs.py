@@ -184,6 +184,9 @@ def test_evaluating_on_a_calibration_recording_is_said(files):
     done = run("evaluate", bundle, path)
     assert done.exit_code == 0
     assert "not held out" in done.output
+    verdict = next(line for line in done.output.splitlines() if line and "warning" not in line)
+    assert verdict.startswith(("Good: ", "Usable with care: ", "Poor: ", "Too early to tell: "))
+    assert "next: emag-rt report" in done.output
 
 
 def test_a_near_miss_is_suggested(files, tmp_path):
@@ -201,3 +204,23 @@ def test_standard_montages_by_their_usual_names(name):
 def test_an_unknown_montage_names_the_nearest():
     with pytest.raises(MontageError, match="biosemi64"):
         template("biosemi46")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("evaluate", "BUNDLE", "near_raw.fi"), "did you mean near_raw.fif?"),
+        (("inspect", "small.emg"), "did you mean small.emag?"),
+        (("evaluate", "near_raw.fif", "BUNDLE"), "The bundle comes first"),
+        (("evaluate", "BUNDLE", "small.emag"), "it is a bundle. Swap the two?"),
+        (("calibrate", "--ld", "8", "--out", "x.emag"), "--no-hd does without"),
+        (("calibrate", "near_raw.fif", "--ld", "99", "--out", "x.emag"), "--no-hd"),
+    ],
+)
+def test_a_mistake_is_answered_by_a_line_that_helps(files, tmp_path, monkeypatch, words, says):
+    recording, bundle = files
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "near_raw.fif").write_bytes(Path(recording).read_bytes())
+    (tmp_path / "small.emag").write_bytes(Path(bundle).read_bytes())
+    done = run(*(str(bundle) if word == "BUNDLE" else word for word in words))
+    assert says in str(done.exception)

@@ -54,7 +54,8 @@ class Daemon:
         stamps = t + np.arange(n) / SFREQ
         values = np.arange(len(HD)) if value is None else np.full(len(HD), value)
         self.board.hd_rows(np.tile(values, (n, 1)).astype(np.float32), stamps, t + 0.02)
-        self.board.ld_rows(np.tile(values[: len(LD)], (n, 1)), stamps)
+        ld = np.tile(values[: len(LD)], (n, 1))
+        self.board.ld_rows(ld, stamps, ld)
         return self
 
     @property

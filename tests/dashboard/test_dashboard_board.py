@@ -193,6 +193,19 @@ def test_too_many_bad_is_seen_in_the_status_too(daemon):
     assert daemon.state == "running", "rows may miss for other reasons"
 
 
+def test_ld_that_does_not_fit_is_seen_until_it_fits_again(daemon):
+    daemon.open().rows()
+    daemon.board.event(event("ld_misfit", level=2.5, exchanged=["C3", "C4"]))
+    assert daemon.board.state()["title"] == "Does not fit"
+    assert "2.5 times the limit" in daemon.board.state()["events"][-1]["details"]
+    daemon.board.event(event("ld_fits", level=0.3))
+    assert daemon.state == "running"
+    daemon.board.status({"unfit": 1.0})
+    assert daemon.board.state()["title"] == "Does not fit", "for who comes late"
+    daemon.board.status({"unfit": 0.0})
+    assert daemon.state == "running"
+
+
 def test_channels_are_good_when_the_daemon_said_so_and_not_before(daemon):
     daemon.open().rows()
     assert not daemon.board.state()["judged"]
@@ -202,6 +215,73 @@ def test_channels_are_good_when_the_daemon_said_so_and_not_before(daemon):
     assert daemon.board.state()["judged"]
     daemon.open().rows()
     assert not daemon.board.state()["judged"], "another run"
+
+
+def test_while_silent_no_channel_is_good(daemon):
+    daemon.open().rows()
+    daemon.board.status({f"bad:{label}": 0.0 for label in LD})
+    assert daemon.board.state()["judged"]
+    daemon.clock.advance(3.0)
+    assert daemon.state == "silent"
+    assert not daemon.board.state()["judged"]
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "title"),
+    [
+        (event("amplifier_dead"), "no_eeg", "No EEG comes"),
+        (event("wrong_scale", factor=1000.0), "wrong_input", "Wrong unit"),
+        (event("wrong_rate", measured_hz=125.0, declared_hz=250.0), "wrong_input", "Wrong rate"),
+        (event("refused", reason="labels differ"), "wrong_input", "Source refused"),
+        (event("too_many_bad", channels=[]), "too_many_bad", "Too many bad channels"),
+    ],
+)
+def test_what_the_daemon_says_is_wrong_is_never_called_running(daemon, told, state, title):
+    daemon.open().rows()
+    daemon.board.status({f"bad:{label}": 0.0 for label in LD})
+    daemon.board.event(told)
+    found = daemon.board.state()
+    assert (found["state"], found["title"]) == (state, title)
+    if state == "wrong_input":
+        assert not found["judged"]
+        daemon.board.event(event("stopped"))
+        assert found["text"] in daemon.text, "why it ended"
+    daemon.open().rows()
+    assert daemon.state == "running", "another run"
+
+
+@pytest.mark.parametrize(
+    ("scale", "raw", "rendered", "state"),
+    [
+        (20.0, 20.0, 20.0, "running"),
+        (20.0, 0.0, 20.0, "no_eeg"),
+        (20.0, 20.0, np.nan, "no_eeg"),
+        (2e-5, 20.0, 2e-5, "wrong_input"),
+        (2e4, 20.0, 2e4, "wrong_input"),
+    ],
+)
+def test_the_rows_are_looked_at_too(daemon, scale, raw, rendered, state):
+    """Whoever attaches later has not heard the event."""
+    daemon.open()
+    rng = np.random.default_rng(0)
+    rows = rng.normal(0.0, scale, (900, len(HD)))
+    rows[:, len(LD) :] = rng.normal(0.0, 1.0, (900, 4)) * rendered
+    stamps = 100.0 + np.arange(900) / SFREQ
+    daemon.board.ld_rows(rows[:, : len(LD)], stamps, raw * rng.normal(size=(900, len(LD))))
+    daemon.board.hd_rows(rows, stamps, None)
+    assert daemon.state == "running"
+    daemon.board.look()
+    assert daemon.state == state
+
+
+def test_events_stand_where_they_happened(daemon):
+    daemon.open()
+    daemon.board.event(event("gap", stamp=5.0), 9.0)
+    daemon.board.event(event("good_channel"), 9.0, 0.5)
+    daemon.board.mark("T1", "stimuli", 7.0)
+    daemon.board.event(event("gap", stamp=math.nan), 9.0)
+    found = [(e["event"], e["stamp"]) for e in daemon.board.state()["events"]]
+    assert found == [("gap", 5.0), ("good_channel", 9.5), ("T1", 7.0), ("gap", None)]
 
 
 def test_a_daemon_with_a_rare_status_is_not_called_mute(daemon):

@@ -66,6 +66,31 @@ def test_of_very_many_electrodes_some_are_drawn(monkeypatch):
     assert scalp.columns[[0, -1]].tolist() == [0, len(HD) - 1]
 
 
+def test_a_map_fades_where_it_is_expected_to_be_wrong():
+    good, nmse = np.ones(len(HD), bool), np.zeros(len(HD))
+    seen = lambda nmse: maps.trust(EDGE, PLACES, nmse, PLACES, good)  # noqa: E731
+    scalp, place = maps.scalp_map(PLACES, EDGE), maps.project(PLACES, EDGE)[3]
+    pixel, before = pixel_at(scalp, place), seen(nmse)
+    assert before[pixel] == 255
+    nmse[3] = 0.8
+    assert seen(nmse)[pixel] < 100
+    nmse[3] = np.nan
+    assert seen(nmse)[pixel] == 255, "unknown: as its neighbours"
+    np.testing.assert_array_equal(seen(np.full(len(HD), np.nan)), before)
+
+
+def test_where_no_good_electrode_is_near_nothing_is_shown():
+    scalp = maps.scalp_map(PLACES, EDGE)
+    nmse, worn = np.zeros(len(HD)), PLACES[:4]
+    front = pixel_at(scalp, maps.project(worn, EDGE)[0])
+    one = maps.trust(EDGE, PLACES[:1], nmse[:1], PLACES[:1], np.ones(1, bool))
+    assert one[front] == 255
+    assert (one == 0).sum() > len(one) / 2, "far from the only electrode"
+    assert maps.trust(EDGE, PLACES, nmse, worn, np.ones(4, bool))[front] == 255
+    good = np.linalg.norm(worn - worn[0], axis=1) > 120.0
+    assert maps.trust(EDGE, PLACES, nmse, worn, good)[front] == 0, "bad ones do not count"
+
+
 def test_bytes_of_samples_and_maps():
     hd = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([1.0, 2.0])
     ld = np.zeros((0, 2), np.float32), np.empty(0)
@@ -74,11 +99,13 @@ def test_bytes_of_samples_and_maps():
     assert np.frombuffer(blob, "<f8", 2, 16).tolist() == [1.0, 2.0]
     np.testing.assert_array_equal(np.frombuffer(blob, "<f4", 6, 32).reshape(2, 3), hd[0])
     scalp = maps.scalp_map(PLACES, EDGE)
-    blob = pack_map(HD_MAP, 3, scalp)
+    trust = maps.trust(EDGE, PLACES, np.zeros(len(HD)), PLACES, np.ones(len(HD), bool))
+    blob = pack_map(HD_MAP, 3, scalp, trust)
     n, used = scalp.matrix.shape
     assert np.frombuffer(blob, "<u4", 4).tolist() == [2, 3, n, used]
     matrix = np.frombuffer(blob, "<f4", n * used, 16 + 4 * (n + used)).reshape(n, used)
     np.testing.assert_array_equal(matrix, scalp.matrix)
+    assert blob[-n:] == trust.tobytes()
 
 
 def test_the_hd_map_is_made_once_a_run(daemon, monkeypatch):

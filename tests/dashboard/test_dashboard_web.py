@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("httpx", reason="starlette's test client needs httpx")
 
 from starlette.websockets import WebSocketDisconnect
 
+from emag_rt import dashboard
 from emag_rt.dashboard import hub as hub_module
 from emag_rt.dashboard.app import make_app
 from emag_rt.dashboard.guard import same_origin
@@ -41,10 +43,12 @@ def test_the_page_and_its_files_are_there(client):
     page = client.get("/")
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    for name in ("app.js", "maps.js", "traces.js", "panels.js", "wire.js", "style.css", "icon.svg"):
+    files = [p.name for p in (Path(dashboard.__file__).parent / "static").iterdir()]
+    files.remove("index.html")
+    for name in files:
         assert client.get(f"/{name}").status_code == 200
     # Everything comes from here: no other host is named anywhere.
-    for name in ("", "app.js", "maps.js", "traces.js", "panels.js", "wire.js", "style.css"):
+    for name in ("", *files):
         text = client.get(f"/{name}").text.replace("http://www.w3.org/", "")
         assert "http://" not in text
         assert "https://" not in text
@@ -189,12 +193,13 @@ def test_a_slow_browser_loses_frames_and_nothing_piles_up():
         for i in range(1000):
             viewer.offer(b"%d" % i)
             viewer.say(f"state {i}")
+            viewer.show_spectra(b"spectra %d" % i)
         return await viewer.next(), viewer.dropped
 
     found, dropped = asyncio.run(run())
-    assert found[:3] == ["new", b"map 2", "state 999"]
-    assert json.loads(found[3]) == {"type": "dropped", "frames": dropped}
-    assert found[4:] == [b"%d" % i for i in range(994, 1000)]
+    assert found[:4] == ["new", b"map 2", "state 999", b"spectra 999"]
+    assert json.loads(found[4]) == {"type": "dropped", "frames": dropped}
+    assert found[5:] == [b"%d" % i for i in range(994, 1000)]
     assert dropped == 994
 
 

@@ -66,3 +66,14 @@ def test_the_command_line_and_the_api_are_in_it(site):
     for name in ("Upsampler.push", "FieldCalibrator.fit", "load_bundle", "StreamMismatch"):
         assert re.search(rf'id="[\w.]*{name}"', api), name
     assert not re.search(r":(func|class|meth):", api), "Sphinx's roles are taken out"
+
+
+def test_searching_works_from_a_folder(site, browser):
+    """By a script of ours: the theme's own asks a server of others for one."""
+    page = browser.new_page(viewport={"width": 1366, "height": 900})
+    page.goto((site / "index.html").as_uri())
+    page.click("input.md-search__input")
+    page.keyboard.type("swapped")
+    page.wait_for_selector(".md-search-result__item", timeout=30_000)
+    assert "matching documents" in page.inner_text(".md-search-result__meta")
+    page.close()

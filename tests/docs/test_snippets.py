@@ -50,11 +50,11 @@ SHORTER = {
 """Added to what would take minutes; of an option given twice, the last one counts."""
 NOT_RUN = {
     "pip install -e . && emag-rt demo",
-    'pip install -e ".[dev]" && pytest',
     "python -m venv emag && . emag/bin/activate",
     "#include <onnxruntime_cxx_api.h>",
     'eval "$(_EMAG_RT_COMPLETE=bash_source emag-rt)"         # into ~/.bashrc',
     "emag-rt demo",
+    "emag-rt demo --live",
     "emag-rt bench latency --quick --case 16:64@250",
     "emag-rt serve s01.emag --source-id AMP-1234 --name s01-HD",
     "emag-rt import-checkpoint model.pt --hd @names.txt --ld Fz,... --statistics hd_raw.fif "

@@ -7,7 +7,7 @@ import pytest
 
 from emag_rt import Upsampler
 from emag_rt.bundle import load_bundle, save_bundle
-from emag_rt.core.output_statistics import OutputStatistics, SimulatedNoise
+from emag_rt.core.output_statistics import MODES, OutputStatistics, SimulatedNoise
 from emag_rt.engine.offline import render_recording
 from emag_rt.errors import SettingsError
 from emag_rt.native import why_not
@@ -47,12 +47,12 @@ def test_matched_is_the_map_of_the_estimate_and_measured_channels_stay(bundle):
 
 def test_simulated_adds_noise_to_rendered_channels_alone(bundle):
     ld = ld_signal(4000)
-    estimate, simulated = (rendered(bundle, ld, statistics=s) for s in ("estimate", "simulated"))
+    estimate, matched, simulated = (rendered(bundle, ld, statistics=s) for s in MODES)
     np.testing.assert_array_equal(simulated[:, :N_LD], estimate[:, :N_LD])
-    noise = simulated[:, N_LD:] - estimate[:, N_LD:]
+    noise = simulated[:, N_LD:] - matched[:, N_LD:]
     mixing = bundle.statistics.mixing[N_LD:]
     assert relative(np.cov(noise.T), mixing @ mixing.T) < 0.2
-    assert np.abs(np.corrcoef(noise[:, 0], estimate[:, N_LD])[0, 1]) < 0.1
+    assert np.abs(np.corrcoef(noise[:, 0], matched[:, N_LD])[0, 1]) < 0.1
     half = rendered(bundle, ld, statistics="simulated", statistics_mix=0.5)
     assert relative(half, (estimate + simulated) / 2) < 1e-4
     other = rendered(bundle, ld, statistics="simulated", seed=1)
@@ -85,7 +85,7 @@ def test_rows_skipped_for_being_late_use_up_their_noise(bundle):
 
 def test_noise_has_the_spectrum_of_its_autoregression():
     """One part with reflection k at lag one alone: its neighbours correlate by k."""
-    statistics = OutputStatistics(np.eye(1), np.array([[3.0]]), np.array([[0.7, 0.0]]), 0.0)
+    statistics = OutputStatistics(np.eye(1), np.array([[3.0]]), np.array([[0.7, 0.0]]), 0.0, 0.0)
     noise = SimulatedNoise(statistics, 1.0, [0]).take(20_000)[:, 0]
     assert noise.std() == pytest.approx(3.0, rel=0.05)
     assert np.corrcoef(noise[1:], noise[:-1])[0, 1] == pytest.approx(0.7, abs=0.03)
@@ -105,6 +105,7 @@ def test_a_montage_of_worn_electrodes_keeps_the_statistics(bundle):
         ({"statistics": "perfect"}, "statistics must be one of"),
         ({"statistics": "matched", "statistics_mix": 1.5}, "statistics_mix must be from 0 to 1"),
         ({"statistics": "matched", "engine": "direct"}, "engine auto"),
+        ({"statistics": "simulated", "engine": "direct"}, "engine auto"),
         ({"statistics": "simulated", "montage": "cap,NEW=40/40/40"}, "nobody wore"),
     ],
 )
@@ -128,8 +129,7 @@ def test_bundles_keep_them_and_older_ones_are_to_be_calibrated_again(bundle, tmp
 
 def test_the_error_to_be_expected_is_that_of_the_mode(bundle):
     found = {
-        mode: Upsampler(bundle, engine="packed", statistics=mode).expected_nmse
-        for mode in ("estimate", "matched", "simulated")
+        mode: Upsampler(bundle, engine="packed", statistics=mode).expected_nmse for mode in MODES
     }
     assert [found[mode][-1] for mode in found] == pytest.approx([0.25, 0.3, 0.5])
     assert found["simulated"][0] is None

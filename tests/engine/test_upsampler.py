@@ -284,6 +284,8 @@ def test_shapes_that_do_not_fit():
         upsampler.push(ld_signal(4), np.zeros(3))
     with pytest.raises(SettingsError, match=r"\(n_times, 8\)"):
         upsampler.push(np.zeros((4, 7)))
+    with pytest.raises(SettingsError, match=r"turned around: give chunk\.T"):
+        upsampler.push(np.zeros((8, 4)))
 
 
 def _scaled(bundle, scale, n=1200):

@@ -317,3 +317,20 @@ def test_verdicts_fall_at_the_ends_of_blocks():
     assert monitor.judge()
     assert monitor.room == BLOCK
     assert monitor.bad.tolist() == [False, True, *[False] * 6]
+
+
+def test_whoever_watches_is_told_of_each_block_and_of_what_has_a_fault_of_its_own():
+    told = []
+    monitor = BadChannelMonitor(ld_covariance(), SFREQ, RULES)
+    monitor.on_block = lambda *block: told.append([np.copy(part) for part in block])
+    signal = ld_signal(6 * BLOCK)
+    signal[:, 2] = 7.0
+    signal[:, 4] = FAULTS["wild"](signal[:, 4])
+    for start in range(0, len(signal), BLOCK):
+        monitor.add(signal[start : start + BLOCK], signal[start : start + BLOCK])
+        monitor.judge()
+    assert monitor.reasons[[2, 4]].tolist() == ["flat", "at odds with the others"]
+    numbers, blocks, usable = zip(*told, strict=True)
+    assert [int(number) for number in numbers] == list(range(6))
+    np.testing.assert_array_equal(np.concatenate(blocks), signal)
+    assert [np.flatnonzero(~good).tolist() for good in usable] == [[2]] * 6

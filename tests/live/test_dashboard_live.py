@@ -75,8 +75,10 @@ def test_from_waiting_to_the_end_in_a_browser(cli, subject, unique_id, page, rec
     assert unique_id in words
     player = start_player(cli, subject, unique_id, "--loop")
     assert until(page, "running")[0] == "Running"
-    for canvas in ("hd-map", "ld-map", "trace", "histogram"):
+    for canvas in ("hd-map", "ld-map", "all", "trace", "spectrum"):
         until_pixels_change(page, canvas)
+    page.click("#tabs [data-tab=latency]")
+    until_pixels_change(page, "histogram")
     wait_in(page, "emagDashboard.fps > 0")
     wait_in(page, "document.querySelectorAll('#quality-list .good').length === 8")
     _keys(page)
@@ -99,11 +101,12 @@ def test_from_waiting_to_the_end_in_a_browser(cli, subject, unique_id, page, rec
 
 def _keys(page):
     """What the keyboard does."""
+    page.focus("#all")
     page.keyboard.press("Space")
     assert page.get_attribute("#pause", "aria-pressed") == "true"
     page.keyboard.press("Space")
     assert page.get_attribute("#pause", "aria-pressed") == "false"
-    page.keyboard.press("-")
+    page.keyboard.press(".")
     assert page.eval_on_selector("#range", "e => e.value") != "auto"
     page.keyboard.press("a")
     assert page.eval_on_selector("#range", "e => e.value") == "auto"

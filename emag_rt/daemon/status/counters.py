@@ -132,6 +132,10 @@ class ServerStatus:
         Of the newest samples, as :meth:`LatencyWindow.summary_ms` has it.
     too_many_bad : bool
         Whether too many LD channels are bad to render.
+    ld_misfit : float or None
+        How badly LD fits the bundle, 1 being the limit; None while it is not known.
+    unfit : bool
+        Whether it was told that it does not fit.
     """
 
     state: State
@@ -144,6 +148,8 @@ class ServerStatus:
     latency: dict[str, float | None] = field(default_factory=dict)
     bad_reasons: dict[str, str] = field(default_factory=dict)
     too_many_bad: bool = False
+    ld_misfit: float | None = None
+    unfit: bool = False
 
     def numbers(self) -> dict[str, float | None]:
         """Everything that is a number; None where it is not known yet."""
@@ -153,6 +159,7 @@ class ServerStatus:
             **self.latency,
             "input_age_s": self.input_age_s,
             "render_ms": self.render_ms,
+            "ld_misfit": None if self.ld_misfit is None else round(self.ld_misfit, 3),
         }
 
     def as_dict(self) -> dict[str, object]:
@@ -164,4 +171,5 @@ class ServerStatus:
             "bad_channels": list(self.bad_channels),
             "bad_reasons": dict(self.bad_reasons),
             "too_many_bad": self.too_many_bad,
+            "unfit": self.unfit,
         }

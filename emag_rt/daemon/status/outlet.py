@@ -34,6 +34,8 @@ STATUS_NUMBERS = (
     "too_many_bad",
     "unrenderable",
     "steps",
+    "ld_misfit",
+    "unfit",
 )
 BAD_REASONS = (
     "no number, or railed",
@@ -92,6 +94,7 @@ class StatusOutlet:
             **status.numbers(),
             "n_bad_channels": len(status.bad_channels),
             "too_many_bad": status.too_many_bad,
+            "unfit": status.unfit,
         }
         told = [known[key] for key in STATUS_NUMBERS]
         values = [np.nan if value is None else float(value) for value in told]

@@ -122,6 +122,10 @@ class Vitals:
             if value is None and (ms := numbers.get(f"{name}_ms")) is not None:
                 value = ms / 1e3
             yield GaugeMetricFamily(f"emag_rt_{name}_seconds", text, value)
+        text = "How badly LD fits the bundle, 1 being the limit."
+        yield GaugeMetricFamily("emag_rt_ld_misfit", text, numbers.get("ld_misfit"))
+        text = "1: LD does not fit the bundle."
+        yield GaugeMetricFamily("emag_rt_unfit", text, float(status is not None and status.unfit))
         bad = GaugeMetricFamily(
             "emag_rt_bad_channel", "1: the LD channel is filled from the others.", labels=["label"]
         )

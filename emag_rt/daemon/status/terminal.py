@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +12,10 @@ from emag_rt.daemon.status.counters import ServerStatus
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.metadata import OutletSpec
+from emag_rt.streams.query import StreamQuery, listing
+
+_FIRST_LOOK_S = 2.0
+_LOOK_AGAIN_S = 5.0
 
 
 def tell(line: str) -> None:
@@ -26,6 +31,40 @@ def ready_line(spec: OutletSpec, stream: StreamFormat, upsampler: Upsampler) -> 
         f"{spec.name!r} ({len(spec.labels)} ch, source_id {spec.source_id}), "
         f"engine {upsampler.engine}, look-ahead {upsampler.look_ahead} samples"
     )
+
+
+class Waiting:
+    """Tells a person who waits for a source what is in sight meanwhile.
+
+    Parameters
+    ----------
+    query : StreamQuery
+        What is waited for.
+    look : callable
+        Gives the streams in sight; takes up to a second.
+    clock : callable
+        Seconds.
+    """
+
+    def __init__(
+        self,
+        query: StreamQuery,
+        look: Callable[[], Sequence[StreamFormat]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._query, self._look, self._clock = query, look, clock
+        self._next = clock() + _FIRST_LOOK_S
+        self._told: str | None = None
+
+    def __call__(self) -> None:
+        """Look now and then, and tell what has changed."""
+        if self._clock() < self._next:
+            return
+        seen = self._look()
+        there = f"in sight:{listing(seen)}" if seen else "no stream at all is in sight"
+        if there != self._told:
+            tell(f"waiting for a numeric stream that has {self._query}; {there}")
+        self._told, self._next = there, self._clock() + _LOOK_AGAIN_S
 
 
 class LiveView:
@@ -60,7 +99,7 @@ class LiveView:
         style = {"running": "green", "stale": "bold red", "dead": "bold red"}.get(
             status.state, "yellow"
         )
-        line = Text(f"{self._name} ")
+        line = Text(f"{self._name} ", no_wrap=True, overflow="ellipsis")
         line.append(status.state, style=style)
         line.append(f"  in {c.samples_in}  out {c.samples_out}")
         if latency["latency_p50_ms"] is not None:
@@ -73,6 +112,8 @@ class LiveView:
             line.append(f"  bad {','.join(status.bad_channels)}", style="bold red")
         if status.too_many_bad:
             line.append("  too many", style="bold red")
+        if status.unfit:
+            line.append("  does not fit the bundle", style="bold red")
         with contextlib.suppress(OSError):  # the terminal has gone
             self._live.update(line, refresh=True)
 

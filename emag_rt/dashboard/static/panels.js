@@ -1,6 +1,9 @@
 // Everything in words and numbers. Texts from outside are only ever set as text.
 
-const SIGNS = { waiting: "…", running: "▶", silent: "!", too_many_bad: "×", unresponsive: "?", stopped: "■", offline: "⌀" };
+const SIGNS = {
+  waiting: "…", running: "▶", silent: "!", no_eeg: "—", wrong_input: "≠", too_many_bad: "×", unresponsive: "?",
+  stopped: "■", offline: "⌀",
+};
 
 const ALWAYS = 6; // of these, the others only when they are not 0
 const COUNTERS = [
@@ -18,41 +21,42 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-export function showState(state, title, text) {
-  document.body.dataset.state = state;
+export function showState(state, title, text, bad = false) {
+  document.body.dataset.state = state === "running" && bad ? "impaired" : state;
   const glyph = $("glyph");
   glyph.textContent = "";
   glyph.dataset.sign = SIGNS[state] ?? "?";
   setText($("title"), title);
   setText($("words"), text);
+  $("words").title = text;
   document.title = `${title} – emag_rt`;
 }
 
 let shownQuality = "", shownEvents = -1, shownName = "";
 
-export function showPanels(message) {
+export function showPanels(message, live) {
   setText($("name"), message.name);
   const facts = Object.entries(message.facts).map(([key, value]) => `${key} ${value}`);
   setText($("facts"), facts.join("  ·  ") || "not served yet");
-  quality(message);
+  quality(message, live);
   counters(message.numbers);
   events(message);
-  latency(message);
+  drawLatency(message);
 }
 
-function quality(message) {
+function quality(message, live) {
   const judged = message.judged;
-  const key = JSON.stringify([judged, message.quality]);
+  const key = JSON.stringify([judged, live, message.quality]);
   if (key === shownQuality) return;
   shownQuality = key;
   const bad = message.quality.filter((c) => c.bad).length, n = message.quality.length;
-  setText($("quality-sum"), n === 0 ? "" : !judged && !bad ? "not judged yet" : bad === 0 ? `all ${n} good` : `${bad} of ${n} bad`);
+  setText($("quality-sum"), n === 0 ? "" : !live ? "nothing comes: not judged" : !judged && !bad ? "not judged" : bad === 0 ? `all ${n} good` : `${bad} of ${n} bad`);
   $("quality-list").replaceChildren(...message.quality.map((channel) => {
     const item = document.createElement("li");
-    item.className = channel.bad ? "bad" : judged ? "good" : "";
+    item.className = channel.bad ? "bad" : judged && live ? "good" : "";
     const why = channel.reason || "no reason told";
-    item.textContent = channel.bad ? `✕ ${channel.label}: ${why}` : judged ? `✓ ${channel.label}` : channel.label;
-    const words = channel.bad ? `bad: ${why}` : judged ? "good" : "not judged yet";
+    item.textContent = channel.bad ? `✕ ${channel.label}: ${why}` : judged && live ? `✓ ${channel.label}` : channel.label;
+    const words = channel.bad ? `bad: ${why}` : judged && live ? "good" : "not judged";
     item.setAttribute("aria-label", `${channel.label} ${words}`);
     return item;
   }));
@@ -98,13 +102,13 @@ function events(message) {
   }));
 }
 
-function latency(message) {
+export function drawLatency(message) {
   const canvas = $("histogram"), context = canvas.getContext("2d");
   const found = message.latency, numbers = message.numbers;
   const width = canvas.clientWidth, height = canvas.clientHeight;
-  const scale = Math.min(window.devicePixelRatio || 1, 2);
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
+  if (!width || !height) return;
+  const scale = canvas.width / width;
+  context.clearRect(0, 0, canvas.width, canvas.height);
   context.setTransform(scale, 0, 0, scale, 0, 0);
   context.font = "12px system-ui, sans-serif";
   if (!found) {

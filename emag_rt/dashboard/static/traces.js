@@ -1,26 +1,169 @@
-// Four lanes of traces: HD as a broad light line, LD of the same electrode dashed on top.
+// The two panels of traces: every channel at one scale, and the chosen few.
+
+import { COLOURS, GRID, HEIGHTS, LD, SOFT, Sweep, nice } from "./sweep.js";
+
+// Every channel at one scale.
+export class AllTraces extends Sweep {
+  constructor(canvas) {
+    super(canvas);
+    this.thick = 1;
+    this.first = 0;
+    this.spacing = 0; // px of a lane; 0 fits all
+    this.gain = 0; // µV of a lane; 0 finds one
+    this.fitted = 100;
+    this.wornFirst = false;
+  }
+
+  setLayout(layout) { this.layout = layout; this.dirty = true; }
+
+  get order() {
+    const kinds = this.layout.hd.kinds, all = kinds.map((_, i) => i);
+    return this.wornFirst ? all.sort((a, b) => (kinds[a] !== "measured") - (kinds[b] !== "measured") || a - b) : all;
+  }
+
+  get laneUv() { return this.gain || this.fitted; }
+
+  get room() { return Math.max(20, this.canvas.clientHeight - this.top - this.foot); }
+
+  // Pixels of a lane, and how many there is room for.
+  get measure() {
+    const n = this.layout ? this.layout.hd.labels.length : 1;
+    const lane = this.spacing || Math.max(6, Math.min(60, this.room / Math.max(n, 1)));
+    return [lane, Math.max(1, Math.min(n, Math.floor(this.room / lane + 0.01))), n];
+  }
+
+  lanes() {
+    const [lane, visible, n] = this.measure;
+    this.first = Math.max(0, Math.min(n - visible, this.first));
+    const spread = this.spacing ? 0 : (this.room - lane * visible) / 2;
+    return this.order.slice(this.first, this.first + visible).map((k, i) => ({
+      k, colour: COLOURS[this.kind(k)], middle: this.top + spread + (i + 0.5) * lane,
+      perUv: lane / this.laneUv, reach: 3 * lane,
+    }));
+  }
+
+  // Neighbours touch now and then; where there is little room, more often.
+  fit() {
+    const ring = this.view?.hd, all = [];
+    if (this.gain || !ring || !ring.count) return;
+    const from = ring.since(ring.newest - 4), step = Math.max(1, Math.ceil((ring.count - from) / 60));
+    for (let row = from; row < ring.count; row += step) for (const v of ring.row(row)) if (Math.abs(v) < 1e5) all.push(Math.abs(v));
+    if (!all.length) return;
+    const top = (this.measure[0] < 14 && this.plot > 400 ? 1.3 : 2.2) * Float32Array.from(all).sort()[Math.floor(all.length * 0.9)];
+    if (top > this.fitted * 1.25 || (top < this.fitted * 0.4 && this.fitted > 20)) { this.fitted = nice(Math.max(top, 20)); this.dirty = true; }
+  }
+
+  frame(still) {
+    const { context, shown, width, layout } = this;
+    const [lane, visible, n] = this.measure, narrow = width < 560;
+    const every = Math.ceil(9 / lane);
+    context.textBaseline = "middle";
+    shown.forEach(({ k, colour, middle }, i) => {
+      if (i % every) return;
+      const kind = this.kind(k), sign = { measured: "●", virtual: "◌", bad: "✕" }[kind] ?? "○";
+      context.font = `${kind === "measured" || kind === "bad" ? "600 " : ""}${Math.min(12, Math.max(8.5, lane))}px system-ui, sans-serif`;
+      context.fillStyle = colour;
+      context.textAlign = "left";
+      context.fillText(`${sign} ${layout.hd.labels[k]}`, 2, middle, narrow ? 54 : 60);
+      const error = layout.hd.nmse[k];
+      if (narrow || kind === "measured" || error === null || error === undefined) return;
+      context.font = `${Math.min(11, Math.max(8.5, lane))}px system-ui, sans-serif`;
+      context.fillStyle = SOFT;
+      context.textAlign = "right";
+      context.fillText(`${Math.round(100 * error)} %`, this.left - 6, middle);
+    });
+    context.textBaseline = "alphabetic";
+    // One lane's height in µV, and where we are among the channels.
+    const x = width - this.right + 10, size = Math.min(lane, this.room), y = this.top + 12;
+    context.fillStyle = SOFT;
+    context.fillRect(x, y, 2, size);
+    context.fillRect(x - 3, y, 8, 1.5);
+    context.fillRect(x - 3, y + size - 1.5, 8, 1.5);
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = "left";
+    context.fillText(`${this.laneUv}`, x + 8, y + size / 2 - 2);
+    context.fillText("µV", x + 8, y + size / 2 + 10);
+    if (visible < n) {
+      const from = y + size + 24, long = this.room - size - 40;
+      context.fillStyle = GRID;
+      context.fillRect(x - 2, from, 6, long);
+      context.fillStyle = "#9aa7b3";
+      context.fillRect(x - 2, from + (long * this.first) / n, 6, Math.max(8, (long * visible) / n));
+    }
+    this.axis(still);
+  }
+
+  draw(...rest) {
+    const narrow = this.canvas.clientWidth < 560;
+    [this.left, this.right] = narrow ? [60, 38] : [100, 42];
+    super.draw(...rest);
+  }
+
+  scroll(by) {
+    const [, visible, n] = this.measure, to = Math.max(0, Math.min(n - visible, this.first + by));
+    if (to === this.first) return false;
+    this.first = to;
+    return this.dirty = true;
+  }
+
+  page(by) { this.scroll(by * Math.max(1, this.measure[1] - 2)); }
+
+  space(by) {
+    const [lane] = this.measure;
+    this.spacing = Math.max(8, Math.min(240, Math.round(by > 0 ? lane * 1.25 + 1 : lane / 1.25 - 1)));
+    this.dirty = true;
+  }
+
+  amplify(by) {
+    const at = HEIGHTS.indexOf(this.laneUv);
+    this.gain = HEIGHTS[Math.max(0, Math.min(HEIGHTS.length - 1, at - by))];
+    this.dirty = true;
+  }
+
+  at(y) {
+    const [lane] = this.measure;
+    return this.shown.find(({ middle }) => Math.abs(y - middle) <= lane / 2)?.k ?? -1;
+  }
+}
 
 const LANES = 4;
-const INK = "#1b2733", SOFT = "#55626f", HD = "#8db8e6", LD = "#b4560a";
 
-export class Traces {
+// The chosen few, large; LD of the same electrode lies dashed on top.
+export class ChosenTraces extends Sweep {
   constructor(canvas, choosers, onChoice) {
-    this.canvas = canvas;
-    this.context = canvas.getContext("2d");
-    this.layout = null;
+    super(canvas);
+    this.thick = 1.6;
+    this.top = 2;
+    this.right = 6;
     this.heights = new Array(LANES).fill(20);
+    this.chosen = [];
+    this.next = 0;
+    this.onChoice = onChoice;
     this.selects = [];
     for (let i = 0; i < LANES; i++) {
       const label = document.createElement("label");
       const select = document.createElement("select");
       const kind = document.createElement("span");
       select.setAttribute("aria-label", `Channel of trace ${i + 1}`);
-      select.addEventListener("change", () => { this.chosen[i] = select.value; this.explain(i); onChoice(); });
+      select.addEventListener("change", () => this.choose(i, select.value));
       label.append(select, kind);
       choosers.append(label);
       this.selects.push([select, kind]);
     }
-    this.chosen = [];
+  }
+
+  choose(i, label) {
+    this.chosen[i] = label;
+    this.selects[i][0].value = label;
+    this.explain(i);
+    this.dirty = true;
+    this.onChoice();
+  }
+
+  // One lane after the other takes what is clicked on.
+  take(k) {
+    this.choose(this.next, this.layout.hd.labels[k]);
+    this.next = (this.next + 1) % LANES;
   }
 
   setLayout(layout) {
@@ -28,9 +171,10 @@ export class Traces {
     this.layout = layout;
     if (before !== layout.hd.labels.join("\n")) this.fill();
     this.selects.forEach((_, i) => this.explain(i));
+    this.dirty = true;
   }
 
-  // Two channels that are worn, and two that nobody wears, spread over the head.
+  // Two channels that are worn, and two that are not, spread over the head.
   fill() {
     const { labels, kinds } = this.layout.hd;
     const spread = (wanted) => {
@@ -47,93 +191,70 @@ export class Traces {
   }
 
   explain(i) {
-    const k = this.layout.hd.labels.indexOf(this.chosen[i]);
-    const nmse = this.layout.hd.nmse[k];
-    const error = nmse === null || nmse === undefined ? "" : `, error ${Math.round(100 * nmse)} %`;
-    const kind = this.layout.hd.kinds[k] ?? "";
-    const bad = this.layout.ld.bad[this.layout.ld.same.indexOf(k)];
-    this.selects[i][1].textContent = bad ? "worn, bad" : kind === "measured" ? "worn" : kind ? `rendered${error}` : "";
+    const k = this.layout.hd.labels.indexOf(this.chosen[i]), nmse = this.layout.hd.nmse[k];
+    const error = nmse === null || nmse === undefined ? "" : `, ${Math.round(100 * nmse)} %`;
+    const words = { bad: "bad, filled", measured: "worn", rendered: `rendered${error}`, virtual: `nobody's${error}` };
+    const kind = k < 0 ? "" : this.kind(k), [select, told] = this.selects[i];
+    told.textContent = words[kind] ?? "";
+    told.className = kind;
+    const why = kind === "virtual" ? "nobody wore an electrode here" : kind === "rendered" ? "rendered from the worn ones" : "";
+    told.title = why && error ? `${why}; expected error${error.slice(1)}` : why;
+    select.title = told.title;
   }
 
   focus(i) { this.selects[i]?.[0].focus(); }
 
-  draw(hd, ld, seconds, gain) {
-    const { canvas, context } = this;
-    const scale = canvas.width / Math.max(canvas.clientWidth, 1);
-    const width = canvas.clientWidth, height = canvas.clientHeight, foot = 20;
-    context.setTransform(scale, 0, 0, scale, 0, 0);
-    context.clearRect(0, 0, width, height);
-    context.font = "12px system-ui, sans-serif";
-    const end = hd.newest;
-    const lane = (height - foot) / LANES;
-    this.axis(end, seconds, width, height, foot);
-    for (let i = 0; i < LANES; i++) {
-      const middle = (i + 0.5) * lane;
-      context.strokeStyle = "#dfe4e9"; context.lineWidth = 1;
-      context.beginPath(); context.moveTo(0, middle); context.lineTo(width, middle); context.stroke();
-      if (!this.layout || !Number.isFinite(end)) continue;
-      const k = this.layout.hd.labels.indexOf(this.chosen[i]);
-      if (k < 0) continue;
-      const half = gain === "auto" ? this.height(i, hd, k, end - seconds) : Number(gain);
-      const y = (v) => middle - Math.max(-0.49, Math.min(0.49, v / (2 * half))) * lane;
-      const x = (t) => width - ((end - t) / seconds) * width;
-      context.setLineDash([]);
-      this.line(hd, k, end - seconds, x, y, HD, 3);
-      const worn = this.layout.ld.same.indexOf(k);
-      if (worn >= 0) {
-        context.setLineDash([5, 3]);
-        this.line(ld, worn, end - seconds, x, y, LD, 1.1);
-        context.setLineDash([]);
+  lanes() {
+    const lane = (this.height - this.top - this.foot) / LANES;
+    return this.chosen.slice(0, LANES).map((label, i) => {
+      const k = this.layout.hd.labels.indexOf(label), worn = this.layout.ld.same.indexOf(k);
+      return { k, worn, colour: COLOURS[k < 0 ? "rendered" : this.kind(k)], middle: this.top + (i + 0.5) * lane, perUv: lane / (2 * this.heights[i]), reach: lane * 0.49 };
+    }).filter(({ k }) => k >= 0);
+  }
+
+  // Heights that fit, and change only when they must.
+  fit() {
+    const ring = this.view?.hd;
+    if (!ring || !this.layout) return;
+    this.chosen.forEach((label, i) => {
+      const k = this.layout.hd.labels.indexOf(label), now = this.heights[i];
+      let top = 0;
+      for (let row = ring.since(ring.newest - this.seconds); k >= 0 && row < ring.count; row++) {
+        const v = Math.abs(ring.values[(row % ring.size) * ring.n + k]);
+        if (v > top && v < 1e5) top = v;
       }
-      context.fillStyle = SOFT;
-      context.fillText(`±${half} µV`, 2, middle - lane / 2 + 12);
-    }
+      if (top > now || top < now * 0.35) { this.heights[i] = nice(Math.max(top * 1.05, 10)); this.dirty ||= this.heights[i] !== now; }
+    });
   }
 
-  line(ring, channel, from, x, y, colour, width) {
+  rules(a, b) {
     const { context } = this;
-    context.strokeStyle = colour;
-    context.lineWidth = width;
-    context.lineJoin = "round";
-    context.beginPath();
-    let pen = false, last = -Infinity;
-    const gap = 4.5 / Math.max(this.layout.shown_hz, 1);
-    for (let row = ring.since(from); row < ring.count; row++) {
-      const at = row % ring.size, t = ring.times[at], v = ring.values[at * ring.n + channel];
-      if (!Number.isFinite(v)) { pen = false; continue; }
-      if (pen && t - last < gap) context.lineTo(x(t), y(v)); else context.moveTo(x(t), y(v));
-      pen = true;
-      last = t;
-    }
-    context.stroke();
+    context.fillStyle = GRID;
+    for (const { middle } of this.shown) context.fillRect(a, middle, b - a, 1);
   }
 
-  // A height that fits, and changes only when it must.
-  height(i, ring, channel, from) {
-    let top = 0;
-    for (let row = ring.since(from); row < ring.count; row++) {
-      const v = Math.abs(ring.values[(row % ring.size) * ring.n + channel]);
-      if (v > top && v < 1e5) top = v;
-    }
-    const now = this.heights[i];
-    if (top > now || top < now * 0.35) {
-      this.heights[i] = [10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 5000, 1e5].find((h) => h >= top * 1.05);
-    }
-    return this.heights[i];
+  overlays(end) {
+    const ring = this.view.ld, to = ring.until(end);
+    const lanes = this.shown.filter(({ worn }) => worn >= 0);
+    this.context.setLineDash([5, 4]);
+    // Dashes go on where they were.
+    this.context.lineDashOffset = this.x(ring.times[Math.max(this.ldDone - 1, 0) % ring.size]) % 9;
+    this.stroke(ring, lanes, Math.max(this.ldDone - 1, ring.oldest), to, LD, 1.2, (lane) => lane.worn);
+    this.context.setLineDash([]);
+    this.ldDone = to;
   }
 
-  axis(end, seconds, width, height, foot) {
-    const { context } = this;
+  frame(still) {
+    const { context } = this, lane = (this.height - this.top - this.foot) / LANES;
+    context.font = "11px system-ui, sans-serif";
     context.fillStyle = SOFT;
-    context.strokeStyle = "#eef1f4";
-    context.lineWidth = 1;
-    for (let s = 0; s <= seconds; s++) {
-      const x = width - (s / seconds) * width;
-      context.beginPath(); context.moveTo(x, 0); context.lineTo(x, height - foot); context.stroke();
-      context.textAlign = s === 0 ? "right" : s === seconds ? "left" : "center";
-      if (seconds <= 5 || s % 2 === 0) context.fillText(s === 0 ? "now" : `−${s} s`, x, height - 5);
-    }
-    context.textAlign = "left";
-    context.fillStyle = INK;
+    context.textAlign = "right";
+    this.shown.forEach(({ middle }, i) => context.fillText(`±${this.heights[i]}`, this.left - 4, middle - lane / 2 + 11));
+    this.axis(still);
+  }
+
+  draw(...rest) {
+    this.left = 44;
+    super.draw(...rest);
   }
 }

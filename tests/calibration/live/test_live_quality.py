@@ -181,7 +181,11 @@ def test_biosemi_says_a1_where_it_means_fp1():
 def test_ld_may_be_a_headset_or_what_it_was():
     assert read_ld("8").ld == 8
     assert read_ld("@headset:Emotiv-EPOC-14").ld[0] == "AF3"
-    assert len(read_ld("@headset:dsi-24").ld) == 18
+    dsi, emotiv = read_ld("@headset:dsi-24"), read_ld("@headset:emotiv-epoc-14")
+    assert len(dsi.ld) == 18
+    assert dsi.sfreq == 300.0, "it has no other rate"
+    assert emotiv.sfreq is None
+    assert "128 or 256 Hz: say yours with --sfreq" in emotiv.note
     with pytest.raises(SettingsError, match="nearest: biosemi"):
         read_ld("@headset:biosemi")
     fields = [{"type": "EEG"}] * 7 + [{"type": "AUX"}]

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from calibration.cli.calibrate import calibrate
-from calibration.cli.report import report, report_path
+from calibration.cli.report import left_out, open_report, report, report_path
 from calibration.report.curves import Curves
 from emag_rt.errors import SettingsError
 
@@ -33,6 +33,7 @@ def test_calibrate_writes_it_beside_the_bundle(fit, tmp_path, monkeypatch):
     done = fit()
     assert done.exit_code == 0, done.output
     assert f"{tmp_path / 's.html'}: " in done.output
+    assert f"next: emag-rt evaluate {tmp_path / 's.emag'} " in done.output
     assert (tmp_path / "s.html").stat().st_size > 100_000
     assert (tmp_path / "s.emag").exists()
 
@@ -89,3 +90,27 @@ def test_a_report_on_a_run_never_overwrites_that_of_the_calibration():
 def test_report_never_overwrites_what_it_reads(subject):
     done = run(report, subject.path, subject.unseen, "--out", subject.path, "--quiet")
     assert isinstance(done.exception, SettingsError)
+
+
+@pytest.mark.parametrize(
+    ("used", "found"),
+    [
+        (["S001R03.edf"], "S001R04.edf"),
+        (["s01_run1_raw.fif", "s01_run2_raw.fif"], "s01_run3_raw.fif"),
+        (["S001R04.edf"], "HELD_OUT_RECORDING"),
+        (["s01_raw.fif"], "HELD_OUT_RECORDING"),
+    ],
+)
+def test_the_next_recording_is_a_later_run_of_the_same_person(tmp_path, used, found):
+    names = ["S001R03.edf", "S001R04.edf", "S002R05.edf", "s01_raw.fif", "s02_raw.fif"]
+    for name in [*names, *(f"s01_run{n}_raw.fif" for n in (1, 2, 3))]:
+        (tmp_path / name).touch()
+    assert left_out([str(tmp_path / name) for name in used]).endswith(found)
+
+
+def test_open_says_where_the_report_is_when_nothing_can_show_it(tmp_path, monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr("webbrowser.open", lambda address: shown.append(address))
+    open_report(str(tmp_path / "s.html"))
+    assert shown == [(tmp_path / "s.html").as_uri()]
+    assert shown[0] in capsys.readouterr().err

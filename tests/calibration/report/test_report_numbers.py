@@ -20,7 +20,7 @@ from calibration.report.gaussians import (
 )
 from calibration.report.page import scores_html
 from calibration.report.quality import look_at
-from calibration.report.scores import score
+from calibration.report.scores import score, spectra
 from calibration.report.write import _facts, report_of_bundle
 from calibration.session.segments import open_session
 from calibration.settings.calibration_settings import CalibrationSettings
@@ -41,6 +41,22 @@ def test_cross_validated_scores_are_those_that_calibration_printed(subject, evid
     calibration = subject.calibration
     seen = calibration.field.linear.predict(calibration.session.target_segments[0][0])
     assert ((seen - traces[1]) ** 2).sum() < ((traces[0] - traces[1]) ** 2).sum()
+
+
+def test_every_mode_that_the_bundle_offers_stands_beside_the_truth(evidence, monkeypatch):
+    for name in ("method_maps", "band_maps"):
+        monkeypatch.setattr(f"calibration.report.page.{name}", lambda *_: "")
+    modes, (_, power) = score(evidence).modes, spectra(evidence)
+    assert list(modes) == ["truth", "estimate", "matched", "simulated"]
+    told = scores_html(evidence, score(evidence), Curves())
+    for name, mode in modes.items():
+        assert f"<td>{name}</td>" in told
+        assert f">{mode.spread}</td>" in told
+    assert power["field"].sum() < power["matched"].sum() < 1.25 * power["truth"].sum()
+    older = replace(evidence, bundle=replace(evidence.bundle, statistics=None))
+    assert score(older).modes == {}
+    assert "--statistics" not in scores_html(older, score(older), Curves())
+    assert "matched" not in spectra(older)[1]
 
 
 def test_what_networks_leave_is_told(evidence, monkeypatch):

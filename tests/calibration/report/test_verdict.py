@@ -115,3 +115,17 @@ def test_a_poor_case_always_has_something_to_do():
 
 def test_ridge_that_does_as_well_is_told():
     assert "0.090 against 0.100" in " ".join(judge(replace(GOOD, lagged_ridge=0.09)).caveats)
+
+
+def test_little_signal_is_no_reassurance():
+    """19 s promised 6 %, and the next run had 9."""
+    short = judge(replace(GOOD, seconds=19.0, longer_gain=None))
+    assert short.grade == "fair"
+    assert short.headline.startswith("Too early to tell: 10 %")
+    assert "relied on." not in short.headline
+    assert judge(replace(GOOD, seconds=19.0, held_out=True)).grade == "good", "seen on another run"
+
+
+def test_a_bundle_that_wins_nothing_on_this_person_is_called_by_its_name():
+    verdict = judge(replace(GOOD, nmse=0.25, spline=0.25, held_out=True))
+    assert "Do not use this bundle for this person." in verdict.headline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 from wsgiref.util import setup_testing_defaults
 
@@ -112,6 +113,10 @@ def test_every_counter_and_state_is_a_metric(watched):
         expected = latency[f"latency_{key}_ms"] / 1e3
         assert after[f"emag_rt_latency_{key}_seconds",] == pytest.approx(expected)
     assert [after["emag_rt_bad_channel", label] for label in LD] == [0] * len(LD)
+    assert ("emag_rt_ld_misfit",) not in after, "not known yet"
+    watched.vitals(replace(watched.server.status(), ld_misfit=1.5, unfit=True))
+    told = watched.metrics()
+    assert (told["emag_rt_ld_misfit",], told["emag_rt_unfit",]) == (1.5, 1.0)
 
 
 def test_metrics_stand_still_between_reports(watched):

@@ -35,13 +35,15 @@ METHODS = ("field", "field_ld", "spherical_spline", "minimum_norm", "own_ridge")
 _ENGINE = "packed"
 
 
-def without(population: Population, person: str) -> Population:
-    """The population without one person; all of it where that person is not in it."""
-    kept = [i for i, name in enumerate(population.texts["people"].split(",")) if name != person]
+def without(population: Population, *people: str) -> Population:
+    """The population without some people; all of it where they are not in it."""
+    names = population.texts["people"].split(",")
+    kept = [i for i, name in enumerate(names) if name not in people]
     return replace(
         population,
         covariances=population.covariances[kept],
         amplitudes_uv=population.amplitudes_uv[kept],
+        texts={**population.texts, "people": ",".join(names[i] for i in kept)},
     )
 
 

@@ -1,0 +1,140 @@
+"""Whether LD still fits the bundle: another person's, electrodes exchanged, a cap put on anew.
+
+Half seconds of filtered LD are only kept while samples are answered. Afterwards, at most once a
+turn, they become covariances in bands, and every eight seconds the last minute's are compared
+with the calibration's. Nothing that is found here ends or changes rendering.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+import numpy as np
+
+from emag_rt.array_types import BoolArray, FloatArray
+from emag_rt.bundle import Bundle
+from emag_rt.core.ld_bands import BLOCK_S, band_covariances, of_unit_power, slowed
+from emag_rt.core.misfit import MIN_CHANNELS, Misfit, misfit
+from emag_rt.daemon.events import Event
+
+_PARTS = 4
+"""Blocks of the front end in one of bands."""
+_KEPT = 29
+"""Blocks that are looked at together: what is wrong from the start is told within a minute."""
+_EVERY = 4
+_MOSTLY = 0.8
+_WELL = 0.7
+
+
+class FitWatch:
+    """Compares LD channels with the calibration's by how they predict each other.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Whose LD channels are expected.
+
+    Attributes
+    ----------
+    level : float or None
+        How badly LD fits, 1 being the limit; None while it is not known.
+    unfit : bool
+        Whether it was told that LD does not fit, and not that it fits again.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._labels = tuple(electrode.label for electrode in bundle.manifest.ld)
+        enough = len(self._labels) >= MIN_CHANNELS
+        self._bands = bundle.ld_bands if enough else None
+        self._sfreq = bundle.manifest.sfreq
+        self.unfit = False
+        self._exchanged: tuple[int, int] | None = None
+        self.forget()
+
+    def why_not(self) -> str | None:
+        """Why nothing can be told with this bundle; None where it can."""
+        if self._bands is not None:
+            return None
+        reason = f"with fewer than {MIN_CHANNELS} LD channels they tell too little of each other"
+        if len(self._labels) >= MIN_CHANNELS:
+            reason = "the bundle does not hold how they went together. Calibrate again for one "
+            reason += "that does, or, without HD, give LD recordings"
+        return f"LD channels that do not fit the bundle will not be told: {reason}"
+
+    def forget(self) -> None:
+        """Judge anew, as after a silence."""
+        self.level: float | None = None
+        self._next = 0
+        self._parts: list[tuple[FloatArray, BoolArray]] = []
+        self._ready: list[list[tuple[FloatArray, BoolArray]]] = []
+        self._blocks: deque[tuple[FloatArray, BoolArray]] = deque(maxlen=_KEPT)
+        self._n_new = 0
+
+    def take(self, number: int, block: FloatArray, usable: BoolArray) -> None:
+        """Keep half a second; see :meth:`emag_rt.engine.upsampler.Upsampler.watch_blocks`."""
+        if self._bands is None:
+            return
+        if number != self._next:  # the front end started anew
+            self._parts = []
+        self._next = number + 1
+        self._parts.append((slowed(block, self._sfreq)[0], usable))
+        if len(self._parts) == _PARTS:
+            self._ready.append(self._parts)
+            self._parts = []
+
+    def judge(self) -> list[Event]:
+        """What there is to tell; it is little work, and none in most turns."""
+        if self._bands is None or not self._ready:
+            return []
+        parts = self._ready.pop(0)
+        samples = np.concatenate([block for block, _ in parts])
+        usable = np.all([good for _, good in parts], axis=0)
+        sfreq = len(samples) / BLOCK_S
+        found = of_unit_power(band_covariances(samples, self._bands.edges_hz, sfreq))
+        if found is not None:
+            self._blocks.append((found, usable))
+            self._n_new += 1
+        if len(self._blocks) < _KEPT or self._n_new < _EVERY:
+            return []
+        self._n_new = 0
+        return self._compare()
+
+    def _compare(self) -> list[Event]:
+        """Over the channels that are good most of the time, in the blocks in which all are."""
+        assert self._bands is not None
+        usable = np.array([good for _, good in self._blocks])
+        channels = np.flatnonzero(usable.mean(axis=0) >= _MOSTLY)
+        clean = np.array(usable[:, channels].all(axis=1))
+        if len(channels) < MIN_CHANNELS or clean.mean() < _MOSTLY:
+            self.level = None
+            return []
+        chosen = [block for (block, _), good in zip(self._blocks, clean, strict=True) if good]
+        found = misfit(self._bands, np.mean(chosen, axis=0), len(chosen), channels)
+        self.level = max(found.excess, 0.0) / found.limit
+        if found.exchanged is not None:
+            self.level = max(self.level, 1.0)
+        if self.unfit and found.exchanged is None and self.level < _WELL:
+            self.unfit, self._exchanged = False, None
+            return [Event("ld_fits", {"level": round(self.level, 2)}, "LD fits the bundle again")]
+        new_pair = found.exchanged is not None and found.exchanged != self._exchanged
+        if found.fits or (self.unfit and not new_pair):
+            return []
+        self.unfit, self._exchanged = True, found.exchanged
+        return [self._does_not_fit(found, self.level)]
+
+    def _does_not_fit(self, found: Misfit, level: float) -> Event:
+        details: dict[str, object] = {"level": round(level, 2)}
+        text = (
+            "LD does not fit the bundle: channels do not go together as in calibration "
+            f"({level:.1f} times the limit). Is this the bundle of who wears the cap, does the "
+            "cap sit as then, is every electrode in its place? HD goes on, but may be wrong"
+        )
+        if found.exchanged is not None:
+            pair = [self._labels[i] for i in found.exchanged]
+            details["exchanged"] = pair
+            text = (
+                f"LD does not fit the bundle: {' and '.join(pair)} seem to be in each other's "
+                "place. Is every electrode plugged where its label says? HD goes on, but is wrong"
+            )
+        return Event("ld_misfit", details, text, logging.ERROR)

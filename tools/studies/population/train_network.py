@@ -1,0 +1,462 @@
+"""Train the network that goes upon a population's field, and judge it on people it never saw.
+
+    python -m tools.studies.population.train_network FOLDER adult --out adult.network.safetensors
+
+Electrodes are drawn anew all the time, so that the network is for any, and time runs at several
+rates. The population's people are split; for each split a field and a network are made of the
+others and judged on the split's people. One network is trained on everybody, and told what the
+splits found: how much of its correction to trust at which count of LD channels.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import conv1d, relu
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from calibration.population.estimate import (
+    NOISE,
+    Places,
+    Timing,
+    conditional_weights,
+    make_timing,
+    moments,
+)
+from calibration.population.network import PopulationNetwork, save_network, unexplained
+from calibration.population.people import Population, load_population
+from calibration.population.statistics import person_statistics
+from calibration.regression.profiles import taps
+from calibration.residual.network import Dropout, Networks, StackedLinear
+from calibration.settings.calibration_settings import SETTLE_S
+from emag_rt.array_types import FloatArray, IndexArray
+from emag_rt.core.labels import match_labels
+from emag_rt.core.montage import spread_choice
+from emag_rt.core.spline import spherical_spline
+from emag_rt.errors import EmagError
+from emag_rt.frontend import CausalFilter, design_band
+from emag_rt.recordings.read import read_recording
+from tools.studies.paper_benchmark.parallel import side_by_side
+from tools.studies.population.folders import people_of
+from tools.studies.population.leave_out import without
+
+RATES_HZ = (160.0, 128.0, 160.0, 200.0)
+"""In turn, in training: so 250, 500 and 1000 Hz have a step that the network knows."""
+TRAINED_HZ = (120.0, 210.0)
+COUNTS = (4, 8, 16, 32)
+"""LD channels at which it is judged."""
+N_UNITS, N_BLOCKS = 64, 8
+_BATCH, _N_TIMES = 4, 768
+_LEARNING_RATE, _WEIGHT_DECAY, _EMA = 4e-3, 1e-2, 0.998
+_DROPOUT = 0.05
+_LOUDNESS_EXPONENT = 0.35
+_MOST_NOISE = 0.06
+_MIRRORED = 0.5
+_MOST_GAIN = 1.5
+_EVEN = 0.6  # share of layouts that are spread over the head
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """Signals of one person at one rate, in units of the person's own amplitude.
+
+    Attributes
+    ----------
+    segments : tuple of Tensor, each (n_times, n_places)
+        Relative to the average; bad places are filled by a spline.
+    good : ndarray, shape (n_places,), bool
+        What may be learned from.
+    """
+
+    segments: tuple[Tensor, ...]
+    good: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Some worn places at a rate: what the field makes of them.
+
+    Attributes
+    ----------
+    rate_hz : float
+        Rate.
+    ld : ndarray of int
+        Places that are worn.
+    filters : Tensor, shape (n_places, n_ld, n_lags)
+        From LD to the field's estimate at all places, newest sample last.
+    unexplained : Tensor, shape (n_places, n_places)
+        See :func:`calibration.population.network.unexplained`.
+    """
+
+    rate_hz: float
+    ld: IndexArray
+    filters: Tensor
+    unexplained: Tensor
+
+    def estimate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """LD mean and estimate relative to it, (n, n_times, 1) and (n, fewer, n_places)."""
+        worn = x[..., self.ld]
+        mean = worn.mean(dim=-1, keepdim=True)
+        return mean, conv1d((worn - mean).transpose(1, 2), self.filters).transpose(1, 2)
+
+
+def make_layout(
+    population: Population, timing: Timing, mean: FloatArray, ld: Sequence[int]
+) -> Layout:
+    """What the field makes of some worn places."""
+    positions = population.places.positions_mm
+    chosen = np.sort(np.asarray(ld))
+    places = Places(population, positions[chosen], positions)
+    known = moments(places, timing, mean, NOISE)
+    bank = timing.bank
+    kernel = taps(bank.centers_s, bank.widths_s, timing.sfreq, 0, timing.n_lags)
+    filters = np.einsum("egc,gl->ecl", conditional_weights(known), kernel[:, ::-1])
+    tensors = (filters, unexplained(places, timing, known))
+    return Layout(timing.sfreq, chosen, *(torch.tensor(a, dtype=torch.float32) for a in tensors))
+
+
+def draw_layout(positions_mm: FloatArray, rng: np.random.Generator) -> IndexArray:
+    """Worn places: many times spread over the head, else anywhere."""
+    n_ld = round(float(np.exp(rng.uniform(np.log(COUNTS[0]), np.log(0.4 * len(positions_mm))))))
+    some = min(len(positions_mm), round(n_ld * rng.uniform(1.2, 4.0)))
+    among = rng.choice(len(positions_mm), some, replace=False)
+    if rng.random() > _EVEN or some <= n_ld:
+        return among[:n_ld]
+    return among[list(spread_choice(positions_mm[among], n_ld))]
+
+
+def read_person(
+    person: str, files: Sequence[Path], population: Population, rate_hz: float
+) -> Person:
+    """Read and filter everything of one person."""
+    labels, positions = population.places.labels, population.places.positions_mm
+    sos = design_band(*population.band_hz, rate_hz)
+    recordings = [read_recording(path, sfreq=rate_hz, need_positions=False) for path in files]
+    good = person_statistics(person, recordings, labels, sos).good
+    fill = spherical_spline(positions[good], positions[~good], smoothing=1e-3)
+    amplitude = population.amplitudes_uv[population.texts["people"].split(",").index(person)]
+    segments = []
+    for recording in recordings:
+        columns = match_labels(labels, recording.labels, recording.path.name)
+        for start, stop in recording.segments:
+            raw = recording.data_uv[start:stop, columns]
+            x = CausalFilter(sos, len(labels)).process(raw)[round(SETTLE_S * rate_hz) :]
+            x = (x - x[:, good].mean(axis=1, keepdims=True)) / amplitude
+            x[:, ~good] = x[:, good] @ fill.T
+            segments.append(torch.tensor(x, dtype=torch.float32))
+    return Person(tuple(segments), good)
+
+
+class Training:
+    """Training of one network.
+
+    Parameters
+    ----------
+    population : Population
+        Whose field it goes upon: of the people trained on only.
+    people : dict of float to list of Person
+        At each rate.
+    n_layouts, n_steps, seed : int
+        Layouts to draw from, steps of the optimiser, and the seed of everything.
+    """
+
+    def __init__(
+        self,
+        population: Population,
+        people: dict[float, list[Person]],
+        n_layouts: int,
+        n_steps: int,
+        seed: int,
+    ) -> None:
+        self._people, self._n_steps = people, n_steps
+        self._rng = np.random.default_rng(seed)
+        self._noise = torch.Generator().manual_seed(seed)
+        self._layouts = self._drawn(population, n_layouts)
+        positions, n_places = population.places.positions_mm, len(population.places)
+        flipped = positions * np.array([-1.0, 1.0, 1.0])
+        self._mirror = np.linalg.norm(flipped[:, None] - positions, axis=-1).argmin(axis=1)
+        dropout = Dropout(_DROPOUT, self._noise)
+        self._net = Networks(1, n_places, N_UNITS, n_places, N_BLOCKS, dropout, seed, relu)
+        for layer in self._net.modules():
+            if isinstance(layer, StackedLinear):
+                layer.bias.requires_grad_(False).zero_()
+        self._average = AveragedModel(self._net, multi_avg_fn=get_ema_multi_avg_fn(_EMA)).eval()
+
+    def _drawn(self, population: Population, n_layouts: int) -> list[Layout]:
+        mean, positions = population.mean(), population.places.positions_mm
+        timings = [make_timing(population, rate) for rate in RATES_HZ]
+        return [
+            make_layout(population, timings[i % len(timings)], mean, ld)
+            for i in range(n_layouts)
+            for ld in [draw_layout(positions, self._rng)]
+        ]
+
+    def run(self) -> dict[str, FloatArray]:
+        """Train; the running mean of the weights, by the names of PopulationNetwork."""
+        weights = [p for p in self._net.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(weights, _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+        schedule = LambdaLR(
+            optimizer,
+            lambda i: min(1.0, i / 50) * 0.5 * (1.0 + np.cos(np.pi * i / self._n_steps)),
+        )
+        average = self._average
+        for _ in range(self._n_steps):
+            optimizer.zero_grad()
+            self._loss().backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            optimizer.step()
+            schedule.step()
+            average.update_parameters(self._net)
+        found = {k: v.double().numpy() for k, v in average.module.state_dict().items()}
+        blocks = range(N_BLOCKS)
+        return {
+            "into": found["into.weight"][0].T,
+            "inner": np.stack([found[f"blocks.{i}.inner.weight"][0].T for i in blocks]),
+            "mix": np.stack([found[f"blocks.{i}.mix.weight"][0].T for i in blocks]),
+            "out": found["out.weight"][0].T,
+        }
+
+    @torch.no_grad()
+    def judge(self, person: Person, layout: Layout, positions_mm: FloatArray) -> Judged:
+        """How the trained network does on someone else's signals."""
+        unseen = [i for i in np.flatnonzero(person.good) if i not in layout.ld]
+        spline = spherical_spline(positions_mm[layout.ld], positions_mm[unseen])
+        sums = np.zeros(5)
+        for x in person.segments:
+            mean, estimate = layout.estimate(x[None])
+            silent = torch.nn.functional.pad(estimate, (0, 0, self._average.module.memory, 0))
+            given = (self._average.module(silent[None])[0, 0] @ layout.unexplained.T).double()
+            n = len(given)
+            truth = (x - mean[0])[-n:, unseen].double().numpy()
+            missed = truth - estimate[0][:, unseen].double().numpy()
+            worn = (x - mean[0])[-n:, layout.ld].double().numpy()
+            added = given[:, unseen].numpy()
+            pairs = ((truth,) * 2, (missed,) * 2, (truth - worn @ spline.T,) * 2, (added, missed))
+            sums += [float((a * b).sum()) for a, b in (*pairs, (added, added))]
+        field, by_spline, along, size = (float(v) for v in sums[1:] / sums[0])
+        return Judged(field, by_spline, along, size)
+
+    def _loss(self) -> Tensor:
+        """What the network leaves of the field's error, for some people with one layout."""
+        layout = self._layouts[self._rng.integers(len(self._layouts))]
+        x, good = self._sequences(layout)
+        noisy = x.clone()
+        noise = torch.randn(x[..., layout.ld].shape, generator=self._noise)
+        noisy[..., layout.ld] += float(np.sqrt(self._rng.uniform(0.0, _MOST_NOISE))) * noise
+        mean, estimate = layout.estimate(noisy)
+        n, memory = _N_TIMES, self._net.memory
+        given = self._net(estimate[None])[0] @ layout.unexplained.T
+        missed = ((x - mean)[:, -n:] - estimate[:, memory:]) * good
+        error = ((missed - given * good) ** 2).sum(dim=-1)
+        power = (missed**2).sum(dim=-1)
+        # Loud stretches (movement, blinks) would own the loss; so would loud people.
+        weight = (power / power.mean(dim=1, keepdim=True) + 0.1) ** -_LOUDNESS_EXPONENT
+        return ((error * weight).sum(dim=1) / (power * weight).sum(dim=1)).mean()
+
+    def _sequences(self, layout: Layout) -> tuple[Tensor, Tensor]:
+        """Sequences of different people, and where they may be learned from."""
+        length = layout.filters.shape[2] - 1 + self._net.memory + _N_TIMES
+        everyone = self._people[layout.rate_hz]
+        x, good = [], []
+        for place in self._rng.choice(len(everyone), _BATCH, len(everyone) < _BATCH):
+            person = everyone[place]
+            fitting = [segment for segment in person.segments if len(segment) >= length]
+            segment = fitting[self._rng.integers(len(fitting))]
+            start = int(self._rng.integers(len(segment) - length + 1))
+            # Left and right are alike: everybody counts twice.
+            way = self._mirror if self._rng.random() < _MIRRORED else slice(None)
+            x.append(segment[start : start + length, way])
+            learned = torch.tensor(person.good[way], dtype=torch.float32)
+            learned[layout.ld] = 0.0
+            good.append(learned)
+        return torch.stack(x), torch.stack(good)[:, None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every split needs to know."""
+
+    folder: Path
+    population: str
+    test: str
+    n_layouts: int
+    n_steps: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One person with one count of LD channels, over the power of the channels not worn.
+
+    Attributes
+    ----------
+    field, spline : float
+        Error of the field alone, and of the spherical spline.
+    along, size : float
+        Product of the network's correction with what the field missed, and its power.
+    """
+
+    field: float
+    spline: float
+    along: float
+    size: float
+
+    def error(self, gain: float) -> float:
+        """With so much of the correction."""
+        return self.field - 2.0 * gain * self.along + gain**2 * self.size
+
+
+Rows = dict[tuple[str, int], Judged]
+
+
+def train_split(held_out: Sequence[str], plan: Plan) -> tuple[dict[str, FloatArray], Rows]:
+    """A network of all but some people, and how it does on those."""
+    torch.set_num_threads(1)
+    everyone = load_population(plan.population)
+    population = without(everyone, *held_out)
+    files = people_of(plan.folder, everyone.texts["people"].split(","))
+    people = {
+        rate: [
+            read_person(name, paths, everyone, rate)
+            for name, paths in files.items()
+            if name not in held_out
+        ]
+        for rate in sorted(set(RATES_HZ))
+    }
+    training = Training(population, people, plan.n_layouts, plan.n_steps, plan.seed)
+    weights = training.run()
+    return weights, judge_split(training, population, held_out, plan) if held_out else {}
+
+
+def judge_split(
+    training: Training, population: Population, held_out: Sequence[str], plan: Plan
+) -> Rows:
+    """How the network of all but some people does on those."""
+    everyone = load_population(plan.population)
+    files = people_of(plan.folder, everyone.texts["people"].split(","))
+    timing, mean = make_timing(population, population.sfreq), population.mean()
+    positions = population.places.positions_mm
+    layouts = {
+        count: make_layout(population, timing, mean, spread_choice(positions, count))
+        for count in _counts(everyone)
+    }
+    rows: Rows = {}
+    for name in held_out:
+        test = [path for path in files[name] if plan.test in path.stem] or files[name]
+        person = read_person(name, test, everyone, population.sfreq)
+        for count, layout in layouts.items():
+            rows[name, count] = training.judge(person, layout, positions)
+        _tell(name, {n: row for (p, n), row in rows.items() if p == name})
+    return rows
+
+
+def _tell(name: str, rows: dict[int, Judged]) -> None:
+    told = [
+        f"{n} LD: field {row.field / row.spline:.3f}, network {row.error(1.0) / row.spline:.3f}"
+        for n, row in rows.items()
+    ]
+    click.echo(f"{name}, over the spline: {'; '.join(told)}", err=True)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("population", default="adult")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="File to write.")
+@click.option(
+    "--test", default="R04", show_default=True, help="Run that is judged; all where none is."
+)
+@click.option("--splits", default=3, show_default=True, help="Parts that the people are cut in.")
+@click.option("--layouts", default=120, show_default=True, help="Sets of LD places to draw from.")
+@click.option("--steps", default=1200, show_default=True, help="Steps of the optimiser.")
+@click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
+@click.option("--jobs", default=1, show_default=True, help="Processes; -1: one a core.")
+def main(
+    folder: Path,
+    population: str,
+    out: str,
+    test: str,
+    splits: int,
+    layouts: int,
+    steps: int,
+    seed: int,
+    jobs: int,
+) -> None:
+    """Train upon POPULATION, on the recordings in FOLDER that it was made of."""
+    try:
+        people = load_population(population)
+        names = people.texts["people"].split(",")
+        held_out = [[], *(names[i::splits] for i in range(splits))]
+        plan = Plan(folder, population, test, layouts, steps, seed)
+        done = side_by_side(partial(train_split, plan=plan), held_out, jobs=jobs)
+        rows = {key: row for _, found in done for key, row in found.items()}
+        facts = _report(rows, _counts(people))
+        command = (
+            f"python -m tools.studies.population.train_network FOLDER {people.name} --splits "
+            f"{splits} --layouts {layouts} --steps {steps} --seed {seed}"
+        )
+        # Each split's own beside it: to score its people through the engine that serves.
+        for held, (weights, _) in zip(held_out, done, strict=True):
+            chosen = without(people, *held)
+            texts = {"people": chosen.texts["people"], "command": command}
+            place = Path(out).with_suffix("." + "-".join(held) + ".safetensors") if held else out
+            save_network(PopulationNetwork(**weights, **facts, texts=texts), place)
+    except EmagError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    click.echo(f"{out}: {Path(out).stat().st_size / 1e6:.2f} MB")
+
+
+def _counts(population: Population) -> list[int]:
+    return [count for count in COUNTS if 2 * count <= len(population.places)]
+
+
+def _report(rows: Rows, counts: Sequence[int]) -> dict[str, FloatArray]:
+    """Print the table; what the network's file tells of itself."""
+    click.echo("| LD | gain | field over the spline | worst | network | worst | of the field |")
+    click.echo("| --- | --- | --- | --- | --- | --- | --- |")
+    gains, left, worst = [], [], []
+    for count in counts:
+        people = {person: row for (person, n), row in rows.items() if n == count}
+        # A person is judged with the gain that the others ask for.
+        errors = np.array(
+            [
+                row.error(_gain([r for p, r in people.items() if p != person]))
+                for person, row in people.items()
+            ]
+        )
+        field = np.array([row.field for row in people.values()])
+        spline = np.array([row.spline for row in people.values()])
+        gains.append(_gain(list(people.values())))
+        left.append(float(np.median(errors / field)))
+        worst.append(float((errors / field).max()))
+        cells = [gains[-1]]
+        for over in (field / spline, errors / spline):
+            cells += [float(np.median(over)), float(over.max())]
+        click.echo(f"| {count} | {' | '.join(f'{v:.3f}' for v in (*cells, left[-1]))} |")
+    return {
+        "rates_hz": np.array(TRAINED_HZ),
+        "counts": np.array(counts, dtype=np.float64),
+        "gains": np.array(gains),
+        "left": np.array(left),
+        "worst": np.array(worst),
+    }
+
+
+def _gain(people: Sequence[Judged]) -> float:
+    """How much of the correction errs least, everybody's error over the field's counting alike."""
+    along = sum(row.along / row.field for row in people)
+    size = sum(row.size / row.field for row in people)
+    return float(np.clip(along / size, 0.0, _MOST_GAIN)) if size > 0 else 0.0
+
+
+if __name__ == "__main__":
+    main()
