@@ -1,0 +1,1 @@
+"""What a decoder makes of rendered HD: ``python -m tools.studies.decoders``."""
