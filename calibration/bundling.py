@@ -11,6 +11,7 @@ from calibration.baselines.ridge import RidgeBaseline
 from calibration.field_fits import CalibratedField, StreamField
 from calibration.provenance import provenance
 from calibration.regression.output_statistics import fit_output_statistics
+from calibration.regression.sources import hd_bands
 from calibration.scores.cross_validated import CrossValidatedScores
 from calibration.session.segments import Session
 from calibration.settings.calibration_settings import CalibrationSettings
@@ -87,6 +88,9 @@ def make_bundle(
             [y[:, list(session.ld)] for _, y in session.segments],
             band_edges(settings.band_hz, session.sfreq),
             session.sfreq,
+        ),
+        hd_bands=hd_bands(
+            [y for _, y in session.segments], session.bad, settings.band_hz, session.sfreq
         ),
         baselines={name: _baseline(session, ridge) for name, ridge in baselines.items()},
     )

@@ -66,6 +66,8 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         content |= arrays.statistics_tensors(bundle.statistics)
     if bundle.ld_bands is not None:
         content |= arrays.ld_bands_tensors(bundle.ld_bands)
+    if bundle.hd_bands is not None:
+        content |= arrays.hd_bands_tensors(bundle.hd_bands)
     contiguous = {k: np.ascontiguousarray(v, dtype=np.float64) for k, v in content.items()}
     manifest = bundle.manifest.model_copy(update={"format": FORMAT_VERSION})
     blobs = {
@@ -129,6 +131,7 @@ def _assemble(manifest: Manifest, tensors: arrays.Tensors, digest: str) -> Bundl
         lagged_covariance=arrays.read_lagged_covariance(tensors, manifest),
         statistics=arrays.read_statistics(tensors, manifest),
         ld_bands=arrays.read_ld_bands(tensors, manifest),
+        hd_bands=arrays.read_hd_bands(tensors, manifest),
     )
     check_state(bundle.model, bundle.operator)
     check_gain(bundle.operator, bundle.frontend_settings.sos)
