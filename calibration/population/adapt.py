@@ -170,7 +170,8 @@ def _operator(bundle: Bundle, sources: Sources, profiles: FloatArray) -> FloatAr
     left, values, _ = np.linalg.svd(profiles, full_matrices=False)
     taps = left[:, values > _SMALLEST * values[0]]
     lags = np.arange(len(taps))
-    inner = outer = 0.0
+    size = taps.shape[1] * len(ld)
+    inner, outer = np.zeros((size, size)), np.zeros((size, len(sources.mixing)))
     for a, b, power in zip(
         bundle.hd_bands.edges_hz[:-1], bundle.hd_bands.edges_hz[1:], sources.powers, strict=True
     ):
@@ -180,11 +181,11 @@ def _operator(bundle: Bundle, sources: Sources, profiles: FloatArray) -> FloatAr
         between = (response.conj().T @ response).real / len(hz)
         to_now = (response.conj() * np.exp(-1j * angle * model.look_ahead)).real.mean(axis=0)
         covariance = (sources.mixing * power) @ sources.mixing.T
-        inner = inner + np.kron(between, covariance[np.ix_(ld, ld)])
-        outer = outer + np.kron(to_now[:, None], covariance[ld])
-    inner = inner + _NOISE * np.trace(inner) / len(inner) * np.eye(len(inner))
+        inner += np.kron(between, covariance[np.ix_(ld, ld)])
+        outer += np.kron(to_now[:, None], covariance[ld])
+    inner += _NOISE * np.trace(inner) / size * np.eye(size)
     weights = np.linalg.solve(inner, outer).reshape(taps.shape[1], len(ld), -1)
-    return np.tensordot(taps, weights, axes=1)
+    return np.asarray(np.tensordot(taps, weights, axes=1))
 
 
 def _with_change(
