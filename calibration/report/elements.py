@@ -27,7 +27,7 @@ def bullets(lines: Sequence[str]) -> str:
 
 def hashed(digest: object) -> str:
     """A hash, or a commit."""
-    return f'<span class="emag-hash">{escape(digest)}</span>'
+    return f'<span class="hash">{escape(digest)}</span>'
 
 
 def number(value: float, how: str) -> str:
@@ -38,22 +38,22 @@ def number(value: float, how: str) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], n_odd: int = 0) -> str:
     """A table of plain cells; headings with # are of numbers, the first rows may stand out."""
     numeric = [name.startswith("#") for name in head]
-    css = [' class="emag-number"' if is_number else "" for is_number in numeric]
+    css = [' class="number"' if is_number else "" for is_number in numeric]
     top = "".join(
         f"<th{c}>{escape(n.removeprefix('#'))}</th>" for c, n in zip(css, head, strict=True)
     )
     body = []
     for i, row in enumerate(rows):
         cells = "".join(f"<td{c}>{escape(cell)}</td>" for c, cell in zip(css, row, strict=True))
-        odd = ' class="emag-odd-channel"' if i < n_odd else ""
+        odd = ' class="odd"' if i < n_odd else ""
         body.append(f"<tr{odd}>{cells}</tr>")
     return (
-        f'<table class="emag-table"><thead><tr>{top}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table>"
+        f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
 def facts_table(rows: Sequence[Sequence[str]]) -> str:
     """A table of names and values that are HTML already."""
     body = "".join(f"<tr><th>{escape(name)}</th><td>{value}</td></tr>" for name, value in rows)
-    return f'<table class="emag-table"><tbody>{body}</tbody></table>'
+    return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>'

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +19,6 @@ from calibration.report.facts import Grade, Verdict
 from calibration.report.gaussians import Clip, contributions
 from calibration.report.heads import (
     band_maps,
-    electrodes_figure,
     gaussians_figure,
     method_maps,
 )
@@ -35,19 +36,16 @@ from calibration.report.viewer import package_text, viewer_html
 from calibration.scores.modes import SPREAD, ModeScores
 from emag_rt import __version__
 from emag_rt.bundle import Manifest
-from emag_rt.files import replacing, shown_name
+from emag_rt.files import shown_name, write_text
 from emag_rt.recordings.read import Recording
 
-if TYPE_CHECKING:
-    pass
-
-Sections = list[tuple[str, str]]
+Section = tuple[str, str]
+"""Heading and HTML."""
 _WORDS: dict[Grade, str] = {"good": "Good", "fair": "With care", "poor": "Do not trust"}
 
 
 def verdict_html(verdict: Verdict) -> str:
-    """What to trust and what to do."""
-    lines = [f'<p class="emag-headline emag-{verdict.grade}">{escape(verdict.headline)}</p>']
+    """What to trust."""
     rows = [
         [
             word,
@@ -58,14 +56,18 @@ def verdict_html(verdict: Verdict) -> str:
     ]
     known = any(verdict.bands.values())
     head = ["", "channels that are not worn", "frequency bands" if known else "bands: not known"]
-    lines += [table(head, rows), "<h4>What to do</h4>", bullets(verdict.advice)]
-    lines += ["<h4>How far to believe this</h4>", bullets(verdict.caveats)]
-    lines.append(
-        f"<p><small>Good: at most {100 * GOOD_NMSE:g} % of the power is wrong (correlation with "
+    return (
+        f'<p class="headline {verdict.grade}">{escape(verdict.headline)}</p>'
+        + table(head, rows)
+        + f"<p><small>Good: at most {100 * GOOD_NMSE:g} % of the power is wrong (correlation with "
         f"the truth about 0.9 or more). With care: at most {100 * FAIR_NMSE:g} % (about 0.7). NMSE "
         "is that share, as a number.</small></p>"
     )
-    return "".join(lines)
+
+
+def advice_html(verdict: Verdict) -> str:
+    """What to do, and how far to believe the verdict."""
+    return bullets(verdict.advice) + "<h3>How far to believe this</h3>" + bullets(verdict.caveats)
 
 
 def quality_html(quality: Quality) -> str:
@@ -98,7 +100,7 @@ def quality_html(quality: Quality) -> str:
         ]
         for c in sorted(quality.channels, key=lambda c: not c.states)
     ]
-    lines.append(f'<div class="emag-scroll">{table(head, rows, len(odd))}</div>')
+    lines.append(table(head, rows, len(odd)))
     return "".join(lines)
 
 
@@ -189,7 +191,7 @@ def gaussians_html(evidence: Evidence, clip: Clip) -> str:
         f"of {field.n_points} points of a grid in the head. They describe the potential at the "
         "scalp; they are <b>not</b> sources in the brain.</p>"
         + gaussians_figure(bundle, contributions(bundle, clip))
-        + "<h4>In three dimensions and in time</h4>"
+        + "<h3>In three dimensions and in time</h3>"
         + viewer_html(bundle, clip)
     )
 
@@ -241,15 +243,28 @@ def provenance_table(
     return facts_table(rows)
 
 
-def save_page(title: str, sections: Iterable[tuple[str, str]], path: str | Path) -> None:
-    """Write an :class:`mne.Report` of the sections.
+def save_page(
+    manifest: Manifest,
+    made: datetime.datetime,
+    about: str,
+    sections: Sequence[Section],
+    curious: Sequence[Section],
+    path: str | Path,
+) -> None:
+    """Write the page: one file that asks for nothing else.
 
     Parameters
     ----------
-    title : str
-        Of the page.
-    sections : iterable of (str, str)
-        Heading and HTML.
+    manifest : Manifest
+        Of the bundle; its name, electrodes and date tell two reports apart.
+    made : datetime
+        When the report was made.
+    about : str
+        What the scores are of, in a few words.
+    sections : sequence of Section
+        What everybody should see.
+    curious : sequence of Section
+        What is folded up at the end.
     path : path-like
         HTML file to write.
 
@@ -258,19 +273,38 @@ def save_page(title: str, sections: Iterable[tuple[str, str]], path: str | Path)
     OutputError
         If it cannot be written.
     """
-    import mne
+    subject = manifest.name or "a subject"
+    heading = f"{subject}: {len(manifest.ld)} electrodes worn, {len(manifest.hd)} channels out"
+    folded = "".join(
+        f"<details><summary>{escape(name)}</summary>{html}</details>" for name, html in curious
+    )
+    shown = [*sections, ("For the curious", folded)]
+    ids = [name.lower().replace(" ", "-") for name, _ in shown]
+    pieces = {
+        "TITLE": escape(f"{heading}, {made:%Y-%m-%d}"),
+        "HEADING": escape(heading),
+        "SUBTITLE": escape(
+            f"Calibrated {manifest.created[:10]}. {about} Report of {made:%Y-%m-%d %H:%M} UTC."
+        ),
+        "ICON": base64.b64encode(_icon()).decode("ascii"),
+        "STYLE": package_text("report.css"),
+        "CONTENTS": " ".join(
+            f'<a href="#{key}">{escape(name)}</a>'
+            for key, (name, _) in zip(ids, shown, strict=True)
+        ),
+        "BODY": "".join(
+            f'<section id="{key}"><h2>{escape(name)}</h2>{html}</section>'
+            for key, (name, html) in zip(ids, shown, strict=True)
+        ),
+        "SCRIPT": package_text("page.js"),
+    }
+    # All at once: what is put in may look like a place to put something in.
+    page = re.sub("@([A-Z]+)@", lambda found: pieces[found[1]], package_text("page.html"))
+    write_text(path, page, "--report")
 
-    report = mne.Report(title=title, verbose="ERROR")
-    report.add_custom_css(package_text("report.css"))
-    for name, content in sections:
-        report.add_html(content, title=name, tags=(name.split()[0].lower(),))
-    with replacing(path, "--report") as beside:
-        report.save(str(beside), open_browser=False, overwrite=True, verbose="ERROR")
 
-
-def electrodes_html(evidence: Evidence) -> str:
-    """The cap."""
-    return electrodes_figure(evidence)
+def _icon() -> bytes:
+    return files("emag_rt").joinpath("dashboard/static/icon.svg").read_bytes()
 
 
 def _some(names: Sequence[str], everything: Mapping[Grade, tuple[str, ...]]) -> str:

@@ -18,6 +18,7 @@ from calibration.report.elements import paragraph
 from calibration.report.evidence import Evidence, from_calibration, from_recordings
 from calibration.report.facts import Facts, Verdict, calibrated_s
 from calibration.report.gaussians import make_clip
+from calibration.report.heads import electrodes_figure
 from calibration.report.quality import NOISY_SHARE, Quality, look_at
 from calibration.report.scores import Scores, score
 from calibration.report.verdict import judge
@@ -25,6 +26,7 @@ from calibration.result import Calibration
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
 from emag_rt.errors import EmagError
+from emag_rt.files import shown_name
 
 log = logging.getLogger(__name__)
 Tell = Callable[[float, str], None]
@@ -113,22 +115,40 @@ def _write(
         found = _curves(evidence, curves, took)
         say(0.8, "report: figures")
         verdict = judge(_facts(evidence, scores, quality, found))
-        sections = _sections(evidence, scores, quality, found, verdict)
+        sections = _sections(evidence, quality, verdict)
+        curious = _curious(evidence, scores, found)
     made = datetime.datetime.now(datetime.UTC)
     provenance = page.provenance_html(evidence, made, time.perf_counter() - started)
-    title = f"Calibration of {evidence.bundle.manifest.name or 'a subject'}"
-    page.save_page(title, [*sections, ("Provenance", provenance)], path)
+    page.save_page(
+        evidence.bundle.manifest,
+        made,
+        _about(evidence),
+        sections,
+        [*curious, ("Provenance", provenance)],
+        path,
+    )
     say(1.0, "report: done")
     return verdict
 
 
-def _sections(
-    evidence: Evidence, scores: Scores, quality: Quality, curves: Curves, verdict: Verdict
-) -> list[tuple[str, str]]:
+def _about(evidence: Evidence) -> str:
+    names = ", ".join(shown_name(r.path) for r in evidence.session.recordings)
+    if evidence.held_out:
+        return f"Scored on {names}, which the calibration has not seen."
+    return f"Scored on its own recordings, cross-validated: {names}."
+
+
+def _sections(evidence: Evidence, quality: Quality, verdict: Verdict) -> list[page.Section]:
     return [
         ("Verdict", page.verdict_html(verdict)),
-        ("Data quality", page.quality_html(quality)),
-        ("Electrodes", page.electrodes_html(evidence)),
+        ("What to do", page.advice_html(verdict)),
+        ("Electrodes", electrodes_figure(evidence)),
+        ("Recordings", page.quality_html(quality)),
+    ]
+
+
+def _curious(evidence: Evidence, scores: Scores, curves: Curves) -> list[page.Section]:
+    return [
         ("Scores beside the baselines", page.scores_html(evidence, scores, curves)),
         ("Traces and spectra", page.signals_html(evidence, scores)),
         ("Gaussians of the field", _gaussians(evidence)),

@@ -8,10 +8,8 @@ import time
 
 import pytest
 
-SECTIONS = (
-    "Verdict",
-    "Data quality",
-    "Electrodes",
+SECTIONS = ("Verdict", "What to do", "Electrodes", "Recordings", "For the curious")
+FOLDED = (
     "Scores beside the baselines",
     "Traces and spectra",
     "Gaussians of the field",
@@ -35,14 +33,17 @@ def page(browser, subject):
 
 def test_everything_is_inside_and_nothing_goes_wrong(page, subject):
     for title in SECTIONS:
-        links = page.locator("#toc-navbar").get_by_role("link", name=title)
+        links = page.get_by_role("navigation").get_by_role("link", name=title)
         assert links.count() == 1, title
-    images = page.locator(".emag-figure img")
+    assert tuple(page.locator("summary").all_inner_texts()) == FOLDED
+    assert page.locator("details[open]").count() == 0
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    images = page.locator("figure img")
     assert images.count() >= 9
     for i in range(images.count()):
         assert images.nth(i).evaluate("i => i.complete && i.naturalWidth > 300")
         assert len(images.nth(i).get_attribute("alt")) > 20
-    # MNE's styles carry their icons as data: URLs; those are no requests.
+    # Pictures inside are data: URLs; those are no requests.
     outside = [url for url in page.asked if not url.startswith("data:")]
     assert outside == [subject.page.as_uri()]
     assert page.wrong == []
@@ -89,11 +90,7 @@ def test_scrubbing_views_and_keyboard(page):
     assert moved()
     page.get_by_label("size").select_option("1")
     assert moved()
-    # MNE's pages scroll smoothly: where the canvas is while they do is not where it will be.
-    page.evaluate(
-        "document.getElementById('emag-canvas')"
-        ".scrollIntoView({block: 'center', behavior: 'instant'})"
-    )
+    page.locator("#emag-canvas").scroll_into_view_if_needed()
     box = page.locator("#emag-canvas").bounding_box()
     page.mouse.move(box["x"] + 200, box["y"] + 200)
     page.mouse.down()
@@ -106,6 +103,15 @@ def test_scrubbing_views_and_keyboard(page):
     page.keyboard.press("Space")
     assert page.locator("#emag-play").get_attribute("aria-pressed") == "true"
     assert page.wrong == []
+
+
+def test_it_says_whose_it_is_and_fits_a_phone(page, subject):
+    for text in (page.title(), page.locator("h1").inner_text()):
+        assert f"{subject.bundle.manifest.name}: 8 electrodes worn, 32 channels out" in text
+    assert re.search(r"20\d\d-\d\d-\d\d", page.title())
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.set_viewport_size({"width": 1280, "height": 720})
 
 
 def test_verdict_and_provenance_can_be_read(page, subject):
