@@ -425,5 +425,13 @@ def test_wheel_carries_the_two_packages_alone(tmp_path):
     assert "emag_rt/montages/headsets/biosemi-64.yaml" in names
     assert "calibration/population/adult.safetensors" in names
     assert "emag_rt/dashboard/static/index.html" in names
-    beside = ("page.html", "page.js", "report.css", "viewer.html", "viewer.js")
+    beside = (
+        "page.html",
+        "page.js",
+        "player.html",
+        "player.js",
+        "report.css",
+        "viewer.html",
+        "viewer.js",
+    )
     assert {f"calibration/report/{n}" for n in beside} <= set(names)

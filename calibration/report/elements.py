@@ -35,13 +35,39 @@ def number(value: float, how: str) -> str:
     return format(value, how) if np.isfinite(value) else "–"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], n_odd: int = 0) -> str:
-    """A table of plain cells; headings with # are of numbers, the first rows may stand out."""
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    n_odd: int = 0,
+    meanings: Sequence[str] | None = None,
+) -> str:
+    """A table of plain cells.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Headings; those with # are of numbers.
+    rows : sequence of sequence of str
+        Cells.
+    n_odd : int
+        So many of the first rows stand out.
+    meanings : sequence of str, optional
+        What each column means, told when the mouse rests on it; a click on it then sorts.
+
+    Returns
+    -------
+    str
+        HTML, in a box that scrolls by itself.
+    """
     numeric = [name.startswith("#") for name in head]
     css = [' class="number"' if is_number else "" for is_number in numeric]
-    top = "".join(
-        f"<th{c}>{escape(n.removeprefix('#'))}</th>" for c, n in zip(css, head, strict=True)
-    )
+    names = [escape(name.removeprefix("#")) for name in head]
+    if meanings is not None:
+        names = [
+            f'<button type="button" title="{escape(meaning)}">{name}</button>'
+            for name, meaning in zip(names, meanings, strict=True)
+        ]
+    top = "".join(f"<th{c}>{name}</th>" for c, name in zip(css, names, strict=True))
     body = []
     for i, row in enumerate(rows):
         cells = "".join(f"<td{c}>{escape(cell)}</td>" for c, cell in zip(css, row, strict=True))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -32,10 +31,11 @@ from calibration.report.signals import (
     traces_figure,
 )
 from calibration.report.verdict import FAIR_NMSE, GOOD_NMSE
-from calibration.report.viewer import package_text, viewer_html
+from calibration.report.viewer import filled, package_text, viewer_html
 from calibration.scores.modes import SPREAD, ModeScores
 from emag_rt import __version__
 from emag_rt.bundle import Manifest
+from emag_rt.core.labels import canonical
 from emag_rt.files import shown_name, write_text
 from emag_rt.recordings.read import Recording
 
@@ -85,23 +85,42 @@ def quality_html(quality: Quality) -> str:
     reasons += [text for text in quality.remarks if not text.startswith("channel ")]
     lines.append(bullets(reasons) if reasons else "")
     lines.append(quality_figure(quality))
+    return "".join(lines)
+
+
+def channels_html(quality: Quality, scores: Scores) -> str:
+    """Every channel: what it is, how far wrong it is, what is the matter with it."""
+    errors = {canonical(label): e for label, e in scores.channels.get("field", {}).items()}
+    odd = [c for c in quality.channels if c.states]
     mains = "" if quality.mains_hz is None else f" {quality.mains_hz:g} Hz"
-    head = ["channel", "is", "what is the matter", "#rms (µV)", f"#line{mains} (µV)"]
-    head += ["#line, % of power", "#to nearest worn (mm)"]
+    columns = {
+        "channel": "Name of the electrode",
+        "is": "worn: passed through as measured. rendered: not worn, made from the worn ones. "
+        "bad: not learned from, rendered from its place alone",
+        "#error, %": "Share of the channel's power that is rendered wrongly (NMSE): 0 is perfect, "
+        "100 is silence. Nothing for channels that are worn, bad or bridged to a worn one",
+        "#to nearest worn, mm": "Straight distance to the nearest electrode that is worn",
+        "#rms, µV": "Usual amplitude between 1 and 45 Hz, in the recording's own reference",
+        f"#mains{mains}, µV": "Hum of the mains, as recorded",
+        "#mains, % of power": "Share of the mains in the power from 1 Hz up",
+        "what is the matter": "marked bad, flat, wild, bridged to another channel, mains",
+    }
     rows = [
         [
             c.label,
-            {"LD": "worn (LD)"}.get(c.role, c.role),
-            "; ".join(c.states) or "–",
+            {"LD": "worn"}.get(c.role, c.role),
+            number(100 * errors.get(canonical(c.label), np.nan), ".0f"),
+            f"{c.nearest_ld_mm:.0f}",
             f"{c.amplitude_uv:.1f}",
             number(c.line_uv, ".2f"),
             number(100 * c.line_share, ".1f"),
-            f"{c.nearest_ld_mm:.0f}",
+            "; ".join(c.states) or "–",
         ]
         for c in sorted(quality.channels, key=lambda c: not c.states)
     ]
-    lines.append(table(head, rows, len(odd)))
-    return "".join(lines)
+    return "<p>Click a heading to sort; rest on it to read what it means.</p>" + table(
+        list(columns), rows, len(odd), list(columns.values())
+    )
 
 
 def _modes(modes: Mapping[str, ModeScores]) -> str:
@@ -125,14 +144,14 @@ def _modes(modes: Mapping[str, ModeScores]) -> str:
     )
 
 
-def scores_html(evidence: Evidence, scores: Scores, curves: Curves) -> str:
-    """Errors beside the baselines."""
+def bands_html(evidence: Evidence, scores: Scores) -> str:
+    """Errors of the field by frequency, beside the baselines, and where they are."""
     bands = list(next(iter(scores.bands.values()), {}))
     rows = [
         [
             NAMES[name],
-            f"{value:.4f}",
-            *(number(scores.bands.get(name, {}).get(band, np.nan), ".3f") for band in bands),
+            f"{100 * value:.1f}",
+            *(number(100 * scores.bands.get(name, {}).get(band, np.nan), ".0f") for band in bands),
         ]
         for name, value in scores.methods.items()
     ]
@@ -141,29 +160,44 @@ def scores_html(evidence: Evidence, scores: Scores, curves: Curves) -> str:
         if evidence.held_out
         else "Cross-validated: every stretch by a fit that had not seen it."
     )
-    lines = [
-        f"<p>NMSE on the {len(evidence.unseen)} channels that are neither worn nor bridged to a "
-        f"worn one: 0 is perfect, 1 is silence. {how}</p>",
-        table(["method", "#all frequencies", *(f"#{band}" for band in bands)], rows),
-    ]
+    return (
+        f"<p>Per cent of the power that is wrong (NMSE), on the {len(evidence.unseen)} channels "
+        f"that are neither worn nor bridged to a worn one. {how}</p>"
+        + table(["method", "#all", *(f"#{band}" for band in bands)], rows)
+        + _of_which_fit(evidence, scores)
+        + band_maps(evidence, scores)
+    )
+
+
+def _of_which_fit(evidence: Evidence, scores: Scores) -> str:
+    """Where bands are of another fit than the headline, say so."""
     if "field" not in scores.bands:
-        lines.append(
+        return (
             "<p>Bands of this field are not known: its training is not repeated here. Give a "
             "recording that it has not seen to <code>emag-rt report</code>.</p>"
         )
-    elif not evidence.held_out and evidence.left_by_networks < 1:
-        lines.append(
-            "<p>Bands, traces and spectra are those of the closed form; the networks of the field "
-            f"leave {evidence.left_by_networks:.3f} of its error.</p>"
+    if not evidence.held_out and evidence.left_by_networks < 1:
+        return (
+            "<p>The headline, and the column of all frequencies, are of the whole field. Bands, "
+            "heads, traces and spectra are of its closed form; its networks leave "
+            f"{evidence.left_by_networks:.3f} of that error.</p>"
         )
-    if scores.modes:
-        lines.append(_modes(scores.modes))
-    lines += [method_maps(evidence, scores), band_maps(evidence, scores), curves_figure(curves)]
+    return ""
+
+
+def methods_html(evidence: Evidence, scores: Scores) -> str:
+    """Where each method errs, and how the modes of the output behave."""
+    return method_maps(evidence, scores) + (_modes(scores.modes) if scores.modes else "")
+
+
+def curves_html(curves: Curves) -> str:
+    """What a longer recording and a longer wait would give."""
+    lines = [curves_figure(curves)]
     if curves.lengths or curves.look_aheads:
         lines.append(
-            f"<p>Curves: the closed form is fitted again on the end of the session before its last "
-            f"{curves.test_s:.0f} s, and tested on those. Their errors differ from "
-            "the table's: less is learned from, and only the end is tested on.</p>"
+            "<p>These are other fits than the headline's: the closed form, fitted again on the end "
+            f"of the session before its last {curves.test_s:.0f} s, and tested on those. Compare "
+            "the points of a curve with each other, not with the headline.</p>"
         )
     lines.append(f"<p>{escape(curves.note)}</p>" if curves.note else "")
     return "".join(lines)
@@ -280,26 +314,25 @@ def save_page(
     )
     shown = [*sections, ("For the curious", folded)]
     ids = [name.lower().replace(" ", "-") for name, _ in shown]
-    pieces = {
-        "TITLE": escape(f"{heading}, {made:%Y-%m-%d}"),
-        "HEADING": escape(heading),
-        "SUBTITLE": escape(
+    page = filled(
+        "page.html",
+        TITLE=escape(f"{heading}, {made:%Y-%m-%d}"),
+        HEADING=escape(heading),
+        SUBTITLE=escape(
             f"Calibrated {manifest.created[:10]}. {about} Report of {made:%Y-%m-%d %H:%M} UTC."
         ),
-        "ICON": base64.b64encode(_icon()).decode("ascii"),
-        "STYLE": package_text("report.css"),
-        "CONTENTS": " ".join(
+        ICON=base64.b64encode(_icon()).decode("ascii"),
+        STYLE=package_text("report.css"),
+        SCRIPT=package_text("page.js"),
+        CONTENTS=" ".join(
             f'<a href="#{key}">{escape(name)}</a>'
             for key, (name, _) in zip(ids, shown, strict=True)
         ),
-        "BODY": "".join(
+        BODY="".join(
             f'<section id="{key}"><h2>{escape(name)}</h2>{html}</section>'
             for key, (name, html) in zip(ids, shown, strict=True)
         ),
-        "SCRIPT": package_text("page.js"),
-    }
-    # All at once: what is put in may look like a place to put something in.
-    page = re.sub("@([A-Z]+)@", lambda found: pieces[found[1]], package_text("page.html"))
+    )
     write_text(path, page, "--report")
 
 

@@ -19,6 +19,7 @@ from calibration.report.evidence import Evidence, from_calibration, from_recordi
 from calibration.report.facts import Facts, Verdict, calibrated_s
 from calibration.report.gaussians import make_clip
 from calibration.report.heads import electrodes_figure
+from calibration.report.player import player_html
 from calibration.report.quality import NOISY_SHARE, Quality, look_at
 from calibration.report.scores import Scores, score
 from calibration.report.verdict import judge
@@ -115,7 +116,7 @@ def _write(
         found = _curves(evidence, curves, took)
         say(0.8, "report: figures")
         verdict = judge(_facts(evidence, scores, quality, found))
-        sections = _sections(evidence, quality, verdict)
+        sections = _sections(evidence, scores, quality, verdict)
         curious = _curious(evidence, scores, found)
     made = datetime.datetime.now(datetime.UTC)
     provenance = page.provenance_html(evidence, made, time.perf_counter() - started)
@@ -138,18 +139,33 @@ def _about(evidence: Evidence) -> str:
     return f"Scored on its own recordings, cross-validated: {names}."
 
 
-def _sections(evidence: Evidence, quality: Quality, verdict: Verdict) -> list[page.Section]:
+def _sections(
+    evidence: Evidence, scores: Scores, quality: Quality, verdict: Verdict
+) -> list[page.Section]:
     return [
         ("Verdict", page.verdict_html(verdict)),
         ("What to do", page.advice_html(verdict)),
-        ("Electrodes", electrodes_figure(evidence)),
+        ("The head", _head(evidence)),
+        ("Channels", page.channels_html(quality, scores)),
+        ("Bands", page.bands_html(evidence, scores)),
         ("Recordings", page.quality_html(quality)),
     ]
 
 
+def _head(evidence: Evidence) -> str:
+    if "field" in evidence.methods:
+        return player_html(evidence)
+    return paragraph(
+        "Not shown: the training of this field is not repeated here. Give a recording that it has "
+        "not seen to emag-rt report."
+    )
+
+
 def _curious(evidence: Evidence, scores: Scores, curves: Curves) -> list[page.Section]:
     return [
-        ("Scores beside the baselines", page.scores_html(evidence, scores, curves)),
+        ("Methods compared", page.methods_html(evidence, scores)),
+        ("Longer recording, longer wait", page.curves_html(curves)),
+        ("Electrodes", electrodes_figure(evidence)),
         ("Traces and spectra", page.signals_html(evidence, scores)),
         ("Gaussians of the field", _gaussians(evidence)),
     ]

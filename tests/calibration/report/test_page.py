@@ -8,9 +8,19 @@ import time
 
 import pytest
 
-SECTIONS = ("Verdict", "What to do", "Electrodes", "Recordings", "For the curious")
+SECTIONS = (
+    "Verdict",
+    "What to do",
+    "The head",
+    "Channels",
+    "Bands",
+    "Recordings",
+    "For the curious",
+)
 FOLDED = (
-    "Scores beside the baselines",
+    "Methods compared",
+    "Longer recording, longer wait",
+    "Electrodes",
     "Traces and spectra",
     "Gaussians of the field",
     "Provenance",
@@ -32,9 +42,7 @@ def page(browser, subject):
 
 
 def test_everything_is_inside_and_nothing_goes_wrong(page, subject):
-    for title in SECTIONS:
-        links = page.get_by_role("navigation").get_by_role("link", name=title)
-        assert links.count() == 1, title
+    assert tuple(page.get_by_role("navigation").get_by_role("link").all_inner_texts()) == SECTIONS
     assert tuple(page.locator("summary").all_inner_texts()) == FOLDED
     assert page.locator("details[open]").count() == 0
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
@@ -51,14 +59,38 @@ def test_everything_is_inside_and_nothing_goes_wrong(page, subject):
 
 def test_play_moves_the_picture_and_pause_stops_it(page):
     before, first = page.evaluate(PICTURE), page.locator("#emag-now").inner_text()
-    page.get_by_role("button", name="Play").click()
+    page.locator("#emag-play").click()
     page.wait_for_function("Number(document.getElementById('emag-time').value) > 3")
-    page.get_by_role("button", name="Pause").click()
+    assert page.locator("#emag-play").inner_text() == "Pause"
+    page.locator("#emag-play").click()
     stopped = page.evaluate(PICTURE)
     assert stopped != before
     assert page.locator("#emag-now").inner_text() != first
     page.wait_for_timeout(150)
     assert page.evaluate(PICTURE) == stopped
+    assert page.wrong == []
+
+
+def test_the_heads_play_and_the_table_sorts(page):
+    heads = "document.getElementById('heads-canvas').toDataURL()"
+    before = page.evaluate(heads)
+    page.locator("#heads-time").focus()
+    page.keyboard.press("End")
+    assert page.evaluate(heads) != before
+    assert re.fullmatch(r"39\d\d ms|4000 ms", page.locator("#heads-now").inner_text())
+    page.locator("#heads-play").click()  # from the end to the start
+    page.wait_for_function("Number(document.getElementById('heads-time').value) < 100")
+    page.locator("#heads-play").click()
+    button = page.locator("#channels").get_by_role("button", name="error")
+    assert "rendered wrongly" in button.get_attribute("title")
+    cells = page.locator("#channels tbody td:nth-child(3)")
+    button.click()
+    rising = [float(text) for text in cells.all_inner_texts() if text != "–"]
+    assert rising == sorted(rising)
+    assert len(set(rising)) > 5
+    button.click()
+    falling = [float(text) for text in cells.all_inner_texts() if text != "–"]
+    assert falling == rising[::-1]
     assert page.wrong == []
 
 
