@@ -13,6 +13,7 @@ from calibration.field_fits import CalibratedField, StreamField
 from calibration.provenance import provenance
 from calibration.regression.cross_spectra import fit_cross_spectra
 from calibration.regression.output_statistics import fit_output_statistics
+from calibration.regression.sources import hd_bands
 from calibration.scores.cross_validated import CrossValidatedScores
 from calibration.session.segments import Session
 from calibration.settings.calibration_settings import CalibrationSettings
@@ -90,6 +91,9 @@ def make_bundle(
             [y[:, list(session.ld)] for _, y in session.segments],
             band_edges(settings.band_hz, session.sfreq),
             session.sfreq,
+        ),
+        hd_bands=hd_bands(
+            [y for _, y in session.segments], session.bad, settings.band_hz, session.sfreq
         ),
         baselines={name: _baseline(session, ridge) for name, ridge in baselines.items()},
     )

@@ -426,6 +426,13 @@ def test_wheel_carries_the_two_packages_alone(tmp_path):
     assert "calibration/population/adult.safetensors" in names
     assert "calibration/population/adult.network.safetensors" in names
     assert "emag_rt/dashboard/static/index.html" in names
-    assert {f"calibration/report/{n}" for n in ("viewer.html", "viewer.js", "report.css")} <= set(
-        names
+    beside = (
+        "page.html",
+        "page.js",
+        "player.html",
+        "player.js",
+        "report.css",
+        "viewer.html",
+        "viewer.js",
     )
+    assert {f"calibration/report/{n}" for n in beside} <= set(names)

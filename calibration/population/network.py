@@ -221,7 +221,8 @@ def save_network(network: PopulationNetwork, path: str | Path, option: str = "--
         If it cannot be written.
     """
     tensors = {
-        name: np.asarray(getattr(network, name), np.float16 if i < 4 else np.float64)
+        # safetensors writes memory as it lies: a transposed array would come back wrong.
+        name: np.ascontiguousarray(getattr(network, name), np.float16 if i < 4 else np.float64)
         for i, name in enumerate(_TENSORS)
     }
     blob = save_tensors(tensors, {**network.texts, "format": _FORMAT})

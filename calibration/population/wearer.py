@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,28 @@ class Wearer:
     bands: LdBands | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class LdSignals:
+    """LD recordings of a wearer.
+
+    Attributes
+    ----------
+    signals : tuple of ndarray, shape (n_times, n_ld)
+        Filtered, in µV.
+    seconds : float
+        Of them all.
+    inputs : tuple of (Path, str)
+        Files and their SHA-256.
+    odd : mapping of int to str
+        Channels that are flat or wild, and which of these.
+    """
+
+    signals: tuple[FloatArray, ...]
+    seconds: float
+    inputs: tuple[tuple[Path, str], ...]
+    odd: Mapping[int, str]
+
+
 def read_wearer(
     paths: Sequence[str | Path],
     ld: Sequence[str],
@@ -87,6 +109,43 @@ def read_wearer(
     CalibrationError
         If there is too little signal, or fewer than two channels are good.
     """
+    found = read_ld(paths, ld, sfreq, sos)
+    signals, odd = found.signals, found.odd
+    good = [i for i in range(len(ld)) if i not in odd]
+    if len(good) < 2:
+        raise CalibrationError(
+            f"LD recordings must have at least 2 good channels, got {len(good)} of {len(ld)}. "
+            "Is the cap on the head, the reference connected?"
+        )
+    centred = reference_free(np.concatenate(signals)[:, good])[0]
+    amplitude, noise = _scale_and_noise(
+        centred.T @ centred / len(centred), mean[np.ix_(good, good)]
+    )
+    notes = tuple(f"channel {ld[i]} looks {why} in the LD recordings" for i, why in odd.items())
+    bands = None if odd else mean_bands(signals, band_edges(band_hz, sfreq), sfreq)
+    return Wearer(amplitude, noise, found.seconds, found.inputs, notes, bands)
+
+
+def read_ld(
+    paths: Sequence[str | Path], ld: Sequence[str], sfreq: float, sos: FloatArray
+) -> LdSignals:
+    """Read the LD channels of recordings, filtered as they are live.
+
+    Parameters
+    ----------
+    paths, ld, sfreq, sos
+        As for :func:`read_wearer`.
+
+    Returns
+    -------
+    LdSignals
+        Stretches without the settling of the filter.
+
+    Raises
+    ------
+    CalibrationError
+        If there is too little signal.
+    """
     settle = round(SETTLE_S * sfreq)
     signals, inputs = [], []
     for path in paths:
@@ -104,19 +163,7 @@ def read_wearer(
             f"{seconds:.1f} s. Record for longer, or give none."
         )
     odd = suspicious_channels(signals, sfreq)
-    good = [i for i in range(len(ld)) if i not in odd]
-    if len(good) < 2:
-        raise CalibrationError(
-            f"LD recordings must have at least 2 good channels, got {len(good)} of {len(ld)}. "
-            "Is the cap on the head, the reference connected?"
-        )
-    centred = reference_free(np.concatenate(signals)[:, good])[0]
-    amplitude, noise = _scale_and_noise(
-        centred.T @ centred / len(centred), mean[np.ix_(good, good)]
-    )
-    notes = tuple(f"channel {ld[i]} looks {why} in the LD recordings" for i, why in odd.items())
-    bands = None if odd else mean_bands(signals, band_edges(band_hz, sfreq), sfreq)
-    return Wearer(amplitude, noise, seconds, tuple(inputs), notes, bands)
+    return LdSignals(tuple(signals), seconds, tuple(inputs), odd)
 
 
 def _scale_and_noise(own: FloatArray, mean: FloatArray) -> tuple[float, float]:

@@ -63,6 +63,6 @@ def embed(figure: Figure, alt: str, caption: str = "") -> str:
     data = base64.b64encode(content.getvalue()).decode("ascii")
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
     return (
-        f'<figure class="emag-figure"><img src="data:image/png;base64,{data}" '
+        f'<figure><img src="data:image/png;base64,{data}" '
         f'alt="{html.escape(alt, quote=True)}">{below}</figure>'
     )

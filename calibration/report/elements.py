@@ -27,7 +27,7 @@ def bullets(lines: Sequence[str]) -> str:
 
 def hashed(digest: object) -> str:
     """A hash, or a commit."""
-    return f'<span class="emag-hash">{escape(digest)}</span>'
+    return f'<span class="hash">{escape(digest)}</span>'
 
 
 def number(value: float, how: str) -> str:
@@ -35,25 +35,51 @@ def number(value: float, how: str) -> str:
     return format(value, how) if np.isfinite(value) else "–"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], n_odd: int = 0) -> str:
-    """A table of plain cells; headings with # are of numbers, the first rows may stand out."""
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    n_odd: int = 0,
+    meanings: Sequence[str] | None = None,
+) -> str:
+    """A table of plain cells.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Headings; those with # are of numbers.
+    rows : sequence of sequence of str
+        Cells.
+    n_odd : int
+        So many of the first rows stand out.
+    meanings : sequence of str, optional
+        What each column means, told when the mouse rests on it; a click on it then sorts.
+
+    Returns
+    -------
+    str
+        HTML, in a box that scrolls by itself.
+    """
     numeric = [name.startswith("#") for name in head]
-    css = [' class="emag-number"' if is_number else "" for is_number in numeric]
-    top = "".join(
-        f"<th{c}>{escape(n.removeprefix('#'))}</th>" for c, n in zip(css, head, strict=True)
-    )
+    css = [' class="number"' if is_number else "" for is_number in numeric]
+    names = [escape(name.removeprefix("#")) for name in head]
+    if meanings is not None:
+        names = [
+            f'<button type="button" title="{escape(meaning)}">{name}</button>'
+            for name, meaning in zip(names, meanings, strict=True)
+        ]
+    top = "".join(f"<th{c}>{name}</th>" for c, name in zip(css, names, strict=True))
     body = []
     for i, row in enumerate(rows):
         cells = "".join(f"<td{c}>{escape(cell)}</td>" for c, cell in zip(css, row, strict=True))
-        odd = ' class="emag-odd-channel"' if i < n_odd else ""
+        odd = ' class="odd"' if i < n_odd else ""
         body.append(f"<tr{odd}>{cells}</tr>")
     return (
-        f'<table class="emag-table"><thead><tr>{top}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table>"
+        f'<div class="scroll"><table><thead><tr>{top}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
 def facts_table(rows: Sequence[Sequence[str]]) -> str:
     """A table of names and values that are HTML already."""
     body = "".join(f"<tr><th>{escape(name)}</th><td>{value}</td></tr>" for name, value in rows)
-    return f'<table class="emag-table"><tbody>{body}</tbody></table>'
+    return f'<div class="scroll"><table><tbody>{body}</tbody></table></div>'

@@ -50,6 +50,8 @@ class Evidence:
     methods : dict of str to ndarray, shape (n_times, n_channels), float32
         What the methods of ``SHOWN`` make of the LD channels; ``field`` is absent where nothing
         unseen by it can be had (a field of windows, or the paper's, on its own recordings).
+    worn : dict of str to ndarray, shape (n_times,)
+        The good LD channels, as measured, in the unit of the truth.
     held_out : bool
         True when the recordings are not those of the calibration.
     """
@@ -61,6 +63,7 @@ class Evidence:
     unseen: tuple[int, ...]
     truth: Float32Array
     methods: dict[str, Float32Array]
+    worn: dict[str, Float32Array]
     held_out: bool
 
     @property
@@ -175,6 +178,10 @@ def _cross_validated(
         unseen=tuple(session.targets.index(i) for i in session.unseen),
         truth=_joined([y for _, y in segments]),
         methods=methods,
+        worn={
+            session.montage.labels[i]: _joined([y[:, i] for _, y in session.segments])
+            for i in session.ld
+        },
         held_out=False,
     )
 
@@ -185,7 +192,7 @@ def _joined(parts: Sequence[ArrayLike]) -> Float32Array:
 
 
 def _held_out(session: Session, bundle: Bundle, recordings: Sequence[Recording]) -> Evidence:
-    good = [session.montage.labels[i] for i in session.targets]
+    good = [session.montage.labels[i] for i in (*session.targets, *session.ld)]
     found = [estimate_recording(bundle, r, only=good) for r in recordings]
     keys = [[canonical(label) for label in each.labels] for each in found]
     ld = {canonical(e.label) for e in bundle.manifest.ld}
@@ -210,6 +217,13 @@ def _held_out(session: Session, bundle: Bundle, recordings: Sequence[Recording])
         unseen=tuple(shared.index(k) for k in hidden),
         truth=_picked(found, columns, None),
         methods={name: _picked(found, columns, name) for name in names},
+        worn={
+            e.label: _joined(
+                [each.truth[:, of.index(k)] for each, of in zip(found, keys, strict=True)]
+            )
+            for e in bundle.manifest.ld
+            if all((k := canonical(e.label)) in of for of in keys)
+        },
         held_out=True,
     )
 

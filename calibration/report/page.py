@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from calibration.report.facts import Grade, Verdict
 from calibration.report.gaussians import Clip, contributions
 from calibration.report.heads import (
     band_maps,
-    electrodes_figure,
     gaussians_figure,
     method_maps,
 )
@@ -31,23 +31,21 @@ from calibration.report.signals import (
     traces_figure,
 )
 from calibration.report.verdict import FAIR_NMSE, GOOD_NMSE
-from calibration.report.viewer import package_text, viewer_html
+from calibration.report.viewer import filled, package_text, viewer_html
 from calibration.scores.modes import SPREAD, ModeScores
 from emag_rt import __version__
 from emag_rt.bundle import Manifest
-from emag_rt.files import replacing, shown_name
+from emag_rt.core.labels import canonical
+from emag_rt.files import shown_name, write_text
 from emag_rt.recordings.read import Recording
 
-if TYPE_CHECKING:
-    pass
-
-Sections = list[tuple[str, str]]
+Section = tuple[str, str]
+"""Heading and HTML."""
 _WORDS: dict[Grade, str] = {"good": "Good", "fair": "With care", "poor": "Do not trust"}
 
 
 def verdict_html(verdict: Verdict) -> str:
-    """What to trust and what to do."""
-    lines = [f'<p class="emag-headline emag-{verdict.grade}">{escape(verdict.headline)}</p>']
+    """What to trust."""
     rows = [
         [
             word,
@@ -58,14 +56,18 @@ def verdict_html(verdict: Verdict) -> str:
     ]
     known = any(verdict.bands.values())
     head = ["", "channels that are not worn", "frequency bands" if known else "bands: not known"]
-    lines += [table(head, rows), "<h4>What to do</h4>", bullets(verdict.advice)]
-    lines += ["<h4>How far to believe this</h4>", bullets(verdict.caveats)]
-    lines.append(
-        f"<p><small>Good: at most {100 * GOOD_NMSE:g} % of the power is wrong (correlation with "
+    return (
+        f'<p class="headline {verdict.grade}">{escape(verdict.headline)}</p>'
+        + table(head, rows)
+        + f"<p><small>Good: at most {100 * GOOD_NMSE:g} % of the power is wrong (correlation with "
         f"the truth about 0.9 or more). With care: at most {100 * FAIR_NMSE:g} % (about 0.7). NMSE "
         "is that share, as a number.</small></p>"
     )
-    return "".join(lines)
+
+
+def advice_html(verdict: Verdict) -> str:
+    """What to do, and how far to believe the verdict."""
+    return bullets(verdict.advice) + "<h3>How far to believe this</h3>" + bullets(verdict.caveats)
 
 
 def quality_html(quality: Quality) -> str:
@@ -83,23 +85,42 @@ def quality_html(quality: Quality) -> str:
     reasons += [text for text in quality.remarks if not text.startswith("channel ")]
     lines.append(bullets(reasons) if reasons else "")
     lines.append(quality_figure(quality))
+    return "".join(lines)
+
+
+def channels_html(quality: Quality, scores: Scores) -> str:
+    """Every channel: what it is, how far wrong it is, what is the matter with it."""
+    errors = {canonical(label): e for label, e in scores.channels.get("field", {}).items()}
+    odd = [c for c in quality.channels if c.states]
     mains = "" if quality.mains_hz is None else f" {quality.mains_hz:g} Hz"
-    head = ["channel", "is", "what is the matter", "#rms (µV)", f"#line{mains} (µV)"]
-    head += ["#line, % of power", "#to nearest worn (mm)"]
+    columns = {
+        "channel": "Name of the electrode",
+        "is": "worn: passed through as measured. rendered: not worn, made from the worn ones. "
+        "bad: not learned from, rendered from its place alone",
+        "#error, %": "Share of the channel's power that is rendered wrongly (NMSE): 0 is perfect, "
+        "100 is silence. Nothing for channels that are worn, bad or bridged to a worn one",
+        "#to nearest worn, mm": "Straight distance to the nearest electrode that is worn",
+        "#rms, µV": "Usual amplitude between 1 and 45 Hz, in the recording's own reference",
+        f"#mains{mains}, µV": "Hum of the mains, as recorded",
+        "#mains, % of power": "Share of the mains in the power from 1 Hz up",
+        "what is the matter": "marked bad, flat, wild, bridged to another channel, mains",
+    }
     rows = [
         [
             c.label,
-            {"LD": "worn (LD)"}.get(c.role, c.role),
-            "; ".join(c.states) or "–",
+            {"LD": "worn"}.get(c.role, c.role),
+            number(100 * errors.get(canonical(c.label), np.nan), ".0f"),
+            f"{c.nearest_ld_mm:.0f}",
             f"{c.amplitude_uv:.1f}",
             number(c.line_uv, ".2f"),
             number(100 * c.line_share, ".1f"),
-            f"{c.nearest_ld_mm:.0f}",
+            "; ".join(c.states) or "–",
         ]
         for c in sorted(quality.channels, key=lambda c: not c.states)
     ]
-    lines.append(f'<div class="emag-scroll">{table(head, rows, len(odd))}</div>')
-    return "".join(lines)
+    return "<p>Click a heading to sort; rest on it to read what it means.</p>" + table(
+        list(columns), rows, len(odd), list(columns.values())
+    )
 
 
 def _modes(modes: Mapping[str, ModeScores]) -> str:
@@ -123,14 +144,14 @@ def _modes(modes: Mapping[str, ModeScores]) -> str:
     )
 
 
-def scores_html(evidence: Evidence, scores: Scores, curves: Curves) -> str:
-    """Errors beside the baselines."""
+def bands_html(evidence: Evidence, scores: Scores) -> str:
+    """Errors of the field by frequency, beside the baselines, and where they are."""
     bands = list(next(iter(scores.bands.values()), {}))
     rows = [
         [
             NAMES[name],
-            f"{value:.4f}",
-            *(number(scores.bands.get(name, {}).get(band, np.nan), ".3f") for band in bands),
+            f"{100 * value:.1f}",
+            *(number(100 * scores.bands.get(name, {}).get(band, np.nan), ".0f") for band in bands),
         ]
         for name, value in scores.methods.items()
     ]
@@ -139,29 +160,44 @@ def scores_html(evidence: Evidence, scores: Scores, curves: Curves) -> str:
         if evidence.held_out
         else "Cross-validated: every stretch by a fit that had not seen it."
     )
-    lines = [
-        f"<p>NMSE on the {len(evidence.unseen)} channels that are neither worn nor bridged to a "
-        f"worn one: 0 is perfect, 1 is silence. {how}</p>",
-        table(["method", "#all frequencies", *(f"#{band}" for band in bands)], rows),
-    ]
+    return (
+        f"<p>Per cent of the power that is wrong (NMSE), on the {len(evidence.unseen)} channels "
+        f"that are neither worn nor bridged to a worn one. {how}</p>"
+        + table(["method", "#all", *(f"#{band}" for band in bands)], rows)
+        + _of_which_fit(evidence, scores)
+        + band_maps(evidence, scores)
+    )
+
+
+def _of_which_fit(evidence: Evidence, scores: Scores) -> str:
+    """Where bands are of another fit than the headline, say so."""
     if "field" not in scores.bands:
-        lines.append(
+        return (
             "<p>Bands of this field are not known: its training is not repeated here. Give a "
             "recording that it has not seen to <code>emag-rt report</code>.</p>"
         )
-    elif not evidence.held_out and evidence.left_by_networks < 1:
-        lines.append(
-            "<p>Bands, traces and spectra are those of the closed form; the networks of the field "
-            f"leave {evidence.left_by_networks:.3f} of its error.</p>"
+    if not evidence.held_out and evidence.left_by_networks < 1:
+        return (
+            "<p>The headline, and the column of all frequencies, are of the whole field. Bands, "
+            "heads, traces and spectra are of its closed form; its networks leave "
+            f"{evidence.left_by_networks:.3f} of that error.</p>"
         )
-    if scores.modes:
-        lines.append(_modes(scores.modes))
-    lines += [method_maps(evidence, scores), band_maps(evidence, scores), curves_figure(curves)]
+    return ""
+
+
+def methods_html(evidence: Evidence, scores: Scores) -> str:
+    """Where each method errs, and how the modes of the output behave."""
+    return method_maps(evidence, scores) + (_modes(scores.modes) if scores.modes else "")
+
+
+def curves_html(curves: Curves) -> str:
+    """What a longer recording and a longer wait would give."""
+    lines = [curves_figure(curves)]
     if curves.lengths or curves.look_aheads:
         lines.append(
-            f"<p>Curves: the closed form is fitted again on the end of the session before its last "
-            f"{curves.test_s:.0f} s, and tested on those. Their errors differ from "
-            "the table's: less is learned from, and only the end is tested on.</p>"
+            "<p>These are other fits than the headline's: the closed form, fitted again on the end "
+            f"of the session before its last {curves.test_s:.0f} s, and tested on those. Compare "
+            "the points of a curve with each other, not with the headline.</p>"
         )
     lines.append(f"<p>{escape(curves.note)}</p>" if curves.note else "")
     return "".join(lines)
@@ -189,7 +225,7 @@ def gaussians_html(evidence: Evidence, clip: Clip) -> str:
         f"of {field.n_points} points of a grid in the head. They describe the potential at the "
         "scalp; they are <b>not</b> sources in the brain.</p>"
         + gaussians_figure(bundle, contributions(bundle, clip))
-        + "<h4>In three dimensions and in time</h4>"
+        + "<h3>In three dimensions and in time</h3>"
         + viewer_html(bundle, clip)
     )
 
@@ -241,15 +277,28 @@ def provenance_table(
     return facts_table(rows)
 
 
-def save_page(title: str, sections: Iterable[tuple[str, str]], path: str | Path) -> None:
-    """Write an :class:`mne.Report` of the sections.
+def save_page(
+    manifest: Manifest,
+    made: datetime.datetime,
+    about: str,
+    sections: Sequence[Section],
+    curious: Sequence[Section],
+    path: str | Path,
+) -> None:
+    """Write the page: one file that asks for nothing else.
 
     Parameters
     ----------
-    title : str
-        Of the page.
-    sections : iterable of (str, str)
-        Heading and HTML.
+    manifest : Manifest
+        Of the bundle; its name, electrodes and date tell two reports apart.
+    made : datetime
+        When the report was made.
+    about : str
+        What the scores are of, in a few words.
+    sections : sequence of Section
+        What everybody should see.
+    curious : sequence of Section
+        What is folded up at the end.
     path : path-like
         HTML file to write.
 
@@ -258,19 +307,37 @@ def save_page(title: str, sections: Iterable[tuple[str, str]], path: str | Path)
     OutputError
         If it cannot be written.
     """
-    import mne
+    subject = manifest.name or "a subject"
+    heading = f"{subject}: {len(manifest.ld)} electrodes worn, {len(manifest.hd)} channels out"
+    folded = "".join(
+        f"<details><summary>{escape(name)}</summary>{html}</details>" for name, html in curious
+    )
+    shown = [*sections, ("For the curious", folded)]
+    ids = [name.lower().replace(" ", "-") for name, _ in shown]
+    page = filled(
+        "page.html",
+        TITLE=escape(f"{heading}, {made:%Y-%m-%d}"),
+        HEADING=escape(heading),
+        SUBTITLE=escape(
+            f"Calibrated {manifest.created[:10]}. {about} Report of {made:%Y-%m-%d %H:%M} UTC."
+        ),
+        ICON=base64.b64encode(_icon()).decode("ascii"),
+        STYLE=package_text("report.css"),
+        SCRIPT=package_text("page.js"),
+        CONTENTS=" ".join(
+            f'<a href="#{key}">{escape(name)}</a>'
+            for key, (name, _) in zip(ids, shown, strict=True)
+        ),
+        BODY="".join(
+            f'<section id="{key}"><h2>{escape(name)}</h2>{html}</section>'
+            for key, (name, html) in zip(ids, shown, strict=True)
+        ),
+    )
+    write_text(path, page, "--report")
 
-    report = mne.Report(title=title, verbose="ERROR")
-    report.add_custom_css(package_text("report.css"))
-    for name, content in sections:
-        report.add_html(content, title=name, tags=(name.split()[0].lower(),))
-    with replacing(path, "--report") as beside:
-        report.save(str(beside), open_browser=False, overwrite=True, verbose="ERROR")
 
-
-def electrodes_html(evidence: Evidence) -> str:
-    """The cap."""
-    return electrodes_figure(evidence)
+def _icon() -> bytes:
+    return files("emag_rt").joinpath("dashboard/static/icon.svg").read_bytes()
 
 
 def _some(names: Sequence[str], everything: Mapping[Grade, tuple[str, ...]]) -> str:

@@ -30,7 +30,7 @@ def traces_figure(evidence: Evidence, scores: Scores) -> str:
     picks = [order[round(q * (len(order) - 1))] for q in (0.1, 0.5, 0.9)]
     picks = list(dict.fromkeys(picks))
     n = min(len(evidence.truth), round(TRACE_S * evidence.sfreq))
-    start = _typical(evidence.truth[:, list(evidence.unseen)], n)
+    start = typical_start(evidence.truth[:, list(evidence.unseen)], n)
     seconds = np.arange(n) / evidence.sfreq
     figure = new_figure(2.0 * len(picks) + 0.6)
     axes = np.atleast_1d(figure.subplots(len(picks), 1, sharex=True))
@@ -56,7 +56,8 @@ def traces_figure(evidence: Evidence, scores: Scores) -> str:
     return embed(figure, f"Traces of {', '.join(picks)}: {shown}")
 
 
-def _typical(truth: Float32Array, n: int) -> int:
+def typical_start(truth: Float32Array, n: int) -> int:
+    """Where a stretch of ``n`` samples of median power begins."""
     starts = range(0, max(1, len(truth) - n + 1), max(1, n // 2))
     power = [(float((truth[a : a + n] ** 2).mean()), a) for a in starts]
     return sorted(power)[len(power) // 2][1]

@@ -5,15 +5,11 @@
   const canvas = document.getElementById("emag-canvas");
   const draw2d = canvas.getContext("2d");
   const byId = (name) => document.getElementById("emag-" + name);
-  const play = byId("play"), time = byId("time"), now = byId("now");
-  const decode = (text) => new Int16Array(
-    Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-  const amplitudes = decode(data.amplitudes), potentials = decode(data.potentials);
+  const amplitudes = emag.decode(data.amplitudes), potentials = emag.decode(data.potentials);
   const nPoints = data.centers_mm.length, nElectrodes = data.electrodes_mm.length;
-  const nFrames = data.times_ms.length;
-  let frame = 0, playing = false, zoom = 1, last = null, shown = data.times_ms[0];
+  const clock = emag.clock("emag", data.times_ms, draw);
+  let zoom = 1;
   let rotation = identity();
-  time.max = String(nFrames - 1);
 
   function identity() { return [[1, 0, 0], [0, 1, 0], [0, 0, 1]]; }
   function times(a, b) {
@@ -35,11 +31,8 @@
   rotation = views.right;
   turn(-0.5, 0.35);
 
-  function colour(value, alpha) { // blue, white, red
-    const v = Math.max(-1, Math.min(1, value)), a = Math.abs(v);
-    const end = v < 0 ? [33, 102, 172] : [178, 24, 43];
-    const c = end.map((e) => Math.round(247 + (e - 247) * Math.sqrt(a)));
-    return `rgba(${c[0]},${c[1]},${c[2]},${alpha})`;
+  function colour(value, alpha) { // weak ones shall be seen too
+    return `rgba(${emag.colour(Math.sign(value) * Math.sqrt(Math.abs(value))).join()},${alpha})`;
   }
 
   // Outline of an ellipsoid with covariance S: the ellipse of the upper 2 x 2 of R S R'.
@@ -52,13 +45,7 @@
   function transpose(m) { return [0, 1, 2].map((i) => [0, 1, 2].map((j) => m[j][i])); }
 
   function draw() {
-    const ratio = window.devicePixelRatio || 1;
-    const width = canvas.clientWidth, height = canvas.clientHeight;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
-    }
-    draw2d.setTransform(ratio, 0, 0, ratio, 0, 0);
-    draw2d.clearRect(0, 0, width, height);
+    const [width, height] = emag.fit(canvas, draw2d);
     const scale = zoom * Math.min(width, height) / (2.5 * data.radius_mm);
     const items = [], size = Number(byId("size").value);
     if (byId("gaussians").checked) {
@@ -84,8 +71,6 @@
     }
     draw2d.restore();
     legend(width, height, scale);
-    now.textContent = `${data.times_ms[frame].toFixed(0)} ms`;
-    time.value = String(frame);
     strongest();
   }
 
@@ -103,7 +88,7 @@
     }
     draw2d.globalAlpha = 1;
   }
-  function amplitude(n) { return amplitudes[frame * nPoints + n] / 32767; }
+  function amplitude(n) { return amplitudes[clock.frame * nPoints + n] / 32767; }
   function ellipsoid(n, x, y, scale, size) {
     const value = amplitude(n), [a, b, angle] = outline(data.covariances_mm2[n]);
     const strength = Math.sqrt(Math.abs(value));
@@ -118,7 +103,7 @@
     draw2d.globalAlpha = z < 0 ? 0.35 : 1;
     draw2d.beginPath();
     draw2d.arc(x, y, 5, 0, 2 * Math.PI);
-    draw2d.fillStyle = colour(potentials[frame * nElectrodes + e] / 32767, 1);
+    draw2d.fillStyle = colour(potentials[clock.frame * nElectrodes + e] / 32767, 1);
     draw2d.fill();
     draw2d.strokeStyle = "#111"; draw2d.lineWidth = data.worn[e] ? 2.6 : 0.9;
     draw2d.stroke();
@@ -159,26 +144,6 @@
       `${Math.round(100 * data.share)} % of what reaches the electrodes.`;
   }
 
-  function step(stamp) {
-    if (!playing) return;
-    if (last !== null) shown += (stamp - last) * Number(byId("speed").value);
-    last = stamp;
-    const end = data.times_ms[nFrames - 1];
-    if (shown > end) shown = data.times_ms[0];
-    const wanted = nFrames < 2 ? 0 : Math.round((nFrames - 1) * shown / Math.max(end, 1e-9));
-    if (wanted !== frame) { frame = wanted; draw(); }
-    window.requestAnimationFrame(step);
-  }
-  function setPlaying(on) {
-    playing = on; last = null;
-    play.textContent = on ? "Pause" : "Play";
-    play.setAttribute("aria-pressed", String(on));
-    if (on) { shown = data.times_ms[frame]; window.requestAnimationFrame(step); }
-  }
-  play.addEventListener("click", () => setPlaying(!playing));
-  time.addEventListener("input", () => {
-    frame = Number(time.value); shown = data.times_ms[frame]; draw();
-  });
   ["size", "gaussians", "electrodes", "labels"].forEach(
     (name) => byId(name).addEventListener("change", draw));
   document.querySelectorAll("#emag-viewer [data-view]").forEach((button) =>
@@ -200,7 +165,7 @@
     ArrowLeft: () => turn(-0.12, 0), ArrowRight: () => turn(0.12, 0),
     ArrowUp: () => turn(0, -0.12), ArrowDown: () => turn(0, 0.12),
     "+": () => { zoom = Math.min(4, zoom * 1.15); }, "=": () => { zoom = Math.min(4, zoom * 1.15); },
-    "-": () => { zoom = Math.max(0.4, zoom / 1.15); }, " ": () => setPlaying(!playing),
+    "-": () => { zoom = Math.max(0.4, zoom / 1.15); }, " ": clock.toggle,
   };
   canvas.addEventListener("keydown", (event) => {
     if (!(event.key in keys) || event.ctrlKey || event.altKey || event.metaKey) return;
@@ -208,6 +173,5 @@
     keys[event.key]();
     draw();
   });
-  window.addEventListener("resize", draw);
   draw();
 })();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from importlib.resources import files
 
 import numpy as np
@@ -18,6 +19,17 @@ MAX_POINTS = 200
 def package_text(name: str) -> str:
     """A text file that ships beside this module."""
     return files("calibration.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def filled(name: str, **pieces: str) -> str:
+    """A file that ships beside this module, with pieces at their ``@PLACES@``."""
+    # All at once: what is put in may look like a place to put something in.
+    return re.sub("@([A-Z]+)@", lambda found: pieces[found[1]], package_text(name))
+
+
+def as_json(content: dict[str, object]) -> str:
+    """JSON that can stand in a script: "<" cannot end it, whatever a channel is called."""
+    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def viewer_html(bundle: Bundle, clip: Clip) -> str:
@@ -35,10 +47,9 @@ def viewer_html(bundle: Bundle, clip: Clip) -> str:
     str
         The viewer, with its controls.
     """
-    # "<" cannot end a script within JSON strings, whatever a channel is called.
-    content = json.dumps(_payload(bundle, clip), separators=(",", ":")).replace("<", "\\u003c")
-    html = package_text("viewer.html")
-    return html.replace("@SCRIPT@", package_text("viewer.js")).replace("@DATA@", content)
+    return filled(
+        "viewer.html", DATA=as_json(_payload(bundle, clip)), SCRIPT=package_text("viewer.js")
+    )
 
 
 def _payload(bundle: Bundle, clip: Clip) -> dict[str, object]:
@@ -47,7 +58,7 @@ def _payload(bundle: Bundle, clip: Clip) -> dict[str, object]:
     montage = manifest.hd_montage
     worn = {e.label for e in manifest.ld}
     amplitudes = clip.amplitudes_uv[:, rows]
-    top, loud = _limit(amplitudes), _limit(clip.potentials_uv)
+    top, loud = limit_of(amplitudes), limit_of(clip.potentials_uv)
     return {
         "centers_mm": field.centers_mm[rows].round(2).tolist(),
         "covariances_mm2": spatial_axes(field, rows).round(3).tolist(),
@@ -60,17 +71,18 @@ def _payload(bundle: Bundle, clip: Clip) -> dict[str, object]:
         "radius_mm": round(float(np.linalg.norm(montage.positions_mm, axis=1).mean()), 2),
         "times_ms": clip.times_ms.round(2).tolist(),
         "amplitude_uv": top,
-        "amplitudes": _packed(amplitudes, top),
+        "amplitudes": packed(amplitudes, top),
         "potential_uv": loud,
-        "potentials": _packed(clip.potentials_uv, loud),
+        "potentials": packed(clip.potentials_uv, loud),
     }
 
 
-def _limit(values: FloatArray) -> float:
+def limit_of(values: FloatArray) -> float:
     """Full colour: what all but the loudest few stay within, such as a blink's."""
     return max(float(np.percentile(np.abs(values), 98)), 1e-9)
 
 
-def _packed(values: FloatArray, limit: float) -> str:
+def packed(values: FloatArray, limit: float) -> str:
+    """Numbers as 16-bit integers in base64, ``limit`` being 32767."""
     scaled = np.clip(np.round(values / limit * 32767), -32767, 32767).astype("<i2")
     return base64.b64encode(np.ascontiguousarray(scaled).tobytes()).decode("ascii")

@@ -12,7 +12,7 @@ from calibration.population.no_hd import NoHdCalibration
 from calibration.report.elements import escape, facts_table, number, paragraph, table
 from calibration.report.facts import Grade, Verdict
 from calibration.report.heads import error_maps
-from calibration.report.page import provenance_table, save_page, verdict_html
+from calibration.report.page import advice_html, provenance_table, save_page, verdict_html
 from calibration.report.verdict import NOT_BETTER, grade_of
 
 _NAMES = {
@@ -51,14 +51,15 @@ def report_without_hd(made: NoHdCalibration, sha256: str, path: str | Path) -> V
     verdict = judge_without_hd(made)
     sections = [
         ("Verdict", verdict_html(verdict)),
+        ("What to do", advice_html(verdict)),
         ("What to expect", _expected_html(made)),
         ("Whose field it is", _population_html(made)),
     ]
     when = datetime.datetime.now(datetime.UTC)
     manifest = made.bundle.manifest
     provenance = provenance_table(manifest, sha256, (), when, time.perf_counter() - started)
-    title = f"Without an HD session: {manifest.name}"
-    save_page(title, [*sections, ("Provenance", provenance)], path)
+    about = f"No HD session: the field is that of {made.population.n_people} other people."
+    save_page(manifest, when, about, sections, [("Provenance", provenance)], path)
     return verdict
 
 

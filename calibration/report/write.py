@@ -18,6 +18,8 @@ from calibration.report.elements import paragraph
 from calibration.report.evidence import Evidence, from_calibration, from_recordings
 from calibration.report.facts import Facts, Verdict, calibrated_s
 from calibration.report.gaussians import make_clip
+from calibration.report.heads import electrodes_figure
+from calibration.report.player import player_html
 from calibration.report.quality import NOISY_SHARE, Quality, look_at
 from calibration.report.scores import Scores, score
 from calibration.report.verdict import judge
@@ -25,6 +27,7 @@ from calibration.result import Calibration
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
 from emag_rt.errors import EmagError
+from emag_rt.files import shown_name
 
 log = logging.getLogger(__name__)
 Tell = Callable[[float, str], None]
@@ -113,23 +116,56 @@ def _write(
         found = _curves(evidence, curves, took)
         say(0.8, "report: figures")
         verdict = judge(_facts(evidence, scores, quality, found))
-        sections = _sections(evidence, scores, quality, found, verdict)
+        sections = _sections(evidence, scores, quality, verdict)
+        curious = _curious(evidence, scores, found)
     made = datetime.datetime.now(datetime.UTC)
     provenance = page.provenance_html(evidence, made, time.perf_counter() - started)
-    title = f"Calibration of {evidence.bundle.manifest.name or 'a subject'}"
-    page.save_page(title, [*sections, ("Provenance", provenance)], path)
+    page.save_page(
+        evidence.bundle.manifest,
+        made,
+        _about(evidence),
+        sections,
+        [*curious, ("Provenance", provenance)],
+        path,
+    )
     say(1.0, "report: done")
     return verdict
 
 
+def _about(evidence: Evidence) -> str:
+    names = ", ".join(shown_name(r.path) for r in evidence.session.recordings)
+    if evidence.held_out:
+        return f"Scored on {names}, which the calibration has not seen."
+    return f"Scored on its own recordings, cross-validated: {names}."
+
+
 def _sections(
-    evidence: Evidence, scores: Scores, quality: Quality, curves: Curves, verdict: Verdict
-) -> list[tuple[str, str]]:
+    evidence: Evidence, scores: Scores, quality: Quality, verdict: Verdict
+) -> list[page.Section]:
     return [
         ("Verdict", page.verdict_html(verdict)),
-        ("Data quality", page.quality_html(quality)),
-        ("Electrodes", page.electrodes_html(evidence)),
-        ("Scores beside the baselines", page.scores_html(evidence, scores, curves)),
+        ("What to do", page.advice_html(verdict)),
+        ("The head", _head(evidence)),
+        ("Channels", page.channels_html(quality, scores)),
+        ("Bands", page.bands_html(evidence, scores)),
+        ("Recordings", page.quality_html(quality)),
+    ]
+
+
+def _head(evidence: Evidence) -> str:
+    if "field" in evidence.methods:
+        return player_html(evidence)
+    return paragraph(
+        "Not shown: the training of this field is not repeated here. Give a recording that it has "
+        "not seen to emag-rt report."
+    )
+
+
+def _curious(evidence: Evidence, scores: Scores, curves: Curves) -> list[page.Section]:
+    return [
+        ("Methods compared", page.methods_html(evidence, scores)),
+        ("Longer recording, longer wait", page.curves_html(curves)),
+        ("Electrodes", electrodes_figure(evidence)),
         ("Traces and spectra", page.signals_html(evidence, scores)),
         ("Gaussians of the field", _gaussians(evidence)),
     ]

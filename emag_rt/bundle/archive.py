@@ -67,6 +67,8 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         content |= arrays.statistics_tensors(bundle.statistics)
     if bundle.ld_bands is not None:
         content |= arrays.ld_bands_tensors(bundle.ld_bands)
+    if bundle.hd_bands is not None:
+        content |= arrays.hd_bands_tensors(bundle.hd_bands)
     contiguous: dict[str, Samples] = {
         name: np.ascontiguousarray(value, dtype=np.float64) for name, value in content.items()
     }
@@ -135,6 +137,7 @@ def _assemble(manifest: Manifest, tensors: arrays.Tensors, digest: str) -> Bundl
         statistics=arrays.read_statistics(tensors, manifest),
         cross_spectra=arrays.read_cross_spectra(tensors, manifest),
         ld_bands=arrays.read_ld_bands(tensors, manifest),
+        hd_bands=arrays.read_hd_bands(tensors, manifest),
     )
     check_state(bundle.model, bundle.operator)
     check_gain(bundle.operator, bundle.frontend_settings.sos)

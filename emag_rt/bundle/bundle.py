@@ -12,7 +12,7 @@ from emag_rt.bundle.manifest import Manifest
 from emag_rt.core.cross_spectra import CrossSpectra
 from emag_rt.core.folding import PackedOperator, fold
 from emag_rt.core.labels import canonical
-from emag_rt.core.ld_bands import LdBands
+from emag_rt.core.ld_bands import HdBands, LdBands
 from emag_rt.core.model import FieldModel
 from emag_rt.core.output_statistics import OutputStatistics
 from emag_rt.frontend import FrontEndSettings
@@ -65,6 +65,9 @@ class Bundle:
     ld_bands : LdBands or None
         How the wearer's LD channels go together, to tell whether they still do; None in older
         bundles, and where nothing of the wearer was recorded.
+    hd_bands : HdBands or None
+        How all channels go together, from which ``emag-rt adapt`` learns where signals come from;
+        None in older bundles, and where no HD was measured.
     """
 
     manifest: Manifest
@@ -77,6 +80,7 @@ class Bundle:
     statistics: OutputStatistics | None = None
     cross_spectra: CrossSpectra | None = None
     ld_bands: LdBands | None = None
+    hd_bands: HdBands | None = None
 
     @property
     def frontend_settings(self) -> FrontEndSettings:

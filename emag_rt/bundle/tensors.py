@@ -14,7 +14,7 @@ from emag_rt.core.drive import Drive, HiddenBranch, n_units
 from emag_rt.core.field import GaussianField
 from emag_rt.core.folding import PackedHidden, PackedOperator, context_of
 from emag_rt.core.forward import ForwardMatrix
-from emag_rt.core.ld_bands import MIN_WIDTH_HZ, LdBands
+from emag_rt.core.ld_bands import MIN_WIDTH_HZ, HdBands, LdBands
 from emag_rt.core.model import FieldModel
 from emag_rt.core.output_statistics import OutputStatistics
 from emag_rt.errors import BundleError, short
@@ -173,25 +173,60 @@ def read_ld_bands(tensors: Tensors, manifest: Manifest) -> LdBands | None:
     covariances = take(tensors, "ld_bands.covariances", None, n_ld, n_ld)
     edges_hz = take(tensors, "ld_bands.edges_hz", len(covariances) + 1)
     n_blocks = float(take(tensors, "ld_bands.n_blocks", 1)[0])
-    if not (len(covariances) <= MAX_BANDS and edges_hz[0] >= 0 and n_blocks >= 1):
+    if not n_blocks >= 1:
         raise BundleError(
-            f"field.safetensors: 'ld_bands' must be at most {MAX_BANDS} bands from 0 Hz on, of at "
-            f"least one block, got {len(covariances)} from {edges_hz[0]:g} Hz, of {n_blocks:g}."
+            f"field.safetensors: 'ld_bands' must be of at least one block, got {n_blocks:g}."
         )
-    if not (edges_hz[-1] < manifest.sfreq / 2 and np.diff(edges_hz).min() >= MIN_WIDTH_HZ):
-        raise BundleError(
-            f"field.safetensors: 'ld_bands.edges_hz' must rise by {MIN_WIDTH_HZ:g} Hz or more up "
-            f"to half of {manifest.sfreq:g} Hz, got {edges_hz[:8].tolist()}."
-        )
-    symmetric = np.allclose(covariances, covariances.swapaxes(1, 2))
+    _check_edges("ld_bands", edges_hz, manifest)
     power = np.trace(covariances, axis1=1, axis2=2)
-    lowest = np.linalg.eigvalsh(covariances)[:, 0] if symmetric else np.array([-1.0])
-    if not (symmetric and np.allclose(power, 1.0) and (lowest > -1e-6).all()):
+    if not (np.allclose(power, 1.0) and _are_covariances(covariances)):
         raise BundleError(
             "field.safetensors: 'ld_bands.covariances' must be covariances with a trace of 1: "
             "symmetric, without negative eigenvalues. They are not: damaged."
         )
     return LdBands(edges_hz, covariances, int(n_blocks))
+
+
+def hd_bands_tensors(bands: HdBands) -> Tensors:
+    """Arrays of how all channels go together."""
+    return {"hd_bands.edges_hz": bands.edges_hz, "hd_bands.covariances": bands.covariances}
+
+
+def read_hd_bands(tensors: Tensors, manifest: Manifest) -> HdBands | None:
+    """How all channels go together, where the bundle has it."""
+    if not any(name.startswith("hd_bands.") for name in tensors):
+        return None
+    n_hd = len(manifest.hd)
+    covariances = take(tensors, "hd_bands.covariances", None, None, n_hd, n_hd)
+    edges_hz = take(tensors, "hd_bands.edges_hz", covariances.shape[1] + 1)
+    _check_edges("hd_bands", edges_hz, manifest)
+    if len(covariances) > MAX_BANDS or not _are_covariances(covariances):
+        raise BundleError(
+            f"field.safetensors: 'hd_bands.covariances' must be covariances of {MAX_BANDS} parts "
+            "at most: symmetric, without negative eigenvalues. They are not: damaged."
+        )
+    return HdBands(edges_hz, covariances)
+
+
+def _check_edges(name: str, edges_hz: FloatArray, manifest: Manifest) -> None:
+    rises = np.diff(edges_hz).min() >= MIN_WIDTH_HZ
+    if not (len(edges_hz) <= MAX_BANDS and edges_hz[0] >= 0 and rises):
+        raise BundleError(
+            f"field.safetensors: '{name}.edges_hz' must be from 0 Hz on and rise by "
+            f"{MIN_WIDTH_HZ:g} Hz or more, {MAX_BANDS} at most, got {edges_hz[:8].tolist()}."
+        )
+    if not edges_hz[-1] < manifest.sfreq / 2:
+        raise BundleError(
+            f"field.safetensors: '{name}.edges_hz' must be below half of {manifest.sfreq:g} Hz, "
+            f"got {edges_hz[-1]:g} Hz."
+        )
+
+
+def _are_covariances(covariances: FloatArray) -> bool:
+    if not np.allclose(covariances, covariances.swapaxes(-1, -2)):
+        return False
+    values = np.linalg.eigvalsh(covariances)
+    return bool((values[..., 0] >= -1e-6 * np.abs(values[..., -1])).all())
 
 
 def _layers(prefix: str, layers: tuple[tuple[FloatArray, FloatArray], ...]) -> Tensors:

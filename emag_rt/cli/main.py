@@ -34,6 +34,7 @@ _OWN = {
 }
 _PLUGIN_HELP = {
     "calibrate": "Fit a subject's field from HD recordings or a live stream.",
+    "adapt": "Follow the wearer's present state, from LD recordings.",
     "evaluate": "Score a bundle on a held-out HD recording.",
     "demo": "The whole path on a simulated subject.",
     "report": "What a calibration is worth, as a page to read.",

@@ -36,6 +36,22 @@ class LdBands:
     n_blocks: int
 
 
+@dataclass(frozen=True, eq=False)
+class HdBands:
+    """Covariances of all channels relative to the LD mean, in bands and parts of the session.
+
+    Attributes
+    ----------
+    edges_hz : ndarray, shape (n_bands + 1,)
+        Where one band ends and the next begins; all that the front end lets through.
+    covariances : ndarray, shape (n_parts, n_bands, n_hd, n_hd)
+        In µV²; rows of channels that were bad are 0.
+    """
+
+    edges_hz: FloatArray
+    covariances: FloatArray
+
+
 def band_edges(band_hz: tuple[float, float], sfreq: float) -> FloatArray:
     """Edges of the bands that a front end lets through.
 
@@ -60,8 +76,8 @@ def band_covariances(block: FloatArray, edges_hz: FloatArray, sfreq: float) -> F
 
     Parameters
     ----------
-    block : ndarray, shape (n_times, n_ld)
-        Filtered LD channels in µV.
+    block : ndarray, shape (n_times, n)
+        Filtered channels in µV, in the reference that the covariances are wanted in.
     edges_hz : ndarray, shape (n_bands + 1,)
         Edges of the bands in Hz, each band at least :data:`MIN_WIDTH_HZ` wide.
     sfreq : float
@@ -69,12 +85,12 @@ def band_covariances(block: FloatArray, edges_hz: FloatArray, sfreq: float) -> F
 
     Returns
     -------
-    ndarray, shape (n_bands, n_ld, n_ld)
-        Of the channels relative to their mean, in µV².
+    ndarray, shape (n_bands, n, n)
+        In µV².
     """
     n_times = len(block)
     window = np.hanning(n_times)
-    spectrum = np.fft.rfft(reference_free(block)[0] * window[:, None], axis=0)
+    spectrum = np.fft.rfft(block * window[:, None], axis=0)
     bounds = np.ceil(edges_hz * n_times / sfreq).astype(int)
     parts = [spectrum[a:b] for a, b in pairwise(bounds)]
     found = np.stack([(part.conj().T @ part).real for part in parts])
@@ -103,6 +119,31 @@ def slowed(signal: FloatArray, sfreq: float) -> tuple[FloatArray, float]:
     return signal[:whole].reshape(-1, n, signal.shape[1]).mean(axis=1), sfreq / n
 
 
+def block_covariances(
+    segments: Sequence[FloatArray], edges_hz: FloatArray, sfreq: float
+) -> list[FloatArray]:
+    """Covariances of every whole block of stretches of signal.
+
+    Parameters
+    ----------
+    segments : sequence of ndarray, shape (n_times, n)
+        As :func:`band_covariances` takes them, of any length.
+    edges_hz, sfreq
+        The same.
+
+    Returns
+    -------
+    list of ndarray, shape (n_bands, n, n)
+        In µV².
+    """
+    found = []
+    for signal, slower in (slowed(x, sfreq) for x in segments):
+        n = round(BLOCK_S * slower)
+        starts = range(0, len(signal) - n + 1, n)
+        found += [band_covariances(signal[i : i + n], edges_hz, slower) for i in starts]
+    return found
+
+
 def mean_bands(
     segments: Sequence[FloatArray], edges_hz: FloatArray, sfreq: float
 ) -> LdBands | None:
@@ -124,12 +165,8 @@ def mean_bands(
     """
     if len(edges_hz) < 2:
         return None
-    usable = []
-    for signal, slower in (slowed(x, sfreq) for x in segments):
-        n = round(BLOCK_S * slower)
-        for i in range(0, len(signal) - n + 1, n):
-            shape = of_unit_power(band_covariances(signal[i : i + n], edges_hz, slower))
-            usable += [] if shape is None else [shape]
+    blocks = block_covariances([reference_free(x)[0] for x in segments], edges_hz, sfreq)
+    usable = [shape for block in blocks if (shape := of_unit_power(block)) is not None]
     return LdBands(edges_hz, np.mean(usable, axis=0), len(usable)) if usable else None
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable, Sequence
 
 from emag_rt.daemon.events import Event
 from emag_rt.daemon.status.counters import Counters
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.frontend import Jump
+
+_MOST_JUMPS = 10
+"""Jumps told at once; after that one a second: a signal of a wrong scale jumps all the time."""
 
 
 class ChannelWatch:
@@ -17,10 +22,14 @@ class ChannelWatch:
     ----------
     upsampler : Upsampler
         Asked after every chunk.
+    clock : callable
+        Seconds.
     """
 
-    def __init__(self, upsampler: Upsampler) -> None:
+    def __init__(self, upsampler: Upsampler, clock: Callable[[], float] = time.monotonic) -> None:
         self._upsampler = upsampler
+        self._clock = clock
+        self._may_tell, self._since, self._untold = float(_MOST_JUMPS), clock(), 0
         self._bad: tuple[str, ...] = ()
         self._unrenderable = False
 
@@ -50,10 +59,21 @@ class ChannelWatch:
         bad, jumps = upsampler.bad, upsampler.take_jumps()
         if not jumps and bad == self._bad:
             return ()
-        events = [_jumped(jump) for jump in jumps]
+        events = self._jumps(jumps) if jumps else []
         if bad != self._bad:
             events += self._changes(bad)
         return events
+
+    def _jumps(self, jumps: Sequence[Jump]) -> list[Event]:
+        """Jumps to tell; all of them are counted."""
+        now = self._clock()
+        self._may_tell = min(_MOST_JUMPS, self._may_tell + now - self._since)
+        self._since = now
+        told = jumps[: int(self._may_tell)]
+        self._may_tell -= len(told)
+        before = self._untold
+        self._untold = len(jumps) - len(told) + (0 if told else before)
+        return [_jumped(jump, before if i == 0 else 0) for i, jump in enumerate(told)]
 
     def _changes(self, bad: tuple[str, ...]) -> list[Event]:
         reasons = self._upsampler.bad_reasons
@@ -86,7 +106,7 @@ class ChannelWatch:
         return Event("too_many_bad", {"channels": channels, "policy": policy}, text, logging.ERROR)
 
 
-def _jumped(jump: Jump) -> Event:
+def _jumped(jump: Jump, untold: int) -> Event:
     what = "the reference" if jump.common else f"channel {', '.join(jump.channels)}"
     return Event(
         "step",
@@ -94,6 +114,8 @@ def _jumped(jump: Jump) -> Event:
             "channels": list(jump.channels),
             "size_uv": round(jump.size_uv, 1),
             "common": jump.common,
+            **({"untold": untold} if untold else {}),
         },
-        f"{what} jumped by {jump.size_uv / 1e3:.1f} mV: taken out",
+        f"{what} jumped by {jump.size_uv / 1e3:.1f} mV: taken out"
+        + (f" ({untold} jumps before it were not told)" if untold else ""),
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from emag_rt.array_types import BoolArray, FloatArray
 from emag_rt.bundle import Bundle
+from emag_rt.core.drive import reference_free
 from emag_rt.core.ld_bands import BLOCK_S, band_covariances, of_unit_power, slowed
 from emag_rt.core.misfit import MIN_CHANNELS, Misfit, misfit
 from emag_rt.daemon.events import Event
@@ -88,7 +89,7 @@ class FitWatch:
         if self._bands is None or not self._ready:
             return []
         parts = self._ready.pop(0)
-        samples = np.concatenate([block for block, _ in parts])
+        samples = reference_free(np.concatenate([block for block, _ in parts]))[0]
         usable = np.all([good for _, good in parts], axis=0)
         sfreq = len(samples) / BLOCK_S
         found = of_unit_power(band_covariances(samples, self._bands.edges_hz, sfreq))

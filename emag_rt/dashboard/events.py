@@ -32,6 +32,7 @@ _WORDS = {
     "common": "",
     "level": "{} times the limit",
     "exchanged": "{} in each other's place",
+    "untold": "{} more before",
 }
 
 

@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from emag_rt.bundle import Bundle, load_bundle, save_bundle
 from emag_rt.bundle.container import MEMBERS
 from emag_rt.core.direct import render_direct
-from emag_rt.core.ld_bands import mean_bands
+from emag_rt.core.ld_bands import HdBands, mean_bands
 from emag_rt.errors import BundleError, OutputError
 from tests.factories import LD, REST, ld_signal, make_bundle, with_cross_spectra, with_statistics
 
@@ -25,6 +25,8 @@ OPTIONS = [
 ]
 
 
+N_HD = len(LD) + len(REST)
+HD_BANDS = HdBands(np.array([1.0, 4.0, 8.0]), np.ones((1, 2, N_HD, N_HD)))
 BANDS = mean_bands([ld_signal(2000)], np.array([1.0, 4.0, 8.0]), 200.0)
 
 
@@ -33,7 +35,7 @@ def good(tmp_path_factory):
     """Bytes of a bundle with everything in it."""
     path = tmp_path_factory.mktemp("good") / "good.emag"
     bundle = make_bundle(1, look_ahead=2, hidden="gelu")
-    save_bundle(replace(bundle, ld_bands=BANDS), path)
+    save_bundle(replace(bundle, ld_bands=BANDS, hd_bands=HD_BANDS), path)
     return path.read_bytes()
 
 
@@ -97,7 +99,7 @@ def arrays_of(thing, prefix=""):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_round_trip_is_bit_exact(options, tmp_path):
     bundle = with_cross_spectra(with_statistics(make_bundle(7, **options)))
-    bundle = replace(bundle, ld_bands=BANDS)
+    bundle = replace(bundle, ld_bands=BANDS, hd_bands=HD_BANDS)
     digest = save_bundle(bundle, tmp_path / "b.emag")
     loaded = load_bundle(tmp_path / "b.emag")
     assert loaded.manifest == bundle.manifest
@@ -404,9 +406,12 @@ def test_every_tensor_is_needed_and_checked(good, reload):
             "neg",
         ),
         ("ld_bands.edges_hz", np.array([1.0, 4.0]), "ld_bands.edges_hz"),
-        ("ld_bands.edges_hz", np.array([1.0, 2.0, 8.0]), "must rise by 1.5 Hz"),
+        ("ld_bands.edges_hz", np.array([1.0, 2.0, 8.0]), "rise by 1.5 Hz"),
         ("ld_bands.edges_hz", np.array([1.0, 4.0, 100.0]), "half of 200 Hz"),
         ("ld_bands.edges_hz", np.array([-1.0, 4.0, 8.0]), "from 0 Hz"),
+        ("hd_bands.covariances", np.ones((1, 2, 7, 7)), "hd_bands.covariances"),
+        ("hd_bands.covariances", -np.ones((1, 2, N_HD, N_HD)), "without negative eigenvalues"),
+        ("hd_bands.edges_hz", np.array([1.0, 1.2, 8.0]), "rise by 1.5 Hz"),
         ("ld_bands.n_blocks", np.array([0.0]), "at least one block"),
     ],
 )

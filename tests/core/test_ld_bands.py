@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from emag_rt.core.drive import reference_free
 from emag_rt.core.ld_bands import band_covariances, band_edges, mean_bands, of_unit_power, slowed
 from tests.factories import ld_signal
 
@@ -21,7 +22,7 @@ def test_power_is_found_in_its_band_and_whatever_the_reference(hz, band):
     times = np.arange(400) / SFREQ
     wave = 3.0 * np.sin(2 * np.pi * hz * times)
     block = np.outer(wave, [1.0, -1.0, 0.0]) + 50.0 * np.cos(times)[:, None]
-    found = band_covariances(block, band_edges((0.5, 45.0), SFREQ), SFREQ)
+    found = band_covariances(reference_free(block)[0], band_edges((0.5, 45.0), SFREQ), SFREQ)
     assert found.shape == (5, 3, 3)
     power = np.trace(found, axis1=1, axis2=2)
     assert power[band] == pytest.approx(9.0, rel=0.01)
@@ -35,7 +36,8 @@ def test_a_mean_counts_each_block_alike_however_loud():
     edges = band_edges((0.5, 45.0), SFREQ)
     other = quiet[:, ::-1]
     found = mean_bands([quiet, 1000.0 * other, quiet[:399]], edges, SFREQ)
-    shapes = [of_unit_power(band_covariances(x, edges, SFREQ)) for x in (quiet, other)]
+    centred = [reference_free(x)[0] for x in (quiet, other)]
+    shapes = [of_unit_power(band_covariances(x, edges, SFREQ)) for x in centred]
     np.testing.assert_allclose(found.covariances, np.mean(shapes, axis=0))
     np.testing.assert_allclose(np.trace(found.covariances, axis1=1, axis2=2), 1.0)
     assert found.n_blocks == 2

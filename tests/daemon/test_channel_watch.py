@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
+
 from emag_rt.daemon.channel_watch import ChannelWatch
 from emag_rt.daemon.status.counters import Counters
 from emag_rt.engine.upsampler import Upsampler
@@ -42,3 +44,21 @@ def test_each_change_is_told_once_with_its_line_for_the_log():
     counters = Counters()
     watch.count(counters)
     assert counters.unrenderable == 150
+
+
+def test_a_signal_that_jumps_all_the_time_does_not_flood_the_log():
+    """A unit that is wrong makes every sample a jump: all are counted, few are told."""
+    now = [0.0]
+    upsampler = Upsampler(make_bundle(1), engine="packed")
+    watch = ChannelWatch(upsampler, lambda: now[0])
+    told = []
+    for i in range(400):
+        now[0] = i / 100
+        upsampler.push(np.full((1, len(LD)), 1e5 * (-1) ** i))
+        told += [event for event in watch.news() if event.name == "step"]
+    counters = Counters()
+    watch.count(counters)
+    assert counters.steps > 300
+    assert 10 <= len(told) <= 14
+    assert sum(event.details.get("untold", 0) for event in told) > 200
+    assert "were not told" in told[-1].text

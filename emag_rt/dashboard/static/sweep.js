@@ -51,7 +51,8 @@ export class Sweep {
     this.lines(this.view.hd.since(from), this.view.hd.until(end));
     this.overlays(end);
     this.named = -Infinity;
-    for (const mark of marks) if (mark.t > from && mark.t <= end) this.mark(mark);
+    const since = still ? from : this.oldest(end);
+    for (const mark of marks) if (mark.t > since && mark.t <= end) this.mark(mark);
   }
 
   advance(end, marks) {
@@ -62,10 +63,13 @@ export class Sweep {
     this.lines(Math.max(this.done - 1, this.view.hd.oldest), this.view.hd.count);
     this.overlays(end);
     for (const mark of marks) {
-      const late = mark.number > this.nMarks && mark.t <= was && mark.t > end - seconds * 0.9;
+      const late = mark.number > this.nMarks && mark.t <= was && mark.t > this.oldest(end);
       if (late || (mark.t > was && mark.t <= end)) this.mark(mark);
     }
   }
+
+  // Marks before this are about to be wiped, name first.
+  oldest(end) { return end - this.seconds * (1 - (AHEAD + LABEL + 8) / this.plot); }
 
   wipe(from, length, y, height, grid) {
     const { context, left, plot } = this, end = left + plot;
@@ -143,8 +147,8 @@ export class Sweep {
     context.fillRect(x - 0.75, this.top - 3, 1.5, this.height - this.top - this.foot + 3);
     context.globalAlpha = 1;
     // Of many that come together, one is named.
-    if (this.top < STRIP || Math.abs(x - this.named) < 24) return;
-    this.named = x;
+    if (this.top < STRIP || (Math.abs(t - this.named) / this.seconds) * this.plot < 24) return;
+    this.named = t;
     context.font = "600 11px system-ui, sans-serif";
     context.textAlign = "left";
     while (text && context.measureText(text).width > LABEL - 8) text = `${text.slice(0, -2).trimEnd()}…`;

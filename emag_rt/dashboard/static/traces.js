@@ -58,8 +58,10 @@ export class AllTraces extends Sweep {
     const [lane, visible, n] = this.measure, narrow = width < 560;
     const every = Math.ceil(9 / lane);
     context.textBaseline = "middle";
+    const bad = shown.map(({ k }) => this.kind(k) === "bad");
     shown.forEach(({ k, colour, middle }, i) => {
-      if (i % every) return;
+      // Where there is no room for all names, those of bad channels come first.
+      if (!bad[i] && (i % every || (every > 1 && (bad[i - 1] || bad[i + 1])))) return;
       const kind = this.kind(k), sign = { measured: "●", virtual: "◌", bad: "✕" }[kind] ?? "○";
       context.font = `${kind === "measured" || kind === "bad" ? "600 " : ""}${Math.min(12, Math.max(8.5, lane))}px system-ui, sans-serif`;
       context.fillStyle = colour;

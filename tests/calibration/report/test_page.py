@@ -10,9 +10,17 @@ import pytest
 
 SECTIONS = (
     "Verdict",
-    "Data quality",
+    "What to do",
+    "The head",
+    "Channels",
+    "Bands",
+    "Recordings",
+    "For the curious",
+)
+FOLDED = (
+    "Methods compared",
+    "Longer recording, longer wait",
     "Electrodes",
-    "Scores beside the baselines",
     "Traces and spectra",
     "Gaussians of the field",
     "Provenance",
@@ -34,15 +42,16 @@ def page(browser, subject):
 
 
 def test_everything_is_inside_and_nothing_goes_wrong(page, subject):
-    for title in SECTIONS:
-        links = page.locator("#toc-navbar").get_by_role("link", name=title)
-        assert links.count() == 1, title
-    images = page.locator(".emag-figure img")
+    assert tuple(page.get_by_role("navigation").get_by_role("link").all_inner_texts()) == SECTIONS
+    assert tuple(page.locator("summary").all_inner_texts()) == FOLDED
+    assert page.locator("details[open]").count() == 0
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    images = page.locator("figure img")
     assert images.count() >= 9
     for i in range(images.count()):
         assert images.nth(i).evaluate("i => i.complete && i.naturalWidth > 300")
         assert len(images.nth(i).get_attribute("alt")) > 20
-    # MNE's styles carry their icons as data: URLs; those are no requests.
+    # Pictures inside are data: URLs; those are no requests.
     outside = [url for url in page.asked if not url.startswith("data:")]
     assert outside == [subject.page.as_uri()]
     assert page.wrong == []
@@ -50,14 +59,38 @@ def test_everything_is_inside_and_nothing_goes_wrong(page, subject):
 
 def test_play_moves_the_picture_and_pause_stops_it(page):
     before, first = page.evaluate(PICTURE), page.locator("#emag-now").inner_text()
-    page.get_by_role("button", name="Play").click()
+    page.locator("#emag-play").click()
     page.wait_for_function("Number(document.getElementById('emag-time').value) > 3")
-    page.get_by_role("button", name="Pause").click()
+    assert page.locator("#emag-play").inner_text() == "Pause"
+    page.locator("#emag-play").click()
     stopped = page.evaluate(PICTURE)
     assert stopped != before
     assert page.locator("#emag-now").inner_text() != first
     page.wait_for_timeout(150)
     assert page.evaluate(PICTURE) == stopped
+    assert page.wrong == []
+
+
+def test_the_heads_play_and_the_table_sorts(page):
+    heads = "document.getElementById('heads-canvas').toDataURL()"
+    before = page.evaluate(heads)
+    page.locator("#heads-time").focus()
+    page.keyboard.press("End")
+    assert page.evaluate(heads) != before
+    assert re.fullmatch(r"39\d\d ms|4000 ms", page.locator("#heads-now").inner_text())
+    page.locator("#heads-play").click()  # from the end to the start
+    page.wait_for_function("Number(document.getElementById('heads-time').value) < 100")
+    page.locator("#heads-play").click()
+    button = page.locator("#channels").get_by_role("button", name="error")
+    assert "rendered wrongly" in button.get_attribute("title")
+    cells = page.locator("#channels tbody td:nth-child(3)")
+    button.click()
+    rising = [float(text) for text in cells.all_inner_texts() if text != "–"]
+    assert rising == sorted(rising)
+    assert len(set(rising)) > 5
+    button.click()
+    falling = [float(text) for text in cells.all_inner_texts() if text != "–"]
+    assert falling == rising[::-1]
     assert page.wrong == []
 
 
@@ -89,11 +122,7 @@ def test_scrubbing_views_and_keyboard(page):
     assert moved()
     page.get_by_label("size").select_option("1")
     assert moved()
-    # MNE's pages scroll smoothly: where the canvas is while they do is not where it will be.
-    page.evaluate(
-        "document.getElementById('emag-canvas')"
-        ".scrollIntoView({block: 'center', behavior: 'instant'})"
-    )
+    page.locator("#emag-canvas").scroll_into_view_if_needed()
     box = page.locator("#emag-canvas").bounding_box()
     page.mouse.move(box["x"] + 200, box["y"] + 200)
     page.mouse.down()
@@ -106,6 +135,15 @@ def test_scrubbing_views_and_keyboard(page):
     page.keyboard.press("Space")
     assert page.locator("#emag-play").get_attribute("aria-pressed") == "true"
     assert page.wrong == []
+
+
+def test_it_says_whose_it_is_and_fits_a_phone(page, subject):
+    for text in (page.title(), page.locator("h1").inner_text()):
+        assert f"{subject.bundle.manifest.name}: 8 electrodes worn, 32 channels out" in text
+    assert re.search(r"20\d\d-\d\d-\d\d", page.title())
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.set_viewport_size({"width": 1280, "height": 720})
 
 
 def test_verdict_and_provenance_can_be_read(page, subject):

@@ -18,7 +18,7 @@ from calibration.report.gaussians import (
     spatial_axes,
     strongest,
 )
-from calibration.report.page import scores_html
+from calibration.report.page import bands_html, methods_html
 from calibration.report.quality import look_at
 from calibration.report.scores import score, spectra
 from calibration.report.write import _facts, report_of_bundle
@@ -48,14 +48,14 @@ def test_every_mode_that_the_bundle_offers_stands_beside_the_truth(evidence, mon
         monkeypatch.setattr(f"calibration.report.page.{name}", lambda *_: "")
     modes, (_, power) = score(evidence).modes, spectra(evidence)
     assert list(modes) == ["truth", "estimate", "matched", "simulated"]
-    told = scores_html(evidence, score(evidence), Curves())
+    told = methods_html(evidence, score(evidence))
     for name, mode in modes.items():
         assert f"<td>{name}</td>" in told
         assert f">{mode.spread}</td>" in told
     assert power["field"].sum() < power["matched"].sum() < 1.25 * power["truth"].sum()
     older = replace(evidence, bundle=replace(evidence.bundle, statistics=None))
     assert score(older).modes == {}
-    assert "--statistics" not in scores_html(older, score(older), Curves())
+    assert "--statistics" not in methods_html(older, score(older))
     assert "matched" not in spectra(older)[1]
 
 
@@ -67,9 +67,9 @@ def test_what_networks_leave_is_told(evidence, monkeypatch):
     manifest = evidence.bundle.manifest.model_copy(update={"calibration": stage})
     refined = replace(evidence, bundle=replace(evidence.bundle, manifest=manifest))
     assert refined.left_by_networks == pytest.approx(0.85 * 0.98)
-    told = scores_html(refined, score(refined), Curves())
-    assert "leave 0.833 of its error" in told
-    assert "leave" not in scores_html(evidence, score(evidence), Curves())
+    told = bands_html(refined, score(refined))
+    assert "leave 0.833 of that error" in told
+    assert "leave" not in bands_html(evidence, score(evidence))
 
 
 def test_spline_in_the_report_is_the_spline_of_the_scores(evidence, subject):

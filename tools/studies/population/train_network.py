@@ -318,8 +318,10 @@ class Judged:
 Rows = dict[tuple[str, int], Judged]
 
 
-def train_split(held_out: Sequence[str], plan: Plan) -> tuple[dict[str, FloatArray], Rows]:
-    """A network of all but some people, and how it does on those."""
+def train_split(
+    held_out: Sequence[str], plan: Plan
+) -> tuple[Sequence[str], dict[str, FloatArray], Rows]:
+    """Some people, a network of all the others, and how it does on those people."""
     torch.set_num_threads(1)
     everyone = load_population(plan.population)
     population = without(everyone, *held_out)
@@ -334,7 +336,8 @@ def train_split(held_out: Sequence[str], plan: Plan) -> tuple[dict[str, FloatArr
     }
     training = Training(population, people, plan.n_layouts, plan.n_steps, plan.seed)
     weights = training.run()
-    return weights, judge_split(training, population, held_out, plan) if held_out else {}
+    judged = judge_split(training, population, held_out, plan) if held_out else {}
+    return held_out, weights, judged
 
 
 def judge_split(
@@ -397,14 +400,14 @@ def main(
         held_out = [[], *(names[i::splits] for i in range(splits))]
         plan = Plan(folder, population, test, layouts, steps, seed)
         done = side_by_side(partial(train_split, plan=plan), held_out, jobs=jobs)
-        rows = {key: row for _, found in done for key, row in found.items()}
+        rows = {key: row for *_, found in done for key, row in found.items()}
         facts = _report(rows, _counts(people))
         command = (
             f"python -m tools.studies.population.train_network FOLDER {people.name} --splits "
             f"{splits} --layouts {layouts} --steps {steps} --seed {seed}"
         )
         # Each split's own beside it: to score its people through the engine that serves.
-        for held, (weights, _) in zip(held_out, done, strict=True):
+        for held, weights, _ in done:
             chosen = without(people, *held)
             texts = {"people": chosen.texts["people"], "command": command}
             place = Path(out).with_suffix("." + "-".join(held) + ".safetensors") if held else out

@@ -1,0 +1,45 @@
+"""``emag-rt adapt``: a bundle for another day or state, from LD recordings alone."""
+
+from __future__ import annotations
+
+import click
+
+from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.manual import Manual
+
+
+@click.command(
+    cls=Manual,
+    examples=(
+        (
+            "a minute of today's LD, in the state to come",
+            "emag-rt adapt s01.emag today.xdf --out s01-today.emag",
+        ),
+    ),
+    exits=(0, 2, 3, 5, 6, 9, 130, 143),
+    see_also=("emag-rt calibrate", "emag-rt serve", "docs/another-day.md"),
+)
+@click.argument("bundle", type=BUNDLE)
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
+def adapt(bundle: str, recordings: tuple[str, ...], out: str) -> None:
+    """Adapt BUNDLE to the wearer's present state, from LD RECORDINGS.
+
+    Sources that the HD session found keep their places; how strong each is now is read off the
+    LD channels, and the field follows. A minute of the state to come is enough (eyes closed, rest,
+    the task). LD that does not fit the bundle is refused. Says what changed, and by how much.
+    """
+    from emag_rt.cli.options import check_output
+
+    check_output("--out", out, [bundle, *recordings])
+    from calibration.population.adapt import adapt as adapt_bundle
+    from emag_rt.bundle import load_bundle, save_bundle
+
+    found = adapt_bundle(load_bundle(bundle), recordings)
+    save_bundle(found.bundle, out)
+    click.echo(f"{out}: adapted to {found.seconds:.0f} s of LD")
+    for low, high, change in found.power_db:
+        click.echo(f"  {low:g} to {high:g} Hz: LD power {change:+.1f} dB from the HD session's")
+    click.echo(f"  rendered channels change by {100 * found.change:.1f} % (root mean square)")
+    fits = "better" if found.likelihood > 0 else "no better"
+    click.echo(f"  LD it did not see fits {fits}: {found.likelihood:+.2f} in log-likelihood")
