@@ -93,7 +93,8 @@ class PopulationNetwork:
         if self.step(timing.sfreq) is None:
             return f"no whole part of {timing.sfreq:g} Hz is near the rates it was trained for"
         if not self.counts[0] <= n_ld <= self.counts[-1]:
-            return f"it was judged with {self.counts[0]:g} to {self.counts[-1]:g} LD channels"
+            ends = dict.fromkeys((f"{self.counts[0]:g}", f"{self.counts[-1]:g}"))
+            return f"it was judged with {' to '.join(ends)} LD channels"
         return ""
 
     def error_left(self, n_ld: int) -> float:

@@ -52,15 +52,15 @@ from tools.studies.population.leave_out import without
 RATES_HZ = (160.0, 128.0, 160.0, 200.0)
 """In turn, in training: so 250, 500 and 1000 Hz have a step that the network knows."""
 TRAINED_HZ = (120.0, 210.0)
-COUNTS = (4, 8, 16, 32)
-"""LD channels at which it is judged."""
+COUNTS = (8,)
+"""LD channels at which it is judged, and between which it is used: see docs/without-hd.md."""
 N_UNITS, N_BLOCKS = 64, 8
 _BATCH, _N_TIMES = 4, 768
 _LEARNING_RATE, _WEIGHT_DECAY, _EMA = 4e-3, 1e-2, 0.998
 _DROPOUT = 0.05
 _LOUDNESS_EXPONENT = 0.35
 _MOST_NOISE = 0.06
-_MIRRORED = 0.5
+_FEWEST, _MIRRORED = 4, 0.5
 _MOST_GAIN = 1.5
 _EVEN = 0.6  # share of layouts that are spread over the head
 
@@ -126,7 +126,7 @@ def make_layout(
 
 def draw_layout(positions_mm: FloatArray, rng: np.random.Generator) -> IndexArray:
     """Worn places: many times spread over the head, else anywhere."""
-    n_ld = round(float(np.exp(rng.uniform(np.log(COUNTS[0]), np.log(0.4 * len(positions_mm))))))
+    n_ld = round(float(np.exp(rng.uniform(np.log(_FEWEST), np.log(0.4 * len(positions_mm))))))
     some = min(len(positions_mm), round(n_ld * rng.uniform(1.2, 4.0)))
     among = rng.choice(len(positions_mm), some, replace=False)
     if rng.random() > _EVEN or some <= n_ld:
@@ -455,10 +455,12 @@ def _report(rows: Rows, counts: Sequence[int]) -> dict[str, FloatArray]:
 
 
 def _gain(people: Sequence[Judged]) -> float:
-    """How much of the correction errs least, everybody's error over the field's counting alike."""
-    along = sum(row.along / row.field for row in people)
-    size = sum(row.size / row.field for row in people)
-    return float(np.clip(along / size, 0.0, _MOST_GAIN)) if size > 0 else 0.0
+    """How much of the correction errs least, less a standard error; everybody counts alike."""
+    along = np.array([row.along / row.field for row in people])
+    size = np.array([row.size / row.field for row in people])
+    total = max(float(size.sum()), float(np.finfo(float).tiny))
+    spread = float(np.sqrt(((along - along.sum() / total * size) ** 2).sum()))
+    return float(np.clip((along.sum() - spread) / total, 0.0, _MOST_GAIN))
 
 
 if __name__ == "__main__":
