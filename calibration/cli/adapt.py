@@ -37,9 +37,13 @@ def adapt(bundle: str, recordings: tuple[str, ...], out: str) -> None:
 
     found = adapt_bundle(load_bundle(bundle), recordings)
     save_bundle(found.bundle, out)
-    click.echo(f"{out}: adapted to {found.seconds:.0f} s of LD")
+    changed = found.change > 0
+    what = "adapted to" if changed else "as it was: there is nothing to adapt to in"
+    click.echo(f"{out}: {what} {found.seconds:.0f} s of LD")
     for low, high, change in found.power_db:
         click.echo(f"  {low:g} to {high:g} Hz: LD power {change:+.1f} dB from the HD session's")
+    if not changed:
+        return
     click.echo(f"  rendered channels change by {100 * found.change:.1f} % (root mean square)")
     fits = "better" if found.likelihood > 0 else "no better"
     click.echo(f"  LD it did not see fits {fits}: {found.likelihood:+.2f} in log-likelihood")

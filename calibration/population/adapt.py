@@ -26,7 +26,9 @@ from emag_rt.core.misfit import MIN_CHANNELS, misfit
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import CalibrationError
 
-PULL = 0.3
+PULL = 0.4
+_LEAST_DB = 1.0
+"""Where LD power changed by less, over all bands, the state is the session's."""
 _SPLITS = 3
 # Of the mean power of what the operator is fed: what no source explains.
 _NOISE = 1e-2
@@ -41,7 +43,7 @@ class Adaptation:
     Attributes
     ----------
     bundle : Bundle
-        Not yet saved.
+        Not yet saved; as it was, where the state is still the session's.
     seconds : float
         Of LD signal.
     power_db : tuple of (float, float, float)
@@ -101,18 +103,21 @@ def adapt(bundle: Bundle, recordings: Sequence[str | Path]) -> Adaptation:
     basis = np.linalg.svd(np.eye(len(ld)) - 1.0 / len(ld))[0][:, : len(ld) - 1]
     mixing = basis.T @ sources.mixing[ld]
     blocks = basis.T @ np.array(block_covariances(signals, edges_hz, manifest.sfreq)) @ basis
-    powers = follow_powers(mixing, sources.powers, blocks.mean(axis=0), PULL)
-    change = _operator(bundle, replace(sources, powers=powers), profiles)
-    change -= _operator(bundle, sources, profiles)
-    adapted = _with_change(bundle, change, profiles, recorded.inputs, recorded.seconds)
-    before = ld_model(mixing, sources.powers)
-    ratio = np.trace(blocks.mean(axis=0), axis1=1, axis2=2) / np.trace(before, axis1=1, axis2=2)
+    now, before = blocks.mean(axis=0), ld_model(mixing, sources.powers)
+    power = np.trace(now, axis1=1, axis2=2) / np.trace(before, axis1=1, axis2=2)
+    power_db = 10.0 * np.log10(power)
+    adapted = bundle
+    if np.sqrt((power_db**2).mean()) >= _LEAST_DB:
+        powers = follow_powers(mixing, sources.powers, now, PULL)
+        change = _operator(bundle, replace(sources, powers=powers), profiles)
+        change -= _operator(bundle, sources, profiles)
+        adapted = _with_change(bundle, change, profiles, recorded.inputs, recorded.seconds)
     return Adaptation(
         adapted,
         recorded.seconds,
         tuple(
-            (float(a), float(b), float(10 * np.log10(r)))
-            for a, b, r in zip(edges_hz[:-1], edges_hz[1:], ratio, strict=True)
+            (float(a), float(b), float(db))
+            for a, b, db in zip(edges_hz[:-1], edges_hz[1:], power_db, strict=True)
         ),
         _held_out_gain(mixing, sources.powers, blocks),
         _size_of(bundle, adapted, signals),
