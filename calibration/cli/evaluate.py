@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from calibration.report.facts import Facts, calibrated_s
+from calibration.report.facts import Facts
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import ENGINE, naming_options, tell_templates
@@ -105,7 +105,7 @@ def _facts(result: Evaluation, manifest: Manifest) -> Facts:
         lagged_ridge=unseen.get("lagged_ridge"),
         channels={label: result.per_channel[label] for label in result.unseen},
         bands=result.bands["field"],
-        seconds=calibrated_s(manifest),
+        seconds=manifest.calibrated_s,
         held_out=result.held_out,
         n_channels=len(result.labels),
         hd_measured=manifest.hd_measured,

@@ -9,13 +9,11 @@ from difflib import get_close_matches
 import numpy as np
 
 from calibration.regression.lag_grams import Reference
-from calibration.session.channel_quality import BRIDGED_CORRELATION
-from calibration.session.segments import Session
+from calibration.session.segments import Session, session_bridges
 from emag_rt.bundle import HeadSphere
 from emag_rt.core.labels import canonical
 from emag_rt.core.montage import Montage, spread_choice
 from emag_rt.errors import CalibrationError
-from emag_rt.frontend import CausalFilter
 from emag_rt.montages.from_mne import read_montage
 
 _SAME_PLACE = 0.35
@@ -91,7 +89,8 @@ class Offer:
             outside = set(range(len(montage))) - worn
             _refuse("--must", must, outside, montage, f"not in the cap {request.cap}. Leave it out")
             free = [i for i in free if i in worn]
-        bridged = tuple(sorted(bridged_pairs(session, settle_s) - set(session.bad)))
+        paired = {i for pair in session_bridges(session, settle_s) for i in pair}
+        bridged = tuple(sorted(paired - set(session.bad)))
         if bridged:
             names = ", ".join(montage.labels[i] for i in bridged)
             notes.append(f"{names}: bridged to another channel: not on offer unless --must has it")
@@ -115,39 +114,6 @@ class Offer:
             gaps = montage.positions_mm[loose] - montage.positions_mm[row]
             rows[rows.index(loose[int(np.argmin((gaps**2).sum(axis=1)))])] = row
         return sorted(rows)
-
-
-def bridged_pairs(session: Session, settle_s: float) -> set[int]:
-    """Channels that carry the signal of any other, in the recorded reference, as in scores.
-
-    Parameters
-    ----------
-    session : Session
-        The recordings.
-    settle_s : float
-        Seconds left out at the start of each stretch.
-
-    Returns
-    -------
-    set of int
-        Rows of the montage, both partners of every bridge.
-    """
-    parts = []
-    for recording in session.recordings:
-        place = {canonical(label): i for i, label in enumerate(recording.labels)}
-        columns = [place[canonical(label)] for label in session.montage.labels]
-        for start, stop in recording.segments:
-            filtered = CausalFilter(session.sos, len(columns)).process(
-                recording.data_uv[start:stop, columns]
-            )
-            settled = min(round(settle_s * session.sfreq), (stop - start) // 4)
-            parts.append(filtered[settled:])
-    data = np.concatenate(parts)
-    data -= data.mean(axis=0)
-    norm = np.sqrt((data**2).sum(axis=0))
-    data /= np.where(norm > 0, norm, 1.0)
-    correlation = np.abs(data.T @ data) - np.eye(data.shape[1])
-    return {int(i) for i in np.flatnonzero((correlation > BRIDGED_CORRELATION).any(axis=1))}
 
 
 def _rows(option: str, labels: Sequence[str], montage: Montage) -> list[int]:

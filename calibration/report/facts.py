@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from emag_rt.bundle import Manifest
-
-Grade = Literal["good", "fair", "poor"]
+from emag_rt.core.grades import Grade
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,12 @@ class Facts:
         Whether channels of these recordings were made from others.
     hd_measured : bool
         False where the field is other people's: nobody's HD was measured.
+    other_set : tuple of str
+        As many electrodes as are worn, sought in the calibration's recordings.
+    other_nmse : float or None
+        Of the closed form with these; None where none were sought.
+    other_cost_s : float
+        Seconds that seeking them would have taken, where that was too long.
     longer_gain, waiting_gain : float or None
         Share of the error that twice the length of the calibration took away, and that 50 ms of
         waiting would; None where it is not known, or has no meaning.
@@ -62,14 +65,11 @@ class Facts:
     nearest_ld_mm: Mapping[str, float] = field(default_factory=dict)
     interpolated: bool = False
     hd_measured: bool = True
+    other_set: tuple[str, ...] = ()
+    other_nmse: float | None = None
+    other_cost_s: float = 0.0
     longer_gain: float | None = None
     waiting_gain: float | None = None
-
-
-def calibrated_s(manifest: Manifest) -> float | None:
-    """Seconds of a person's HD signal that a bundle was calibrated on, where it says so."""
-    told = manifest.calibration.get("duration_s") if manifest.hd_measured else None
-    return float(told) if isinstance(told, int | float) else None
 
 
 @dataclass(frozen=True)

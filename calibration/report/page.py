@@ -14,7 +14,7 @@ from calibration.report.curves import Curves
 from calibration.report.drawing import NAMES
 from calibration.report.elements import bullets, escape, facts_table, hashed, number, table
 from calibration.report.evidence import Evidence
-from calibration.report.facts import Grade, Verdict
+from calibration.report.facts import Verdict
 from calibration.report.gaussians import Clip, contributions
 from calibration.report.heads import (
     band_maps,
@@ -30,11 +30,11 @@ from calibration.report.signals import (
     spectra_figure,
     traces_figure,
 )
-from calibration.report.verdict import FAIR_NMSE, GOOD_NMSE
 from calibration.report.viewer import filled, package_text, viewer_html
 from calibration.scores.modes import SPREAD, ModeScores
 from emag_rt import __version__
 from emag_rt.bundle import Manifest
+from emag_rt.core.grades import FAIR_NMSE, GOOD_NMSE, Grade
 from emag_rt.core.labels import canonical
 from emag_rt.files import shown_name, write_text
 from emag_rt.recordings.read import Recording
@@ -76,7 +76,7 @@ def quality_html(quality: Quality) -> str:
     total = sum(cut.total_s for cut in quality.cuts)
     lines = [
         f"<p>{quality.used_s:.0f} s of {total:.0f} s were used, after the filter's first second "
-        f"in each stretch. {len(odd)} of {len(quality.channels)} channels are odd"
+        f"in each stretch. {len(odd)} of {len(quality.channels)} channels need a look"
         f"{': ' + ', '.join(escape(c.label) for c in odd) if odd else ''}.</p>",
         cuts_figure(quality),
     ]

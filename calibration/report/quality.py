@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.session.channel_quality import BRIDGED_CORRELATION
-from calibration.session.segments import Session
+from calibration.session.segments import Session, session_bridges
+from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray
 from emag_rt.core.labels import canonical
 from emag_rt.files import shown_name
@@ -199,20 +199,10 @@ def _states(session: Session, line_share: FloatArray) -> list[tuple[str, ...]]:
         ]
         if line_share[i] > NOISY_SHARE:
             found[i].append(f"line noise ({100 * line_share[i]:.0f} % of its power)")
-    for i, j in _bridges(session):
+    for i, j in session_bridges(session, SETTLE_S):
         found[i].append(f"bridged to {labels[j]}")
         found[j].append(f"bridged to {labels[i]}")
     return [tuple(each) for each in found]
-
-
-def _bridges(session: Session) -> list[tuple[int, int]]:
-    """Pairs of good channels that carry one signal, whether LD or not."""
-    # Of sample-to-sample differences: a blink makes neighbours alike without a bridge.
-    data = np.concatenate([np.diff(y, axis=0) for _, y in session.segments])
-    good = [i for i in range(data.shape[1]) if i not in session.bad]
-    correlation = np.corrcoef(data[:, good], rowvar=False)
-    rows, columns = np.nonzero(np.triu(np.abs(correlation) > BRIDGED_CORRELATION, k=1))
-    return [(good[i], good[j]) for i, j in zip(rows.tolist(), columns.tolist(), strict=True)]
 
 
 def _cut(recording: Recording) -> Cut:

@@ -1,37 +1,31 @@
-"""The rules of the verdict: from numbers to what to trust and what to do, in plain words.
-
-Errors are NMSE: the power of the error over that of the truth. An estimate that shrinks what it
-cannot know, as ours does, correlates with the truth by about sqrt(1 - NMSE): 0.2 is a correlation
-of 0.9, 0.5 one of 0.7.
-"""
+"""The rules of the verdict: from numbers to what to trust and what to do, in plain words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from calibration.report.facts import Facts, Grade, Verdict
+from calibration.report.facts import Facts, Verdict
+from emag_rt.core.grades import (
+    GOOD_NMSE,
+    SHORT_S,
+    Grade,
+    grade_of,
+    headline,
+    no_better,
+    percent,
+)
 
-GOOD_NMSE = 0.2
-FAIR_NMSE = 0.5
-SHORT_S = 60.0
 ADVISED_S = 120.0
 BAD_SHARE = 0.1
 FAR_MM = 45.0
 """An electrode further than this from every LD electrode is far: caps of 64 lie 30 mm apart."""
-NOT_BETTER = 0.95
-"""Share of the spline's error above which calibrating has won nothing."""
 LONGER_PAYS = 0.05
 WAITING_PAYS = 0.05
 NOISY_CHANNELS = 0.25
+OTHER_SET_PAYS = 0.15
+"""Share of the error that other electrodes must take away to be named."""
 CAUTIOUS_BANDS = ("gamma",)
 """Bands that are never called good: at unseen places they are mostly local, or muscle."""
-
-
-def grade_of(nmse: float) -> Grade:
-    """Grade of an error; what is no number is poor."""
-    if nmse <= GOOD_NMSE:
-        return "good"
-    return "fair" if nmse <= FAIR_NMSE else "poor"
 
 
 def judge(facts: Facts) -> Verdict:
@@ -47,52 +41,16 @@ def judge(facts: Facts) -> Verdict:
     Verdict
         In plain words.
     """
-    useless = facts.spline is not None and facts.nmse > NOT_BETTER * facts.spline
-    grade: Grade = "poor" if useless else grade_of(facts.nmse)
-    if grade == "good" and _too_short(facts):
-        grade = "fair"
+    grade, told = headline(facts.nmse, facts.spline, facts.seconds, facts.held_out)
+    useless = no_better(facts.nmse, facts.spline)
     return Verdict(
         grade,
-        _headline(facts, grade, useless),
+        told,
         _sorted(facts.channels),
         _band_grades(facts.bands),
         tuple(_advice(facts, grade, useless)),
         tuple(_caveats(facts)),
     )
-
-
-def _headline(facts: Facts, grade: Grade, useless: bool) -> str:
-    share = (
-        f"{_percent(facts.nmse)} of the power of the channels that are not worn is rendered wrongly"
-    )
-    if useless:
-        yet = (
-            "Do not use this bundle for this person"
-            if facts.held_out
-            else ("Do not use the rendered channels yet")
-        )
-        return (
-            f"Poor: {share}, no better than interpolating between the worn electrodes "
-            f"({_percent(facts.spline or 0.0)}). {yet}."
-        )
-    if _too_short(facts) and grade == "fair":
-        return (
-            f"Too early to tell: {share} within these {facts.seconds:.0f} s, and more on another "
-            "run. Record 2 to 5 minutes before you rely on a channel."
-        )
-    if grade == "good":
-        return f"Good: {share}, on average. The channels listed as good can be relied on."
-    if grade == "fair":
-        return (
-            f"Usable with care: {share}, on average. Use the channels listed as good; for the "
-            "others look at averages over many trials, not at single moments."
-        )
-    return f"Poor: {share}, on average. Do not rely on the rendered channels yet; see what to do."
-
-
-def _too_short(facts: Facts) -> bool:
-    """Whether the scores are of so little signal that the next run may well tell another tale."""
-    return not facts.held_out and facts.seconds is not None and facts.seconds < SHORT_S
 
 
 def _sorted(values: Mapping[str, float]) -> dict[Grade, tuple[str, ...]]:
@@ -118,11 +76,11 @@ def _advice(facts: Facts, grade: Grade, useless: bool) -> list[str]:
             "same reference: a calibration that wins nothing over interpolation is mostly a "
             "mix-up, or one of the problems above."
         )
-    found += _about_electrodes(facts)
+    found += [*_about_other_set(facts), *_about_electrodes(facts)]
     if facts.waiting_gain is not None and facts.waiting_gain > WAITING_PAYS:
         found.append(
             f"If 50 ms more of latency do no harm, calibrate with --look-ahead-s 0.05: about "
-            f"{_percent(facts.waiting_gain)} less error."
+            f"{percent(facts.waiting_gain)} less error."
         )
     if grade == "poor" and not found:
         found.append(
@@ -130,7 +88,24 @@ def _advice(facts: Facts, grade: Grade, useless: bool) -> list[str]:
             "recording. Look at the traces below for muscle and movement, and record again, "
             "with the subject sitting still."
         )
+    if not found and grade != "good" and facts.other_nmse is None:
+        took = f" (it would take about {facts.other_cost_s:.0f} s)" if facts.other_cost_s else ""
+        found.append(
+            f"No fault was found. Whether other electrodes would do better was not computed{took}: "
+            "emag-rt montage RECORDING --count N tells."
+        )
     return found or ["Nothing needs to be done."]
+
+
+def _about_other_set(facts: Facts) -> list[str]:
+    if facts.other_nmse is None or facts.other_nmse > (1 - OTHER_SET_PAYS) * facts.nmse:
+        return []
+    count = len(facts.other_set)
+    return [
+        f"Wear other electrodes: as many, at better places, leave {percent(facts.other_nmse)} "
+        f"wrong instead of {percent(facts.nmse)}. For example {', '.join(facts.other_set)}. "
+        f"emag-rt montage RECORDING --count {count} looks further, and takes what your cap has."
+    ]
 
 
 def _about_data(facts: Facts) -> list[str]:
@@ -158,7 +133,7 @@ def _about_length(facts: Facts) -> list[str]:
         ]
     if gain is not None and gain > LONGER_PAYS:
         return [
-            f"Record for longer: twice the length still took {_percent(gain)} off the "
+            f"Record for longer: twice the length still took {percent(gain)} off the "
             "error (see the curve), so more will help."
         ]
     if seconds is not None and seconds < ADVISED_S and grade_of(facts.nmse) != "good":
@@ -237,12 +212,8 @@ def _caveats(facts: Facts) -> list[str]:
 def _about_gamma(nmse: float | None) -> str:
     start = "Gamma (30 Hz and up) of channels that are not worn is mostly not there, as a rule"
     if nmse is not None:
-        start += f"; here {_percent(nmse)} of its power is wrong"
+        start += f"; here {percent(nmse)} of its power is wrong"
     return f"{start}. What is rendered is what the worn electrodes share with them, often muscle."
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def _named(names: Sequence[str], most: int = 8) -> str:

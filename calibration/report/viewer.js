@@ -74,19 +74,31 @@
     strongest();
   }
 
+  // The scalp as three circles, nose and ears as lines; in radii of the head.
+  function ring(point) { return Array.from({ length: 49 }, (_, k) => point(Math.PI * k / 24)); }
+  const lines = [
+    ring((a) => [Math.cos(a), Math.sin(a), 0]),
+    ring((a) => [Math.cos(a), 0, Math.sin(a)]),
+    ring((a) => [0, Math.cos(a), Math.sin(a)]),
+    [[-0.1, 0.97, -0.22], [0, 1.15, -0.2], [0.1, 0.97, -0.22], [-0.1, 0.97, -0.22]],
+    [[0, 0.98, 0.12], [0, 1.15, -0.2]],
+    ...[-1, 1].map((side) => ring((a) =>
+      [side * (1.01 + 0.05 * Math.sin(a / 2)), 0.09 * Math.cos(a) - 0.03, 0.19 * Math.sin(a) - 0.12])),
+  ];
   function head(scale) {
-    draw2d.strokeStyle = "#999"; draw2d.lineWidth = 1.2;
     draw2d.beginPath();
     draw2d.arc(0, 0, data.radius_mm * scale, 0, 2 * Math.PI);
-    draw2d.stroke();
-    draw2d.fillStyle = "#444"; draw2d.font = "13px sans-serif"; draw2d.textAlign = "center";
-    const marks = { nose: [0, 1.13, 0], left: [-1.13, 0, 0], right: [1.13, 0, 0], back: [0, -1.13, 0] };
-    for (const [name, place] of Object.entries(marks)) {
-      const p = apply(rotation, place.map((v) => v * data.radius_mm));
-      draw2d.globalAlpha = p[2] < -0.5 * data.radius_mm ? 0.35 : 1;
-      draw2d.fillText(name, p[0] * scale, -p[1] * scale + 4);
-    }
-    draw2d.globalAlpha = 1;
+    draw2d.fillStyle = "#f6f1ea"; draw2d.fill();
+    draw2d.strokeStyle = "#999"; draw2d.lineWidth = 1.4; draw2d.stroke();
+    lines.forEach((line, i) => {
+      draw2d.beginPath();
+      for (const place of line) {
+        const p = apply(rotation, place.map((v) => v * data.radius_mm));
+        draw2d.lineTo(p[0] * scale, -p[1] * scale);
+      }
+      draw2d.strokeStyle = i < 3 ? "#d8d0c4" : "#777"; draw2d.lineWidth = i < 3 ? 1 : 1.6;
+      draw2d.stroke();
+    });
   }
   function amplitude(n) { return amplitudes[clock.frame * nPoints + n] / 32767; }
   function ellipsoid(n, x, y, scale, size) {
@@ -149,23 +161,36 @@
   document.querySelectorAll("#emag-viewer [data-view]").forEach((button) =>
     button.addEventListener("click", () => { rotation = views[button.dataset.view]; zoom = 1; draw(); }));
 
-  let from = null;
+  const fingers = new Map(); // one turns, two zoom
+  function spread() {
+    const [a, b] = [...fingers.values()];
+    return Math.hypot(a[0] - b[0], a[1] - b[1]);
+  }
+  function zoomBy(factor) { zoom = Math.max(0.4, Math.min(4, zoom * factor)); }
   canvas.addEventListener("pointerdown", (event) => {
-    from = [event.clientX, event.clientY]; canvas.setPointerCapture(event.pointerId);
+    fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
+    const from = fingers.get(event.pointerId);
     if (!from) return;
-    turn((event.clientX - from[0]) * 0.008, (event.clientY - from[1]) * 0.008);
-    from = [event.clientX, event.clientY];
+    const apart = fingers.size === 2 ? spread() : 0;
+    fingers.set(event.pointerId, [event.clientX, event.clientY]);
+    if (fingers.size === 2) zoomBy(spread() / Math.max(apart, 1));
+    else turn((event.clientX - from[0]) * 0.008, (event.clientY - from[1]) * 0.008);
     draw();
   });
   ["pointerup", "pointercancel"].forEach(
-    (name) => canvas.addEventListener(name, () => { from = null; }));
+    (name) => canvas.addEventListener(name, (event) => { fingers.delete(event.pointerId); }));
+  canvas.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    zoomBy(Math.exp(-0.0015 * event.deltaY));
+    draw();
+  }, { passive: false });
   const keys = {
     ArrowLeft: () => turn(-0.12, 0), ArrowRight: () => turn(0.12, 0),
     ArrowUp: () => turn(0, -0.12), ArrowDown: () => turn(0, 0.12),
-    "+": () => { zoom = Math.min(4, zoom * 1.15); }, "=": () => { zoom = Math.min(4, zoom * 1.15); },
-    "-": () => { zoom = Math.max(0.4, zoom / 1.15); }, " ": clock.toggle,
+    "+": () => zoomBy(1.15), "=": () => zoomBy(1.15), "-": () => zoomBy(1 / 1.15), " ": clock.toggle,
   };
   canvas.addEventListener("keydown", (event) => {
     if (!(event.key in keys) || event.ctrlKey || event.altKey || event.metaKey) return;

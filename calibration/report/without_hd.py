@@ -10,10 +10,10 @@ import numpy as np
 
 from calibration.population.no_hd import NoHdCalibration
 from calibration.report.elements import escape, facts_table, number, paragraph, table
-from calibration.report.facts import Grade, Verdict
+from calibration.report.facts import Verdict
 from calibration.report.heads import error_maps
 from calibration.report.page import advice_html, provenance_table, save_page, verdict_html
-from calibration.report.verdict import NOT_BETTER, grade_of
+from emag_rt.core.grades import NOT_BETTER, Grade, grade_of
 
 _NAMES = {
     "field": "other people's field (rendered)",

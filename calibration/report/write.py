@@ -13,10 +13,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from calibration.report import page
+from calibration.report.better_set import find_better_set
 from calibration.report.curves import MAX_S, Curves, Point, measure_curves, n_fits
 from calibration.report.elements import paragraph
 from calibration.report.evidence import Evidence, from_calibration, from_recordings
-from calibration.report.facts import Facts, Verdict, calibrated_s
+from calibration.report.facts import Facts, Verdict
 from calibration.report.gaussians import make_clip
 from calibration.report.heads import electrodes_figure
 from calibration.report.player import player_html
@@ -25,6 +26,7 @@ from calibration.report.scores import Scores, score
 from calibration.report.verdict import judge
 from calibration.result import Calibration
 from emag_rt.bundle import Bundle
+from emag_rt.core.grades import grade_of
 from emag_rt.core.labels import canonical
 from emag_rt.errors import EmagError
 from emag_rt.files import shown_name
@@ -115,7 +117,7 @@ def _write(
         say(0.4, "report: curves of length and look-ahead")
         found = _curves(evidence, curves, took)
         say(0.8, "report: figures")
-        verdict = judge(_facts(evidence, scores, quality, found))
+        verdict = judge(_facts(evidence, scores, quality, found, took))
         sections = _sections(evidence, scores, quality, verdict)
         curious = _curious(evidence, scores, found)
     made = datetime.datetime.now(datetime.UTC)
@@ -188,9 +190,7 @@ def _curves(evidence: Evidence, choice: CurveChoice, made_s: float) -> Curves:
     if choice == "no" or evidence.bundle.manifest.anchor != "stream":
         reason = "not asked for" if choice == "no" else "they are for fields of the stream alone"
         return Curves(note=f"Curves of length and look-ahead were left out: {reason}.")
-    seconds = evidence.bundle.manifest.calibration.get("seconds")
-    one = seconds.get("closed_form", made_s) if isinstance(seconds, dict) else made_s
-    cost = float(one) * n_fits(evidence)
+    cost = _fit_s(evidence, made_s) * n_fits(evidence)
     if choice == "auto" and cost > CURVES_S:
         return Curves(
             note=f"Curves of length and look-ahead were left out: they would take about "
@@ -199,7 +199,9 @@ def _curves(evidence: Evidence, choice: CurveChoice, made_s: float) -> Curves:
     return measure_curves(evidence)
 
 
-def _facts(evidence: Evidence, scores: Scores, quality: Quality, curves: Curves) -> Facts:
+def _facts(
+    evidence: Evidence, scores: Scores, quality: Quality, curves: Curves, took_s: float
+) -> Facts:
     channels = scores.channels.get("field", {})
     # By what they are: a recording may say T3 where the bundle says T7.
     distances = {canonical(c.label): c.nearest_ld_mm for c in quality.channels}
@@ -216,10 +218,40 @@ def _facts(evidence: Evidence, scores: Scores, quality: Quality, curves: Curves)
         nearest_ld_mm={label: mm for label, mm in places.items() if mm is not None},
         hd_measured=evidence.bundle.manifest.hd_measured,
         interpolated=any("too few in rank" in note for note in evidence.session.warnings),
+        **_other_set(evidence, nmse, took_s),
         longer_gain=_longer_gain(evidence, curves),
         waiting_gain=_waiting_gain(evidence, curves),
         **_of_calibration(evidence, quality),
     )
+
+
+class _OtherSet(TypedDict, total=False):
+    """Facts of electrodes that would do better."""
+
+    other_set: tuple[str, ...]
+    other_nmse: float
+    other_cost_s: float
+
+
+def _other_set(evidence: Evidence, nmse: float, took_s: float) -> _OtherSet:
+    """Sought where the rendering is not good, on the recordings that the headline is of."""
+    is_stream = evidence.bundle.manifest.anchor == "stream"
+    if evidence.held_out or not is_stream or grade_of(nmse) == "good":
+        return {}
+    try:
+        found = find_better_set(evidence, _fit_s(evidence, took_s))
+    except EmagError as error:
+        log.warning("no other electrodes were sought: %s", error)
+        return {}
+    if not found.labels:
+        return {"other_cost_s": found.cost_s}
+    return {"other_set": found.labels, "other_nmse": found.nmse * evidence.left_by_networks}
+
+
+def _fit_s(evidence: Evidence, made_s: float) -> float:
+    """Seconds that a closed form takes."""
+    seconds = evidence.bundle.manifest.calibration.get("seconds")
+    return float(seconds.get("closed_form", made_s)) if isinstance(seconds, dict) else made_s
 
 
 class _OfCalibration(TypedDict):
@@ -244,7 +276,7 @@ def _of_calibration(evidence: Evidence, quality: Quality) -> _OfCalibration:
     manifest = evidence.bundle.manifest
     known = {canonical(e.label) for e in manifest.hd if e.bad}
     return {
-        "seconds": calibrated_s(manifest),
+        "seconds": manifest.calibrated_s,
         "n_channels": len(manifest.hd),
         "bad": [e.label for e in manifest.hd if e.bad],
         "bad_here": [label for label in bad if canonical(label) not in known],

@@ -102,12 +102,29 @@ def bridged_channels(data: FloatArray, columns: Sequence[int]) -> set[int]:
     set of int
         Columns outside ``columns`` that carry the signal of one of them.
     """
+    wanted = set(columns)
+    found = {i for pair in bridges(data) if wanted & set(pair) for i in pair}
+    return found - wanted
+
+
+def bridges(data: FloatArray) -> list[tuple[int, int]]:
+    """Pairs of channels that carry one signal (|r| > 0.999).
+
+    Parameters
+    ----------
+    data : ndarray, shape (n_times, n_channels)
+        Filtered signals in µV.
+
+    Returns
+    -------
+    list of (int, int)
+        Columns, the lower one first.
+    """
     centred = data - data.mean(axis=0)
     norm = np.sqrt((centred**2).sum(axis=0))
     unit = centred / np.where(norm > 0, norm, 1.0)
-    correlation = np.abs(unit.T @ unit[:, list(columns)])
-    correlation[list(columns)] = 0.0
-    return {int(i) for i in np.flatnonzero((correlation > BRIDGED_CORRELATION).any(axis=1))}
+    alike = np.triu(np.abs(unit.T @ unit) > BRIDGED_CORRELATION, k=1)
+    return [(int(i), int(j)) for i, j in np.argwhere(alike)]
 
 
 def dependent_channels(covariance: FloatArray) -> int:

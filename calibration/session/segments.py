@@ -11,6 +11,7 @@ import numpy as np
 from calibration.session.channel_quality import (
     BRIDGED_CORRELATION,
     bridged_channels,
+    bridges,
     dependent_channels,
     suspicious_channels,
 )
@@ -163,7 +164,7 @@ def make_session(
     montage = _common_montage(recordings, notes)
     sfreq = _common_rate(recordings)
     sos = design_band(*settings.band_hz, sfreq)
-    signals = _filtered(recordings, montage, sos, sfreq, settings.settle_s)
+    signals = filtered_stretches(recordings, montage, sos, sfreq, settings.settle_s)
     _require_length(signals, sfreq, notes)
     bad = _bad_rows(recordings, montage, signals, sfreq, notes)
     rows = choose_ld(ld, montage, bad)
@@ -240,14 +241,33 @@ def _common_rate(recordings: Sequence[Recording]) -> float:
     return recordings[0].sfreq
 
 
-def _filtered(
+def filtered_stretches(
     recordings: Sequence[Recording],
     montage: Montage,
     sos: FloatArray,
     sfreq: float,
     settle_s: float,
 ) -> list[FloatArray]:
-    """Filtered usable segments of the common channels, without the settling of the filter."""
+    """Usable stretches of a montage's channels, as recorded but filtered.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        Of one rate.
+    montage : Montage
+        Channels that all of them have.
+    sos : ndarray, shape (n_sections, 6)
+        Front end.
+    sfreq : float
+        Rate in Hz.
+    settle_s : float
+        Seconds left out at the start of each, for the filter to settle.
+
+    Returns
+    -------
+    list of ndarray, shape (n_times, n_channels)
+        In µV; stretches under two seconds are left out.
+    """
     signals = []
     for recording in recordings:
         columns = match_labels(montage.labels, recording.labels, recording.path.name)
@@ -257,6 +277,27 @@ def _filtered(
             )
             signals.append(filtered[_settled(stop - start, sfreq, settle_s) :])
     return signals
+
+
+def session_bridges(session: Session, settle_s: float) -> list[tuple[int, int]]:
+    """Pairs of channels that carry one signal in the recorded reference, LD or not.
+
+    Parameters
+    ----------
+    session : Session
+        The recordings.
+    settle_s : float
+        Seconds left out at the start of each stretch.
+
+    Returns
+    -------
+    list of (int, int)
+        Rows of the montage; what the session calls bridged is found in the same way.
+    """
+    signals = filtered_stretches(
+        session.recordings, session.montage, session.sos, session.sfreq, settle_s
+    )
+    return bridges(np.concatenate(signals))
 
 
 def _long_enough(recording: Recording, sfreq: float) -> list[tuple[int, int]]:

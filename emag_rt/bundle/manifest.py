@@ -153,6 +153,11 @@ class Manifest(_Part):
         }
 
     @property
+    def calibrated_s(self) -> float | None:
+        """Seconds of the wearer's HD signal that it was calibrated on, where it says so."""
+        return _number(self.calibration.get("duration_s")) if self.hd_measured else None
+
+    @property
     def hd_measured(self) -> bool:
         """Whether it was fitted to HD recordings of the wearer, and not made of other people's."""
         return self.calibration.get("hd_measured") is not False

@@ -46,7 +46,28 @@ def inspect(bundle: str, as_json: bool) -> None:
         content = loaded.manifest.model_dump(mode="json")
         click.echo(json.dumps({**content, "facts": facts}, indent=1))
         return
+    click.echo("\n".join(_verdict(loaded.manifest, bundle)) + "\n")
     _print(loaded.manifest, facts)
+
+
+def _verdict(manifest: Manifest, path: str) -> tuple[str, str]:
+    """What the bundle itself knows of its worth, and how to know better: two lines."""
+    from emag_rt.core.grades import headline, percent
+    from emag_rt.errors import visible
+
+    score = f"emag-rt evaluate {visible(path)} RECORDING"
+    field, _ = manifest.method_scores.get("field", (None, None))
+    if field is None:
+        return "Not known: this bundle has no scores.", f"To score it on HD recordings: {score}"
+    if not manifest.hd_measured:
+        told = (
+            f"Usable with care at best: nobody's HD was measured, and about {percent(field)} of "
+            "the power of the channels that are not worn is rendered wrongly."
+        )
+        return told, f"That is of other people. With an HD recording of the wearer: {score}"
+    spline, _ = manifest.method_scores.get("spherical_spline", (None, None))
+    _, told = headline(field, spline, manifest.calibrated_s, held_out=False)
+    return told, f"That is within its own session. On another recording it is often more: {score}"
 
 
 def _facts(bundle: Bundle) -> Facts:

@@ -129,6 +129,8 @@ def test_scrubbing_views_and_keyboard(page):
     page.mouse.move(box["x"] + 260, box["y"] + 230)
     page.mouse.up()
     assert moved()
+    page.mouse.wheel(0, -300)
+    assert moved()
     assert "µV" in page.locator("#emag-strongest").inner_text()
     assert " mm" in page.locator("#emag-strongest").inner_text()
     page.locator("#emag-canvas").focus()

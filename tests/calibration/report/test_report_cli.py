@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from calibration.cli.calibrate import calibrate
 from calibration.cli.report import left_out, open_report, report, report_path
 from calibration.report.curves import Curves
+from emag_rt.cli.inspect import inspect
 from emag_rt.errors import SettingsError
 
 
@@ -79,6 +80,13 @@ def test_report_of_a_bundle_on_a_run_it_has_not_seen(subject, tmp_path):
     assert "slightly optimistic" not in text
     assert "left out: not asked for" in text
     assert subject.digest in text
+
+
+def test_inspect_begins_with_the_verdict_in_two_lines(subject):
+    lines = run(inspect, subject.path).output.splitlines()
+    assert lines[0] == subject.verdict.headline
+    assert f"emag-rt evaluate {subject.path} RECORDING" in lines[1]
+    assert lines[2] == ""
 
 
 def test_a_report_on_a_run_never_overwrites_that_of_the_calibration():

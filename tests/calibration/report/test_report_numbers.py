@@ -9,6 +9,9 @@ import mne
 import numpy as np
 import pytest
 
+from calibration.electrodes.choice import score_set
+from calibration.electrodes.offer import MontageRequest, Offer
+from calibration.report.better_set import find_better_set
 from calibration.report.curves import Curves, Point, measure_curves
 from calibration.report.evidence import from_recordings
 from calibration.report.gaussians import (
@@ -123,7 +126,7 @@ def test_run(subject, tmp_path_factory):
 
 
 def facts_of(evidence, curves):
-    return _facts(evidence, score(evidence), look_at(evidence.session), curves)
+    return _facts(evidence, score(evidence), look_at(evidence.session), curves, 1.0)
 
 
 def curves_that_pay():
@@ -179,7 +182,8 @@ def test_quality_names_what_is_wrong(subject, tmp_path):
     raw.set_annotations(mne.Annotations([5.0], [2.5], ["BAD_movement"]))
     path = tmp_path / "spoilt_raw.fif"
     raw.save(path, verbose="ERROR")
-    quality = look_at(open_session([path], ["Cz", "Fz", "Pz", "T7"], CalibrationSettings()))
+    session = open_session([path], ["Cz", "F8", "Pz", "T7"], CalibrationSettings())
+    quality = look_at(session)
     states = {c.label: "; ".join(c.states) for c in quality.channels if c.states}
     assert states["P3"].startswith("flat (")
     assert states["C4"].startswith("wild (")
@@ -187,6 +191,13 @@ def test_quality_names_what_is_wrong(subject, tmp_path):
     assert states["F7"] == "marked bad in the recording"
     assert states["O1"].startswith("line noise (")
     assert set(states) == {"P3", "C4", "F4", "F8", "F7", "O1"}
+    # The same channels in calibrate, and in montage.
+    labels = session.montage.labels
+    assert [labels[i] for i in session.bridged] == ["F4"]
+    offer = Offer.of(session, MontageRequest(4), 1.0)
+    assert {labels[i] for i in offer.bridged} == {"F4", "F8"}
+    odd = {c.label for c in quality.channels if c.role == "bad"}
+    assert odd == {labels[i] for i in session.bad} == {"P3", "C4", "F7"}
     assert quality.mains_hz == 50
     by_label = {c.label: c for c in quality.channels}
     assert by_label["O1"].line_uv == pytest.approx(200 / np.sqrt(2), rel=0.1)
@@ -258,3 +269,18 @@ def test_a_session_shorter_than_the_memory_is_told(subject, evidence):
     )
     with pytest.raises(EmagError, match="memory"):
         make_clip(subject.bundle, short)
+
+
+def test_other_electrodes_are_no_worse_and_as_many(evidence):
+    found = find_better_set(evidence, 1.0)
+    assert len(found.labels) == len(evidence.session.ld)
+    worn = [evidence.session.montage.labels[i] for i in evidence.session.ld]
+    now = score_set(evidence.session.recordings, worn, CalibrationSettings())
+    # The search goes by a quick stand-in, so a little worse may happen.
+    assert found.nmse < 1.02 * now.nmse["ld-mean"]["unseen"]
+
+
+def test_other_electrodes_are_not_sought_where_that_takes_long(evidence):
+    found = find_better_set(evidence, 100.0)
+    assert found.labels == ()
+    assert found.cost_s == 100.0

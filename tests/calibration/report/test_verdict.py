@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from calibration.report.facts import Facts
-from calibration.report.verdict import grade_of, judge
+from calibration.report.verdict import judge
+from emag_rt.core.grades import grade_of
 
 GOOD = Facts(
     nmse=0.1,
@@ -39,6 +40,22 @@ def test_a_good_case_needs_nothing_and_still_warns():
     assert "slightly optimistic" in caveats
     assert "mostly not there" in caveats
     assert "lagged ridge" not in caveats
+
+
+def test_better_electrodes_are_named_where_they_are_markedly_better():
+    middling = replace(GOOD, nmse=0.22, spline=0.4)
+    unknown = judge(middling).advice
+    assert len(unknown) == 1
+    assert unknown[0].startswith("No fault was found. Whether other electrodes")
+    costly = judge(replace(middling, other_cost_s=90.0)).advice[0]
+    assert "about 90 s" in costly
+    found = judge(replace(middling, other_set=("Pz", "Oz"), other_nmse=0.135)).advice
+    assert len(found) == 1
+    assert "leave 14 % wrong instead of 22 %" in found[0]
+    assert "Pz, Oz" in found[0]
+    assert "--count 2" in found[0]
+    alike = judge(replace(middling, other_set=("Pz", "Oz"), other_nmse=0.21)).advice
+    assert alike == ("Nothing needs to be done.",)
 
 
 def test_gamma_is_never_called_good():
