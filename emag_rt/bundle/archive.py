@@ -16,6 +16,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from emag_rt.array_types import Samples
+from emag_rt.bundle import band_tensors
 from emag_rt.bundle import tensors as arrays
 from emag_rt.bundle.bundle import Bundle
 from emag_rt.bundle.container import MANIFEST, MEMBERS, TENSORS, check_names, open_members
@@ -66,14 +67,14 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
     if bundle.statistics is not None:
         content |= arrays.statistics_tensors(bundle.statistics)
     if bundle.ld_bands is not None:
-        content |= arrays.ld_bands_tensors(bundle.ld_bands)
+        content |= band_tensors.ld_bands_tensors(bundle.ld_bands)
     if bundle.hd_bands is not None:
-        content |= arrays.hd_bands_tensors(bundle.hd_bands)
+        content |= band_tensors.hd_bands_tensors(bundle.hd_bands)
     contiguous: dict[str, Samples] = {
         name: np.ascontiguousarray(value, dtype=np.float64) for name, value in content.items()
     }
     if bundle.cross_spectra is not None:
-        contiguous |= arrays.cross_spectra_tensors(bundle.cross_spectra)
+        contiguous |= band_tensors.cross_spectra_tensors(bundle.cross_spectra)
     manifest = bundle.manifest.model_copy(update={"format": FORMAT_VERSION})
     blobs = {
         MANIFEST: manifest.model_dump_json(indent=1).encode(),
@@ -135,9 +136,9 @@ def _assemble(manifest: Manifest, tensors: arrays.Tensors, digest: str) -> Bundl
         sha256=digest,
         lagged_covariance=arrays.read_lagged_covariance(tensors, manifest),
         statistics=arrays.read_statistics(tensors, manifest),
-        cross_spectra=arrays.read_cross_spectra(tensors, manifest),
-        ld_bands=arrays.read_ld_bands(tensors, manifest),
-        hd_bands=arrays.read_hd_bands(tensors, manifest),
+        cross_spectra=band_tensors.read_cross_spectra(tensors, manifest),
+        ld_bands=band_tensors.read_ld_bands(tensors, manifest),
+        hd_bands=band_tensors.read_hd_bands(tensors, manifest),
     )
     check_state(bundle.model, bundle.operator)
     check_gain(bundle.operator, bundle.frontend_settings.sos)
@@ -183,7 +184,7 @@ def _read_tensors(blob: bytes) -> arrays.Tensors:
         raise BundleError(f"field.safetensors is damaged ({str(error)[:200]}).") from error
     for name, value in tensors.items():
         shown = ascii(name[:80])
-        wanted = np.float32 if name.startswith(arrays.SPECTRA) else np.float64
+        wanted = np.float32 if name.startswith(band_tensors.SPECTRA) else np.float64
         if value.dtype != wanted or not np.isfinite(value).all():
             raise BundleError(
                 f"field.safetensors: {shown} must hold finite {np.dtype(wanted)}, got {value.dtype}"

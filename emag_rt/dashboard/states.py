@@ -220,7 +220,7 @@ def judge(facts: Facts) -> tuple[State, str, str]:
     if facts.unfit:
         text = "LD channels do not go together as in calibration. Is this the wearer's bundle, and "
         return (
-            "too_many_bad",
+            "wrong_input",
             "Does not fit",
             text + "every electrode in its place? HD may be wrong.",
         )
