@@ -1,4 +1,4 @@
-"""What the population's network is trained on: people, and electrodes drawn anew all the time."""
+"""What the population's network is trained on: people's signals, and places to wear."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d
 
-from calibration.population.estimate import (
-    NOISE,
-    Places,
-    Timing,
-    conditional_weights,
-    moments,
-)
+from calibration.population.estimate import NOISE, Places, Timing, conditional_weights, moments
 from calibration.population.network import unexplained
 from calibration.population.people import Population
 from calibration.population.statistics import person_statistics

@@ -24,9 +24,7 @@ from torch.nn.functional import relu
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from calibration.population.estimate import (
-    make_timing,
-)
+from calibration.population.estimate import make_timing
 from calibration.population.network import PopulationNetwork, save_network
 from calibration.population.people import Population, load_population
 from calibration.residual.network import Dropout, Networks, StackedLinear
