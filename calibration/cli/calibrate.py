@@ -194,6 +194,7 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
     is_flag=True,
     flag_value=False,
     default=True,
+    show_default=False,
     help="Write no report.",
 )
 @click.option("--open", "show", is_flag=True, help="Open the report in the browser.")
@@ -233,10 +234,9 @@ def calibrate(
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0")):
         os.environ.setdefault(name, value)
     from calibration.cli.progress import progress_bar
-    from calibration.cli.report import left_out, open_report, report_target, write_report_of
+    from calibration.cli.report import open_report, report_target, write_report_of
     from calibration.live.ld_labels import read_ld
     from emag_rt.cli.options import check_output
-    from emag_rt.cli.outputs import say_next
     from emag_rt.montages.headsets import channel_names
 
     request = live_request(recordings, ld, band, options, needs_signal=not options["no_hd"])
@@ -253,7 +253,10 @@ def calibrate(
         make_without_hd(recordings, choice, settings, request, (out, target), options, quiet)
         if show and target:
             open_report(target)
-        say_next(("serve", out, "--source-id", "AMP-1234", "--dashboard"))
+        if not quiet:
+            from emag_rt.cli.outputs import say_next
+
+            say_next(("serve", out, "--source-id", "AMP-1234", "--dashboard"))
         return
     refuse_without_flag()
     if settings.sfreq is None and choice.sfreq is not None:
@@ -276,10 +279,24 @@ def calibrate(
             click.echo(f"{target}: {verdict}")
             if show:
                 open_report(target)
-    say_next(
-        ("evaluate", out, left_out(recordings) if request is None else "HELD_OUT_RECORDING"),
+    if not quiet:
+        _say_next(calibration, out, recordings, request is not None)
+
+
+def _say_next(calibration: Calibration, out: str, recordings: Sequence[str], live: bool) -> None:
+    from calibration.cli.report import left_out
+    from emag_rt.cli.outputs import say_next
+    from emag_rt.core.grades import GOOD_NMSE
+
+    commands = [
+        ("evaluate", out, "HELD_OUT_RECORDING" if live else left_out(recordings)),
         ("serve", out, "--source-id", "AMP-1234"),
-    )
+    ]
+    if calibration.scores.methods["field"].nmse_unseen > GOOD_NMSE:
+        # Nothing helps as much as other electrodes.
+        count = str(len(calibration.session.ld))
+        commands.insert(0, ("montage", *recordings, "--count", count, "--out", "names.txt"))
+    say_next(*commands)
 
 
 def _fit(

@@ -160,7 +160,8 @@ def montage(
     if picture:
         _draw(picture, choice)
     worn = f"@{out}" if out and out != "-" else ",".join(choice.labels)
-    say_next(("calibrate", *recordings, "--ld", worn, "--out", "s01.emag"))
+    if not quiet:
+        say_next(("calibrate", *recordings, "--ld", worn, "--out", "s01.emag"))
 
 
 def _names(text: str) -> tuple[str, ...]:

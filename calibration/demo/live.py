@@ -15,6 +15,7 @@ import numpy as np
 from calibration.demo.amplifier import DemoAmplifier
 from calibration.demo.play_and_serve import SFREQ, Tell, prepare, process, wait_for
 from emag_rt.bundle import load_bundle
+from emag_rt.dashboard.launch import require_extra
 from emag_rt.errors import StreamError
 from emag_rt.recordings.read import read_recording
 from emag_rt.system import typed_keys
@@ -47,6 +48,7 @@ def run_live(out: Path, seed: int, browser: bool, tell: Tell) -> None:
     EmagError
         If a part fails; its log lies in ``out``.
     """
+    require_extra()
     environment, _ = prepare(out, _PLAYED_S, seed, tell)
     amplifier = _amplifier(out)
     serve = ["serve", "demo.emag", "--source-id", SOURCE_ID, "--name", "emag_rt demo", "--quiet"]

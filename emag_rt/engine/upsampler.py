@@ -116,6 +116,11 @@ class Upsampler:
         seed: int = 0,
         mismatch: str = "refuse",
     ) -> None:
+        if not isinstance(bundle, Bundle):
+            raise SettingsError(
+                f"bundle must be a Bundle, got {type(bundle).__name__}. For a file: "
+                "Upsampler.load(path)."
+            )
         if hop < 0:
             raise SettingsError(f"hop must be 0 (every chunk) or a number of samples, got {hop}.")
         if not 0 <= max_bad_share <= 1:
@@ -321,7 +326,7 @@ class Upsampler:
         StreamMismatch
             If the amplitudes are not the calibration's, where that is refused.
         """
-        chunk = np.asarray(ld_chunk)
+        chunk = self._frontend.checked(ld_chunk)
         if not self._scale.settled and self.mismatch != "ignore":
             self._scale.take(chunk, self.mismatch == "refuse")
         stamps = self._stamps(len(chunk), timestamps)

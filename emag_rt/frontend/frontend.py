@@ -220,6 +220,24 @@ class FrontEnd:
         assert self._monitor is not None
         return self._monitor.filtered[self._monitor.filled - 1 : self._monitor.filled]
 
+    def checked(self, chunk: ArrayLike) -> Samples:
+        """A chunk as an array.
+
+        Raises
+        ------
+        SettingsError
+            If it holds no numbers, or not one column for each input channel.
+        """
+        raw = np.asarray(chunk)
+        if raw.ndim != 2 or raw.shape[1] != self.n_inputs or raw.dtype.kind not in "fiub":
+            turned = raw.ndim == 2 and raw.shape[0] == self.n_inputs
+            raise SettingsError(
+                f"chunk must be numbers of shape (n_times, {self.n_inputs}), got "
+                f"{raw.dtype.name} of shape {raw.shape}."
+                + (" It is turned around: give chunk.T." if turned else "")
+            )
+        return raw
+
     def process(self, chunk: ArrayLike) -> FloatArray:
         """Take in a chunk.
 
@@ -238,13 +256,7 @@ class FrontEnd:
         SettingsError
             If the chunk does not have one column for each input channel.
         """
-        raw = np.asarray(chunk)
-        if raw.ndim != 2 or raw.shape[1] != self.n_inputs:
-            turned = raw.ndim == 2 and raw.shape[0] == self.n_inputs
-            raise SettingsError(
-                f"chunk must have shape (n_times, {self.n_inputs}), got {raw.shape}."
-                + (" It is turned around: give chunk.T." if turned else "")
-            )
+        raw = self.checked(chunk)
         monitor = self._monitor
         if monitor is None or not len(raw):
             return self._filter.process(self.in_uv(raw))

@@ -221,8 +221,10 @@ def _digest(
 
 def _read_raw(path: Path, stream: str, notes: list[str]) -> Any:
     if not path.exists():
+        electrode = not path.suffix and len(str(path)) < 5
         raise RecordingError(
             f"recording {path}: the file must exist, it does not{neighbours(path)}."
+            + (" Lists of electrodes have commas and no spaces: Fz,C3,Cz." if electrode else "")
         )
     if path.suffix == ".emag":
         raise RecordingError(f"{path.name}: must be a recording, it is a bundle. Swap the two?")
