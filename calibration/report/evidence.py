@@ -15,10 +15,10 @@ from calibration.regression.closed_form import LinearFit, fit_linear
 from calibration.regression.priors import session_prior
 from calibration.regression.profiles import DELAY_WIDTH, Bank, candidate_banks
 from calibration.result import Calibration
-from calibration.scores.held_out import Estimates, estimate_recording
-from calibration.session.segments import Session, make_session
-from calibration.settings.calibration_settings import CalibrationSettings
-from emag_rt.array_types import Float32Array
+from calibration.scores.held_out import Estimates, estimate_recording, usable_rows
+from calibration.session.segments import Session, make_session, stretches
+from calibration.settings.calibration_settings import SETTLE_S, CalibrationSettings
+from emag_rt.array_types import Float32Array, IndexArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
 from emag_rt.core.spline import spherical_spline
@@ -52,6 +52,8 @@ class Evidence:
         unseen by it can be had (a field of windows, or the paper's, on its own recordings).
     worn : dict of str to ndarray, shape (n_times,)
         The good LD channels, as measured, in the unit of the truth.
+    samples : ndarray of int, shape (n_times, 2)
+        Which recording of the session each row is of, and which sample of it.
     held_out : bool
         True when the recordings are not those of the calibration.
     """
@@ -64,6 +66,7 @@ class Evidence:
     truth: Float32Array
     methods: dict[str, Float32Array]
     worn: dict[str, Float32Array]
+    samples: IndexArray
     held_out: bool
 
     @property
@@ -101,7 +104,8 @@ def from_calibration(calibration: Calibration, sha256: str) -> Evidence:
     """
     field = calibration.field
     linear = field.linear if isinstance(field, StreamField) else None
-    return _cross_validated(calibration.session, linear, calibration.bundle, sha256)
+    settle_s = calibration.settings.settle_s
+    return _cross_validated(calibration.session, linear, calibration.bundle, sha256, settle_s)
 
 
 def from_recordings(bundle: Bundle, paths: Sequence[str | Path]) -> Evidence:
@@ -139,7 +143,7 @@ def from_recordings(bundle: Bundle, paths: Sequence[str | Path]) -> Evidence:
         linear = fit_linear(
             session.target_segments, session.sfreq, _ahead(bundle), prior=session_prior(session)
         )
-    return _cross_validated(session, linear, bundle, bundle.sha256)
+    return _cross_validated(session, linear, bundle, bundle.sha256, settings.settle_s)
 
 
 def _ahead(bundle: Bundle) -> int:
@@ -157,7 +161,7 @@ def ridge_fit(
 
 
 def _cross_validated(
-    session: Session, linear: LinearFit | None, bundle: Bundle, sha256: str
+    session: Session, linear: LinearFit | None, bundle: Bundle, sha256: str, settle_s: float
 ) -> Evidence:
     segments = session.target_segments
     blocks = linear.blocks if linear is not None else make_blocks([len(x) for x, _ in segments])
@@ -182,6 +186,14 @@ def _cross_validated(
             session.montage.labels[i]: _joined([y[:, i] for _, y in session.segments])
             for i in session.ld
         },
+        samples=_numbered(
+            [
+                np.concatenate(
+                    [np.arange(a, b) for _, a, b in stretches(r, session.sfreq, settle_s)]
+                )
+                for r in session.recordings
+            ]
+        ),
         held_out=False,
     )
 
@@ -189,6 +201,10 @@ def _cross_validated(
 def _joined(parts: Sequence[ArrayLike]) -> Float32Array:
     # Single precision: a long session of a dense cap holds five such arrays.
     return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
+
+
+def _numbered(rows: Sequence[IndexArray]) -> IndexArray:
+    return np.concatenate([np.column_stack([np.full(len(r), i), r]) for i, r in enumerate(rows)])
 
 
 def _held_out(session: Session, bundle: Bundle, recordings: Sequence[Recording]) -> Evidence:
@@ -224,6 +240,7 @@ def _held_out(session: Session, bundle: Bundle, recordings: Sequence[Recording])
             for e in bundle.manifest.ld
             if all((k := canonical(e.label)) in of for of in keys)
         },
+        samples=_numbered([usable_rows(r, SETTLE_S) for r in recordings]),
         held_out=True,
     )
 

@@ -16,6 +16,7 @@ from calibration.report import page
 from calibration.report.better_set import find_better_set
 from calibration.report.curves import MAX_S, Curves, Point, measure_curves, n_fits
 from calibration.report.elements import paragraph
+from calibration.report.events import events_html
 from calibration.report.evidence import Evidence, from_calibration, from_recordings
 from calibration.report.facts import Facts, Verdict
 from calibration.report.gaussians import make_clip
@@ -144,12 +145,14 @@ def _about(evidence: Evidence) -> str:
 def _sections(
     evidence: Evidence, scores: Scores, quality: Quality, verdict: Verdict
 ) -> list[page.Section]:
+    events = events_html(evidence, scores)
     return [
         ("Verdict", page.verdict_html(verdict)),
         ("What to do", page.advice_html(verdict)),
         ("The head", _head(evidence)),
         ("Channels", page.channels_html(quality, scores)),
         ("Bands", page.bands_html(evidence, scores)),
+        *([("Events", events)] if events else []),
         ("Recordings", page.quality_html(quality)),
     ]
 

@@ -203,7 +203,7 @@ def estimate_recording(
     ld_labels = bundle.manifest.ld_montage.labels
     ld_columns = match_labels(ld_labels, recording.labels, str(recording.path))
     centred, mean = reference_free(filtered[:, ld_columns])
-    rows = _usable_rows(recording, SETTLE_S)
+    rows = usable_rows(recording, SETTLE_S)
     scored, unseen = _choose(bundle, recording, filtered, columns, ld_columns, rows, only)
     truth = (filtered[:, columns] - mean)[rows]
     rendered = _field(bundle, recording, engine) - mean
@@ -235,7 +235,8 @@ def estimate_recording(
     )
 
 
-def _usable_rows(recording: Recording, settle_s: float) -> IndexArray:
+def usable_rows(recording: Recording, settle_s: float) -> IndexArray:
+    """Samples of a recording that are scored."""
     rows = [np.arange(start, stop) for start, stop in recording.segments]
     everything = np.concatenate(rows)
     return everything[everything >= round(settle_s * recording.sfreq)]

@@ -271,11 +271,11 @@ def filtered_stretches(
     signals = []
     for recording in recordings:
         columns = match_labels(montage.labels, recording.labels, recording.path.name)
-        for start, stop in _long_enough(recording, sfreq):
+        for start, settled, stop in stretches(recording, sfreq, settle_s):
             filtered = CausalFilter(sos, len(columns)).process(
                 recording.data_uv[start:stop, columns]
             )
-            signals.append(filtered[_settled(stop - start, sfreq, settle_s) :])
+            signals.append(filtered[settled - start :])
     return signals
 
 
@@ -300,12 +300,13 @@ def session_bridges(session: Session, settle_s: float) -> list[tuple[int, int]]:
     return bridges(np.concatenate(signals))
 
 
-def _long_enough(recording: Recording, sfreq: float) -> list[tuple[int, int]]:
-    return [s for s in recording.segments if s[1] - s[0] >= _MIN_SEGMENT_S * sfreq]
-
-
-def _settled(n_times: int, sfreq: float, settle_s: float) -> int:
-    return min(round(settle_s * sfreq), n_times // 4)
+def stretches(recording: Recording, sfreq: float, settle_s: float) -> list[tuple[int, int, int]]:
+    """Usable stretches of a recording that are long enough: start, where settled, and stop."""
+    return [
+        (start, start + min(round(settle_s * sfreq), (stop - start) // 4), stop)
+        for start, stop in recording.segments
+        if stop - start >= _MIN_SEGMENT_S * sfreq
+    ]
 
 
 def _require_length(signals: list[FloatArray], sfreq: float, notes: list[str]) -> None:
@@ -355,9 +356,9 @@ def _relative_to_ld(
     settings = FrontEndSettings(labels, sos, sfreq)
     centred: list[FloatArray] = []
     for recording in recordings:
-        for start, stop in _long_enough(recording, sfreq):
+        for start, settled, stop in stretches(recording, sfreq, settle_s):
             frontend = FrontEnd(settings, recording.labels)
             ld = frontend.process(recording.data_uv[start:stop])
-            mean = reference_free(ld)[1][_settled(stop - start, sfreq, settle_s) :]
+            mean = reference_free(ld)[1][settled - start :]
             centred.append(signals[len(centred)] - mean)
     return centred

@@ -13,6 +13,7 @@ from calibration.electrodes.choice import score_set
 from calibration.electrodes.offer import MontageRequest, Offer
 from calibration.report.better_set import find_better_set
 from calibration.report.curves import Curves, Point, measure_curves
+from calibration.report.events import event_rows, events_html
 from calibration.report.evidence import from_recordings
 from calibration.report.gaussians import (
     contributions,
@@ -284,3 +285,24 @@ def test_other_electrodes_are_not_sought_where_that_takes_long(evidence):
     found = find_better_set(evidence, 100.0)
     assert found.labels == ()
     assert found.cost_s == 100.0
+
+
+def test_events_are_found_where_they_are_in_the_signal(subject, evidence, tmp_path):
+    """In a calibration's own recordings and in others; broken or rare ones do not count."""
+    raw = mne.io.read_raw_fif(subject.unseen, preload=True, verbose="ERROR")
+    onsets = [0.2, *np.arange(3.0, 20.0, 2.0), 12.0, 15.5]
+    names = ["go"] * (len(onsets) - 2) + ["BAD_cough", "rare"]
+    durations = [0.0] * (len(onsets) - 2) + [1.0, 0.0]
+    raw.set_annotations(mne.Annotations(onsets, durations, names))
+    path = tmp_path / "marked_raw.fif"
+    raw.save(path, verbose="ERROR")
+    marked = from_recordings(subject.bundle, [path])
+    rows = event_rows(marked)
+    assert list(rows) == ["go"]
+    samples = marked.samples[rows["go"], 1] / marked.sfreq
+    # The first is in the filter's first second; that at 11 s runs into the cough at 12 s.
+    assert samples == pytest.approx([3, 5, 7, 9, 15, 17, 19], abs=0.01)
+    told = events_html(marked, score(marked))
+    assert "go: 7 events" in told
+    assert events_html(evidence, score(evidence)) == ""
+    assert len(evidence.samples) == len(evidence.truth)
