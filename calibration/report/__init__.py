@@ -2,6 +2,6 @@
 
 :func:`calibration.report.write.report_of_calibration` and ``report_of_bundle`` make it:
 ``evidence`` is what it rests on, ``verdict`` holds the rules in plain language, ``quality``,
-``scores``, ``curves`` and ``gaussians`` the numbers, ``heads`` and ``signals`` the figures,
-``page`` and ``viewer`` the page.
+``scores``, ``curves``, ``better_set`` and ``gaussians`` the numbers, ``heads``, ``signals`` and
+``around_events`` the figures, ``page``, ``player`` and ``viewer`` the page.
 """

@@ -13,10 +13,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from calibration.report import page
+from calibration.report.around_events import events_html
 from calibration.report.better_set import find_better_set
 from calibration.report.curves import MAX_S, Curves, Point, measure_curves, n_fits
 from calibration.report.elements import paragraph
-from calibration.report.events import events_html
 from calibration.report.evidence import Evidence, from_calibration, from_recordings
 from calibration.report.facts import Facts, Verdict
 from calibration.report.gaussians import make_clip

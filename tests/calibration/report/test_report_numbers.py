@@ -11,9 +11,9 @@ import pytest
 
 from calibration.electrodes.choice import score_set
 from calibration.electrodes.offer import MontageRequest, Offer
+from calibration.report.around_events import event_rows, events_html
 from calibration.report.better_set import find_better_set
 from calibration.report.curves import Curves, Point, measure_curves
-from calibration.report.events import event_rows, events_html
 from calibration.report.evidence import from_recordings
 from calibration.report.gaussians import (
     contributions,
