@@ -83,7 +83,14 @@ def evaluate(
         click.echo(json.dumps(result.as_dict(), indent=1))
         return
     verdict = judge(_facts(result, loaded.manifest))
-    click.echo(f"{verdict.headline}\n{verdict.advice[0]}\n")
+    click.echo(f"{verdict.headline}\n{verdict.advice[0]}")
+    errors = {name: scores["unseen"]["nmse"] for name, scores in result.methods.items()}
+    best = min(errors, key=lambda name: errors[name])
+    if round(errors[best], 3) < round(errors["field"], 3):
+        click.echo(
+            f"A simple method does better: {best}, {errors[best]:.3f} for {errors['field']:.3f}."
+        )
+    click.echo()
     _print(result)
     left_out = loaded.manifest.left_out_nmse
     if left_out is not None:
