@@ -12,7 +12,8 @@ from calibration.population.no_hd import NoHdCalibration
 from calibration.report.elements import escape, facts_table, number, paragraph, table
 from calibration.report.facts import Verdict
 from calibration.report.heads import error_maps
-from calibration.report.page import advice_html, provenance_table, save_page, verdict_html
+from calibration.report.one_file import save_page
+from calibration.report.page import advice_html, provenance_table, verdict_html
 from emag_rt.core.grades import NOT_BETTER, Grade, grade_of
 
 _NAMES = {

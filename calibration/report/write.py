@@ -21,6 +21,7 @@ from calibration.report.evidence import Evidence, from_calibration, from_recordi
 from calibration.report.facts import Facts, Verdict
 from calibration.report.gaussians import make_clip
 from calibration.report.heads import electrodes_figure
+from calibration.report.one_file import Section, save_page
 from calibration.report.player import player_html
 from calibration.report.quality import NOISY_SHARE, Quality, look_at
 from calibration.report.scores import Scores, score
@@ -123,7 +124,7 @@ def _write(
         curious = _curious(evidence, scores, found)
     made = datetime.datetime.now(datetime.UTC)
     provenance = page.provenance_html(evidence, made, time.perf_counter() - started)
-    page.save_page(
+    save_page(
         evidence.bundle.manifest,
         made,
         _about(evidence),
@@ -144,7 +145,7 @@ def _about(evidence: Evidence) -> str:
 
 def _sections(
     evidence: Evidence, scores: Scores, quality: Quality, verdict: Verdict
-) -> list[page.Section]:
+) -> list[Section]:
     events = events_html(evidence, scores)
     return [
         ("Verdict", page.verdict_html(verdict)),
@@ -166,7 +167,7 @@ def _head(evidence: Evidence) -> str:
     )
 
 
-def _curious(evidence: Evidence, scores: Scores, curves: Curves) -> list[page.Section]:
+def _curious(evidence: Evidence, scores: Scores, curves: Curves) -> list[Section]:
     return [
         ("Methods compared", page.methods_html(evidence, scores)),
         ("Longer recording, longer wait", page.curves_html(curves)),
