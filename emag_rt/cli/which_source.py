@@ -27,7 +27,8 @@ def ask_which(settings: ServeSettings, quiet: bool) -> ServeSettings:
         With the source that was chosen; the same where there is nothing to choose, or nobody.
     """
     source = settings.source
-    person = sys.stdin.isatty() and sys.stderr.isatty()
+    # A standard stream may be closed, and None.
+    person = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
     if quiet or not person or source.source_id or source.name:
         return settings
     from emag_rt.streams.lsl import configure
