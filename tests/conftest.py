@@ -44,7 +44,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker more than cores, as many tests wait; four at most.
+    """Two workers more than cores, as many tests wait; four at most.
 
     One process to debug in (``-s``, ``--trace``, ``--pdb``) or for one file.
     """
@@ -52,7 +52,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     files = {argument.split("::")[0] for argument in config.args}
     one_file = len(files) == 1 and files.pop().endswith(".py")
     n_cores = os.cpu_count() or 1
-    return 0 if debugging or one_file or n_cores == 1 else min(4, n_cores + 1)
+    return 0 if debugging or one_file or n_cores == 1 else min(4, n_cores + 2)
 
 
 # Real processes; whole calibrations, or as much computing: left out of the quick tests.

@@ -121,7 +121,7 @@ def test_a_line_that_the_command_does_not_know_is_refused():
 
 @pytest.mark.parametrize(
     ("words", "meant"),
-    [(["evaluatee"], "evaluate?"), (["bench", "latncy"], "latency?"), (["xyz"], "There are bench")],
+    [(["evaluatee"], "evaluate?"), (["bench", "latncy"], "latency?"), (["xyz"], "There are adapt")],
 )
 def test_a_mistyped_command_is_told_its_neighbours(words, meant):
     with pytest.raises(click.UsageError, match="no such command") as error:
