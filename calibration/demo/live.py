@@ -110,9 +110,9 @@ def _obey(key: str, amplifier: DemoAmplifier, tell: Tell) -> None:
 
 def _keys(goes_on: Callable[[], bool]) -> Iterator[str]:
     """Keys, one by one, while the daemon runs; where nobody can type, none."""
-    descriptor = sys.stdin.fileno()
-    with typed_keys(descriptor, sys.stdin.isatty()) as came:
-        open_ = True
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    with typed_keys(0, terminal) as came:
+        open_ = sys.stdin is not None  # closed it is None, and nobody types
         while goes_on():
             data = came() if open_ else b""
             open_ = data is not None
