@@ -1,4 +1,4 @@
-"""Whether amplitudes are those of the calibration: evidence that no declared unit can spoil."""
+"""Whether amplitudes and stamps are those of the calibration: evidence beside what is declared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emag_rt.array_types import FloatArray, Samples
+from emag_rt.array_types import FloatArray, Samples, Stamps
 from emag_rt.bundle import Bundle
 from emag_rt.core.drive import reference_free
 from emag_rt.errors import StreamMismatch
@@ -16,6 +16,7 @@ from emag_rt.frontend import CausalFilter, FrontEnd
 log = logging.getLogger(__name__)
 
 _BLOCKS = 3
+_MIN_STAMPS = 64
 _WRONG = 5.0
 # Where the wearer's amplitudes are not known: people and electrodes differ by more than that.
 _WRONG_OF_OTHERS = 30.0
@@ -159,3 +160,39 @@ class ScaleWatch:
             log.warning(text)
         if self.settled:
             self._kept = self._kept[:0]
+
+
+class StampWatch:
+    """Says once when the stamps of an upsampler's first samples contradict its rate.
+
+    Parameters
+    ----------
+    sfreq : float
+        Rate in Hz that the bundle renders at.
+    """
+
+    def __init__(self, sfreq: float) -> None:
+        self._sfreq = sfreq
+        self._first, self._n = 0.0, 0
+        self.settled = False
+
+    def take(self, stamps: Stamps) -> None:
+        """Take in stamps of a chunk, shape (n_times,)."""
+        if not len(stamps):
+            return
+        if self._n == 0:
+            self._first = float(stamps[0])
+        self._n += len(stamps)
+        if self._n < _MIN_STAMPS:
+            return
+        self.settled = True
+        took = float(stamps[-1]) - self._first
+        if not 0.8 < took * self._sfreq / (self._n - 1) < 1.25:
+            log.warning(
+                "timestamps of the first %d samples span %.4g s, at the bundle's %g Hz they would "
+                "span %.4g s. Are they in seconds, one for each sample, at that rate?",
+                self._n,
+                took,
+                self._sfreq,
+                (self._n - 1) / self._sfreq,
+            )

@@ -23,7 +23,7 @@ from emag_rt.engine.planning import (
     make_plan,
     require_finite,
 )
-from emag_rt.engine.scale import ScaleWatch
+from emag_rt.engine.scale import ScaleWatch, StampWatch
 from emag_rt.engine.waiting import OwedRows, WholeHops
 from emag_rt.engine.withholding import Withholding
 from emag_rt.errors import SettingsError
@@ -192,6 +192,7 @@ class Upsampler:
         self._frontend.watch_blocks(self._on_block)
         self._fused = None
         self._scale = ScaleWatch(self.bundle, self._frontend)
+        self._stamp_watch = StampWatch(self.sfreq)
         filtering = self._frontend.native
         if filtering is not None and isinstance(self._renderer, NativeField) and not self.hop:
             self._fused = FusedCall(filtering, self._renderer)
@@ -330,6 +331,8 @@ class Upsampler:
         if not self._scale.settled and self.mismatch != "ignore":
             self._scale.take(chunk, self.mismatch == "refuse")
         stamps = self._stamps(len(chunk), timestamps)
+        if not self._stamp_watch.settled and self.mismatch != "ignore":
+            self._stamp_watch.take(stamps)
         if self._fused is not None and not skip and not self._withholding.lacks:
             at = self._frontend.plain_at()
             hd = self._fused.push(chunk, at) if at is not None else None

@@ -333,3 +333,15 @@ def test_what_is_right_or_silent_is_not_refused():
     bundle = make_bundle(1)
     for ld in (_scaled(bundle, 1.0), np.zeros((1200, len(bundle.manifest.ld)))):
         Upsampler(bundle, engine="packed").push(ld)
+
+
+@pytest.mark.parametrize(
+    ("scale", "warns"), [(1.0, False), (1e3, True), (0.5, True), (-1.0, True), (1.1, False)]
+)
+def test_stamps_that_contradict_the_rate_are_told_once(caplog, scale, warns):
+    upsampler = Upsampler(make_bundle(16), engine="packed")
+    for i in range(30):
+        stamps = scale * (8 * i + np.arange(8)) / upsampler.sfreq
+        upsampler.push(ld_signal(8), stamps)
+    found = [r for r in caplog.records if "timestamps of the first" in r.getMessage()]
+    assert len(found) == warns
