@@ -79,15 +79,15 @@ def test_plain_pytest_has_some_workers_and_takes_files_of_one_name(tmp_path):
         )
     said = run_pytest(tmp_path)
     assert "4 passed" in said
-    assert f"{min(4, os.cpu_count() + 1)} workers" in said
+    assert f"{min(4, os.cpu_count() + 2)} workers" in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "capture", "trace", "workers"),
     [
-        (["tests"], "fd", False, 3),
-        (["tests/core"], "fd", False, 3),
-        (["tests/test_docs.py", "tests/test_suite.py"], "fd", False, 3),
+        (["tests"], "fd", False, 4),
+        (["tests/core"], "fd", False, 4),
+        (["tests/test_docs.py", "tests/test_suite.py"], "fd", False, 4),
         (["tests/test_docs.py"], "fd", False, 0),
         (["tests/test_docs.py::test_a", "tests/test_docs.py::test_b[x.py]"], "fd", False, 0),
         (["tests"], "no", False, 0),

@@ -120,7 +120,7 @@ def adapt(bundle: Bundle, recordings: Sequence[str | Path]) -> Adaptation:
             for a, b, db in zip(edges_hz[:-1], edges_hz[1:], power_db, strict=True)
         ),
         _held_out_gain(mixing, sources.powers, blocks),
-        _size_of(bundle, adapted, signals),
+        0.0 if adapted is bundle else _size_of(bundle, adapted, signals),
     )
 
 
