@@ -36,6 +36,7 @@ from emag_rt.cli.options import (
     naming_options,
     tell_templates,
 )
+from emag_rt.cli.outputs import say_next
 from emag_rt.errors import EmagError
 from emag_rt.system import command_line
 
@@ -254,8 +255,6 @@ def calibrate(
         if show and target:
             open_report(target)
         if not quiet:
-            from emag_rt.cli.outputs import say_next
-
             say_next(("serve", out, "--source-id", "AMP-1234", "--dashboard"))
         return
     refuse_without_flag()
@@ -285,7 +284,6 @@ def calibrate(
 
 def _say_next(calibration: Calibration, out: str, recordings: Sequence[str], live: bool) -> None:
     from calibration.cli.report import left_out
-    from emag_rt.cli.outputs import say_next
     from emag_rt.core.grades import GOOD_NMSE
 
     commands = [

@@ -31,11 +31,12 @@ def ask_which(settings: ServeSettings, quiet: bool) -> ServeSettings:
     person = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
     if quiet or not person or source.source_id or source.name:
         return settings
+    from emag_rt.daemon.signal_path import source_query
     from emag_rt.streams.lsl import configure
     from emag_rt.streams.lsl.discovery import list_streams
 
     configure(settings.lsl.scope, settings.lsl.session_id)
-    kind = source.type or "EEG"
+    kind = source_query(settings).type
     found = [
         stream
         for stream in list_streams()
