@@ -75,6 +75,7 @@ class Recorder:
         self._format = self.source.format
         self.sfreq = self._format.sfreq
         self._timeline = Timeline(self.sfreq)
+        self._uid = self._format.uid
         self._age = UsualAge()
         self._rate = RateWatch(self._format)
         self._parts: list[Part] = []
@@ -165,16 +166,19 @@ class Recorder:
         away = self.silent_s
         self._last_arrival, self.silent_s = now, 0.0
         self._rate.add(stamps)
+        before = self._columns
+        if away:
+            self.say(f"the source is back after {away:.1f} s")
+            uid = self._uid
+            self._check_again(now, float(stamps[0]))
+            if self._uid != uid or self._unverified_from is not None:
+                self._timeline.made_anew()
         pieces = self._timeline.split(samples, stamps, self._age.latest(now))
         if self.source.drained:
             self._age.observe(now, now - self._timeline.newest)
-        before = self._columns
         cuts = [i for i, p in enumerate(pieces) if p.kind == "jump" or p.apart_s > _CHECKED_GAP_S]
-        if away or cuts:
-            if away:
-                self.say(f"the source is back after {away:.1f} s")
-            self._ambiguous_told = False
-            self._verify(now, float(stamps[0]))
+        if cuts and not away:
+            self._check_again(now, float(stamps[0]))
         elif self._unverified_from is not None and now - self._asked > _ASK_EVERY_S:
             self._verify(now, self._unverified_from)
         # What came before the silence is in the order of before.
@@ -215,6 +219,10 @@ class Recorder:
         if other is not None:
             check_return(self._format, other)
 
+    def _check_again(self, now: float, since: float) -> None:
+        self._ambiguous_told = False
+        self._verify(now, since)
+
     def _verify(self, now: float, since: float) -> None:
         self._asked = now
         try:
@@ -228,6 +236,7 @@ class Recorder:
             return
         # Asking takes time, in which the source was not silent.
         self._last_arrival = self.clock()
+        self._uid = present.uid
         columns = None
         if check_return(self._format, present):
             columns = match_labels(self._format.labels, present.labels, "the source")

@@ -274,6 +274,8 @@ class Server:
         """The first ``n`` samples, or the first after a silence."""
         if self.state == "stale":
             self._check_source(n)
+            if self._source_watch.made_anew:
+                self._timeline.made_anew()
             self.counters.recovered += 1
             self._tell(self._presence.recovered(now))
             self._judge_anew()

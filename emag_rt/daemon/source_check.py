@@ -49,13 +49,16 @@ class SourceWatch:
     ----------
     unverified : bool
         Whether samples flow from a source that did not answer when asked what it is.
+    made_anew : bool
+        Whether the last :meth:`check` found another outlet than the one before, or none.
     """
 
     def __init__(self, source: Source, bundle: Bundle, settings: SourceSettings) -> None:
         self._source, self._bundle, self._settings = source, bundle, settings
         self._format = source.format
         self._several_told = False
-        self.unverified = False
+        self._uid = source.format.uid
+        self.unverified = self.made_anew = False
 
     def check(self) -> tuple[InputMatch | None, Event | None]:
         """Ask what the source is now that samples flow again.
@@ -74,7 +77,7 @@ class SourceWatch:
         StreamAmbiguous
             If there are several, and they differ.
         """
-        self._several_told = False
+        self._several_told, self.made_anew = False, True
         try:
             now = self._source.current_format(_SECOND_LOOKUP_S if self.unverified else _LOOKUP_S)
         except (StreamAmbiguous, StreamMismatch):
@@ -88,7 +91,7 @@ class SourceWatch:
             return None, Event("unverified", text=text)
         if self.unverified:
             log.warning("the source could be checked now")
-        self.unverified = False
+        self.unverified, self.made_anew, self._uid = False, now.uid != self._uid, now.uid
         if not check_return(self._format, now):
             return None, None
         if self._settings.names is not None:

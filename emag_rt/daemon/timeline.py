@@ -85,6 +85,7 @@ class Timeline:
         self._holes: list[tuple[float, float]] = []
         self._recent: dict[float, bytes] = {}
         self._gone_on = (0.0, -math.inf)
+        self._anew = False
 
     @property
     def out_of_order(self) -> int:
@@ -139,6 +140,15 @@ class Timeline:
         self._n_dropped += len(self._behind)
         self._behind = []
         self._recent.clear()
+
+    def made_anew(self) -> None:
+        """The source was silent and is another one now: what comes does not go on from before.
+
+        Only a gap tells so by its stamps. They may as well go on evenly, or back by a little, where
+        the new source stamps otherwise: that is a jump then, not repeated samples.
+        """
+        self.forget_values()
+        self._anew, self._calm = True, False
 
     def follows(self, samples: Samples, stamps: Stamps) -> bool:
         """Whether a chunk goes on from the one before evenly; if so, it is noted.
@@ -205,13 +215,27 @@ class Timeline:
         cut = Cut(samples)
         for i, said in enumerate(stamps.tolist()):
             row = samples[i]
-            stamp = self._by_stamp(said, row, latest, cut)
+            if self._anew and math.isfinite(said):
+                stamp = self._by_first(said, row, latest, cut)
+            else:
+                stamp = self._by_stamp(said, row, latest, cut)
             if stamp is not None:
                 cut.row(i, stamp)
                 self._last_stamp, self._last_row = stamp, row
         self._last_row = self._last_row.copy()
         self._calm = self._line is None and not self._behind and not self._n_strays
         return cut.end()
+
+    def _by_first(self, said: float, row: Samples, latest: float, cut: Cut) -> float | None:
+        """Time of the first sample of a source that was made anew."""
+        assert self._last_stamp is not None
+        self._anew = False
+        apart = said - self._last_stamp
+        if self._gone_on[1] == self._last_stamp:  # time went on meanwhile
+            return self._by_stamp(said, row, latest, cut)
+        if apart <= self._rules.bridge_s + self._period or said - latest > 0.5 * apart:
+            return self._jump(said, apart, row, cut)
+        return self._by_stamp(said, row, latest, cut)
 
     def _by_stamp(self, said: float, row: Samples, latest: float, cut: Cut) -> float | None:
         """Time of a sample, by its stamp while those are even; None drops it."""

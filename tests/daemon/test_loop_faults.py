@@ -41,6 +41,17 @@ def test_channels_that_come_back_in_another_order_are_remapped(silent_s, look_ah
     assert balanced(bench).filled == n_lost
 
 
+def test_an_outlet_made_anew_that_stamps_earlier_loses_nothing():
+    """Less than a second back would be samples sent twice, were it the same outlet."""
+    ld = ld_signal(1000)
+    again = stamps_of(1000)[100:400] - 0.6
+    script = [chunk(ld, range(100)), *LONG, replace(AMP, uid="new"), Chunk(ld[100:400], again)]
+    bench = Bench(script).run()
+    assert bench.events("clock_jump")[0]["step_s"] == pytest.approx(1.0 / SFREQ - 0.6, abs=1e-3)
+    np.testing.assert_allclose(bench.sink.timestamps, [*stamps_of(1000)[:100], *again], atol=1e-9)
+    assert balanced(bench).out_of_order == 0
+
+
 def test_a_format_that_lsl_never_takes_up_again_is_refused_while_silent():
     ld = ld_signal(100)
     other = replace(AMP, channel_format="int16")

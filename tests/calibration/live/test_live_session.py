@@ -4,6 +4,7 @@ import errno
 import signal
 import stat
 import threading
+from dataclasses import replace
 
 import mne
 import numpy as np
@@ -126,6 +127,30 @@ def test_a_source_that_is_away_is_waited_for_and_taken_up_in_its_new_order(tmp_p
     assert session.recorder.counts.silences == session.recorder.counts.remapped == 1
     for text in ("the source is silent", "the source is back", "another order: remapped"):
         assert text in said
+
+
+@pytest.mark.parametrize(
+    ("anew", "on_s"), [(True, -0.6), (True, 0.0), (True, 0.04), (True, 30.0), (False, 0.0)]
+)
+def test_an_outlet_made_anew_does_not_go_on_whatever_its_stamps_say(tmp_path, anew, on_s):
+    """A second one may stamp as if nothing were missing; a stalled network really misses nothing.
+
+    30 s on is a time that has not been when the samples arrive.
+    """
+    events = [
+        *chunks(PLAYED[:1000]),
+        *[Silence()] * 20,
+        *([stream(uid="new")] if anew else []),
+        *[replace(c, arrives_s=START_S) for c in chunks(PLAYED[1000:1400], stamp(1000) + on_s)],
+        Lost(),
+    ]
+    session, said = stage(tmp_path, events)
+    run_until_lost(session)
+    raw, data = recorded(session)
+    np.testing.assert_allclose(data, PLAYED[:1400], rtol=1e-6)
+    assert marks(raw) == ([(1000, 0, "boundary")] if anew else [])
+    assert len(read_recording(session.path).segments) == 1 + anew
+    assert "the source is back" in said
 
 
 def test_what_came_while_the_source_did_not_say_what_it_is_is_doubted(tmp_path):
