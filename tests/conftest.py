@@ -94,6 +94,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("live")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take a minute begin first: last, one worker has them while all others wait."""
+    first = ROOT / "tests" / "tools"
+    items.sort(
+        key=lambda item: item.path.parent != ROOT / "tests" and first not in item.path.parents
+    )
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Chromium without a window; skips where there is none."""
