@@ -91,7 +91,7 @@ def test_in_the_same_state_the_bundle_stays_as_it_was(bundle_file, files, tmp_pa
 
 
 def test_changes_too_small_to_count_do_no_harm_when_followed(bundle_file, files, monkeypatch):
-    monkeypatch.setattr("calibration.population.adapt._LEAST_DB", 0.0)
+    monkeypatch.setattr("calibration.population.adapt.LEAST_DB", 0.0)
     before = load_bundle(bundle_file)
     found = adapt(before, [files["same"]])
     assert 0 < found.change < 0.1
