@@ -28,6 +28,9 @@ TERMINATE = _signals("SIGTERM", "SIGBREAK")
 STOP_SIGNALS = (signal.SIGINT, *TERMINATE, *_signals("SIGHUP"))
 """Ctrl-C, the same, and a terminal that closes."""
 
+SAVE_AND_UNDO = _signals("SIGUSR1", "SIGUSR2")
+"""What asks a daemon to save what it has adapted, and to undo it; Windows has no such signals."""
+
 # A pipe without a reader would be waited for; Windows would write \r\n for \n.
 OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Flags of ``os.open`` for a file or pipe that is written as it is, without waiting."""

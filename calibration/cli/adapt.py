@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import click
 
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
+
+
+def _live(ctx: click.Context, _: click.Parameter, bundle: str | None) -> None:
+    """Learn from a daemon that is at the other end of standard input and output."""
+    if bundle is None:
+        return
+    from emag_rt.cli.options import one_blas_thread
+    from emag_rt.system import step_back
+
+    step_back()
+    one_blas_thread()
+    from calibration.population.follower import follow
+
+    follow(Path(bundle), sys.stdin.buffer, sys.stdout.buffer)
+    ctx.exit()
 
 
 @click.command(
@@ -22,6 +40,14 @@ from emag_rt.cli.manual import Manual
 @click.argument("bundle", type=BUNDLE)
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
+@click.option(
+    "--live",
+    hidden=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_live,
+    help="Set by `emag-rt serve --adapt`.",
+)
 def adapt(bundle: str, recordings: tuple[str, ...], out: str) -> None:
     """Adapt BUNDLE to the wearer's present state, from LD RECORDINGS.
 

@@ -79,6 +79,10 @@ class State:
         found = np.array(block_covariances(signals, self.edges_hz, sfreq))
         return np.asarray(self._basis.T @ found @ self._basis)
 
+    def at_channels(self, contrasts: FloatArray) -> FloatArray:
+        """Covariances of LD channels relative to their mean, from those of contrasts."""
+        return np.asarray(self._basis @ contrasts @ self._basis.T)
+
     def power_db(self, now: FloatArray) -> FloatArray:
         """By how much LD power is above the session's in each band, shape (n_bands,), in dB.
 
