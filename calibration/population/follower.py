@@ -17,11 +17,10 @@ from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, load_bundle, save_bundle
 from emag_rt.core.folding import fold_readout
 from emag_rt.core.ld_bands import BLOCK_S
-from emag_rt.daemon.learner import Learned, receive, send
+from emag_rt.daemon.learner import Ended, Learned, News, Saved, receive, tell
 from emag_rt.errors import CalibrationError, EmagError
 from emag_rt.system import SAVE_AND_UNDO
 
-_TOLD = ("era", "seconds", "power_db", "share")
 _SMALLEST = 1e-9
 _FREQUENCY_STEP_HZ = 0.1
 
@@ -29,10 +28,14 @@ _FREQUENCY_STEP_HZ = 0.1
 class Follower:
     """Follows blocks of LD, always from the session's powers: nothing drifts.
 
+    It is a :class:`emag_rt.daemon.learner.Learns`, in whatever process it runs.
+
     Parameters
     ----------
     bundle : Bundle
         What is served.
+    path : Path
+        Its file.
     positions_mm : ndarray, shape (n_out, 3)
         Electrodes that are rendered.
     taps : ndarray, shape (n_taps, n_lags)
@@ -54,6 +57,7 @@ class Follower:
     def __init__(
         self,
         bundle: Bundle,
+        path: Path,
         positions_mm: FloatArray,
         taps: FloatArray,
         weights: FloatArray,
@@ -62,16 +66,21 @@ class Follower:
         every_s: float,
     ) -> None:
         self._state = State(bundle)
-        self._bundle, self._positions_mm = bundle, positions_mm
+        self._bundle, self._path, self._positions_mm = bundle, path, positions_mm
         self._taps, self._weights, self._rows = taps, weights, list(rows)
         self._first = max(1, round(after_s / BLOCK_S))
         self._every = max(1, round(every_s / BLOCK_S))
         self._blocks: deque[FloatArray] = deque(maxlen=max(self._first, self._every))
         self._n_new, self._wanted, self._era = 0, self._first, 0
         self._adapted: tuple[FloatArray, float] | None = None
+        self._news: deque[News] = deque()
 
-    def add(self, block: FloatArray, era: int) -> Learned | None:
-        """Take two seconds of LD.
+    def news(self, timeout_s: float = 0.0) -> News | None:
+        """What has come since, one at a time; there is nothing to wait for."""
+        return self._news.popleft() if self._news else None
+
+    def add(self, block: FloatArray, era: int) -> None:
+        """Take two seconds of LD, and learn, once there is enough, while it fits the bundle.
 
         Parameters
         ----------
@@ -79,11 +88,6 @@ class Follower:
             Filtered and reference-free, in µV, at 400 Hz at most.
         era : int
             Blocks of another one than before are not put together with those.
-
-        Returns
-        -------
-        Learned or None
-            None until there is enough, and while LD does not fit the bundle.
         """
         if era != self._era:
             self._blocks.clear()
@@ -91,13 +95,13 @@ class Follower:
         self._blocks.append(block)
         self._n_new += 1
         if self._n_new < self._wanted:
-            return None
+            return
         sfreq = len(block) / BLOCK_S
         found = fit_of(self._bundle, self._blocks, sfreq)
         if found is not None and not found.fits:
-            return None
+            return
         self._n_new, self._wanted = 0, self._every
-        return self._learn(sfreq)
+        self._news.append(self._learn(sfreq))
 
     def _learn(self, sfreq: float) -> Learned:
         state = self._state
@@ -139,19 +143,18 @@ class Follower:
         differs, renders = (float(np.einsum("ij,jk,ik->", p, fed, p, optimize=True)) for p in parts)
         return float(np.sqrt(differs / renders)) if renders > 0 else 0.0
 
-    def save_beside(self, path: Path) -> Path:
-        """Save the bundle as it was adapted last, beside the first, over no other file.
+    def save(self) -> None:
+        """Save the bundle as it was adapted last, beside the first, over no other file."""
+        try:
+            self._news.append(Saved(str(self._saved())))
+        except EmagError as error:
+            self._news.append(Saved(why_not=str(error)))
 
-        Raises
-        ------
-        CalibrationError
-            If nothing was adapted.
-        EmagError
-            If it cannot be written.
-        """
+    def _saved(self) -> Path:
         if self._adapted is None:
             raise CalibrationError("nothing was adapted yet.")
         readout, seconds = self._adapted
+        path = self._path
         names = (f"{path.stem}-adapted-{i}{path.suffix}" for i in itertools.count(1))
         target = next(t for name in names if not (t := path.with_name(name)).exists())
         save_bundle(with_change(self._bundle, readout, seconds), target, new=True)
@@ -178,19 +181,15 @@ def follow(path: Path, told: IO[bytes], tells: IO[bytes]) -> None:
         bundle = load_bundle(path)
         if bundle.sha256 != details.pop("sha256"):
             raise CalibrationError(f"{path} is another file than when serving began.")
-        follower = Follower(bundle, positions_mm, taps, weights, **details)
+        follower = Follower(bundle, path, positions_mm, taps, weights, **details)
     except EmagError as error:
-        send(tells, "ended", str(error))
+        tell(tells, Ended(str(error)))
         return
     while (message := receive(told)) is not None:
-        kind, details, arrays = message
+        kind, era, arrays = message
         if kind == "save":
-            try:
-                send(tells, "saved", {"path": str(follower.save_beside(path))})
-            except EmagError as error:
-                send(tells, "saved", {"why_not": str(error)})
-            continue
-        learned = follower.add(arrays[0], details)
-        if learned is not None:
-            what = {name: getattr(learned, name) for name in _TOLD}
-            send(tells, "learned", what, *(() if learned.change is None else (learned.change,)))
+            follower.save()
+        else:
+            follower.add(arrays[0], era)
+        while (news := follower.news()) is not None:
+            tell(tells, news)

@@ -112,6 +112,25 @@ def receive(stream: IO[bytes]) -> tuple[str, Any, list[FloatArray]] | None:
     return header["kind"], header["details"], arrays
 
 
+def tell(stream: IO[bytes], news: News) -> None:
+    """Write news as a message."""
+    details = vars(news).copy()
+    change = details.pop("change", None)
+    send(stream, type(news).__name__, details, *(() if change is None else (change,)))
+
+
+def hear(stream: IO[bytes]) -> News | None:
+    """Read news as :func:`tell` wrote them; None at the end."""
+    message = receive(stream)
+    if message is None:
+        return None
+    kind, details, arrays = message
+    if kind == "Learned":
+        details["power_db"] = tuple((a, b, db) for a, b, db in details["power_db"])
+        return Learned(**details, change=arrays[0] if arrays else None)
+    return Saved(**details) if kind == "Saved" else Ended(**details)
+
+
 class LearnerProcess:
     """Learns in a process of its own.
 
@@ -209,16 +228,9 @@ class LearnerProcess:
     def _read(self) -> None:
         pipe = self._child.stdout
         assert pipe is not None
-        while (message := receive(pipe)) is not None:
-            kind, details, arrays = message
-            if kind == "learned":
-                bands = tuple((a, b, db) for a, b, db in details.pop("power_db"))
-                change = arrays[0] if arrays else None
-                self._news.put(Learned(power_db=bands, change=change, **details))
-            elif kind == "saved":
-                self._news.put(Saved(**details))
-            else:
-                self._news.put(Ended(str(details)))
+        while (news := hear(pipe)) is not None:
+            self._news.put(news)
+            if isinstance(news, Ended):
                 return
         if not self._closing:
             self._news.put(Ended(f"exit {self._child.wait()}"))
