@@ -38,7 +38,8 @@ class FitWatch:
         Whose LD channels are expected.
     on_block : callable, optional
         Called by :meth:`judge` with two seconds of reference-free LD, shape (n_times, n_ld), at
-        most 400 Hz, and which channels, shape (n_ld,), had no fault of their own throughout.
+        most 400 Hz, and which channels, shape (n_ld,), had no fault of their own throughout; not
+        with the first two after a start.
 
     Attributes
     ----------
@@ -75,7 +76,7 @@ class FitWatch:
         self.level: float | None = None
         self._next = 0
         self._parts: list[tuple[FloatArray, BoolArray]] = []
-        self._ready: list[list[tuple[FloatArray, BoolArray]]] = []
+        self._ready: list[tuple[int, list[tuple[FloatArray, BoolArray]]]] = []
         self._blocks: deque[tuple[FloatArray, BoolArray]] = deque(maxlen=_KEPT)
         self._n_new = 0
 
@@ -88,17 +89,17 @@ class FitWatch:
         self._next = number + 1
         self._parts.append((slowed(block, self._sfreq)[0], usable))
         if len(self._parts) == _PARTS:
-            self._ready.append(self._parts)
+            self._ready.append((number, self._parts))
             self._parts = []
 
     def judge(self) -> list[Event]:
         """What there is to tell; it is little work, and none in most turns."""
         if not self._ready:
             return []
-        parts = self._ready.pop(0)
+        number, parts = self._ready.pop(0)
         samples = reference_free(np.concatenate([block for block, _ in parts]))[0]
         usable = np.all([good for _, good in parts], axis=0)
-        if self._on_block is not None:
+        if self._on_block is not None and number >= _PARTS:  # before, the filter settles
             self._on_block(samples, usable)
         if self._bands is None:
             return []
