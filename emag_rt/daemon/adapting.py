@@ -70,7 +70,7 @@ class Adapting:
         self._fading, self._learner, self._wishes = upsampler.fading, learner, wishes
         self._n_fade = max(1, round(FADE_S * upsampler.sfreq))
         self._done = Wishes()
-        self._era, self._unfit = 0, False
+        self._era, self._unfit, self._in_use = 0, False, False
         self.state: AdaptState = "learning"
         self.share = 0.0
         self.n_adapted = 0
@@ -95,7 +95,7 @@ class Adapting:
         events = []
         if unfit and not self._unfit:
             self.forget()
-            if self.share:
+            if self._in_use:
                 events.append(self._back("ld_misfit", "LD does not fit the bundle"))
         self._unfit = unfit
         if self._done.undos != self._wishes.undos:
@@ -111,7 +111,7 @@ class Adapting:
 
     def finish(self, save: bool) -> list[Event]:
         """At the end: save, where that is wanted and something is adapted."""
-        if not save or self.state != "adapted":
+        if not (save and self._in_use) or self.state == "ended":
             return []
         self._learner.save()
         while (news := self._learner.news(_SAVE_S)) is not None:
@@ -122,7 +122,7 @@ class Adapting:
 
     def _toggle(self) -> list[Event]:
         if self.state == "ended":
-            return [self._back("asked", "asked to")] if self.share else []
+            return [self._back("asked", "asked to")] if self._in_use else []
         self.forget()
         if self.state == "undone":
             self.state = "learning"
@@ -132,7 +132,7 @@ class Adapting:
         return [event]
 
     def _save(self) -> None:
-        if self.share:
+        if self._in_use:
             self._learner.save()
         else:
             log.warning("nothing is saved: the bundle is served as it is, not adapted")
@@ -152,12 +152,12 @@ class Adapting:
             return []
         if news.change is None:
             why = f"LD power is the session's again, over {news.seconds:.0f} s"
-            return [self._back("as_calibrated", why)] if self.share else []
+            return [self._back("as_calibrated", why)] if self._in_use else []
         return [self._adapt(news)]
 
     def _adapt(self, learned: Learned) -> Event:
         self._fading.begin(learned.change, self._n_fade)
-        self.state, self.share = "adapted", learned.share
+        self.state, self.share, self._in_use = "adapted", learned.share, True
         self.n_adapted += 1
         bands = ", ".join(f"{a:g} to {b:g} Hz {db:+.1f} dB" for a, b, db in learned.power_db)
         details = {
@@ -172,9 +172,9 @@ class Adapting:
         return Event("adapted", details, text)
 
     def _back(self, reason: str, why: str) -> Event:
-        if self.share:
+        if self._in_use:
             self._fading.begin(None, self._n_fade)
-        self.share = 0.0
+        self.share, self._in_use = 0.0, False
         if self.state == "adapted":
             self.state = "learning"
         return Event("unadapted", {"reason": reason}, f"the bundle is served as it was: {why}")
