@@ -126,7 +126,7 @@ class Adapting:
         self.forget()
         if self.state == "undone":
             self.state = "learning"
-            return [Event("adapting", text="adapting again, from LD to come")]
+            return [Event("adapting", {"goes_on": True}, "adapting again, from LD to come")]
         event = self._back("asked", "asked to; SIGUSR2 again: adapting goes on")
         self.state = "undone"
         return [event]
@@ -141,13 +141,13 @@ class Adapting:
         if isinstance(news, Ended):
             self.state = "ended"
             text = f"adapting has ended ({news.reason}): serving goes on with what is in use"
-            return [Event("adapt_ended", {"reason": news.reason}, text)]
+            return [Event("adapting", {"goes_on": False, "reason": news.reason}, text)]
         if isinstance(news, Saved):
             if news.why_not:
                 log.warning("the adapted bundle could not be saved: %s", news.why_not)
                 return []
             text = f"the adapted bundle is saved: {news.path}"
-            return [Event("adapted_saved", {"path": news.path}, text)]
+            return [Event("adapting", {"saved": news.path}, text)]
         if news.era != self._era:  # undone meanwhile, or of before a silence
             return []
         if news.change is None:

@@ -36,7 +36,8 @@ _WORDS = {
     "seconds": "to {} s of LD",
     "percent": "rendered channels change by {} %",
     "power_db": "",
-    "path": "{}",
+    "saved": "saved: {}",
+    "goes_on": "goes on: {}",
 }
 
 

@@ -37,7 +37,7 @@ EVENTS = (
     "ld_fits",
     "adapted",
     "unadapted",
-    "adapted_saved",
+    "adapting",
 )
 """What ``serve`` tells, from :data:`LABEL_00` on; only ever added to at the end."""
 

@@ -139,7 +139,7 @@ def test_wishes_are_obeyed_and_told(caplog):
     assert "1 to 8 Hz +2.0 dB, 8 to 30 Hz -1.0 dB; rendered channels change by 20.0 %" in event.text
     bench.wishes.save()
     (event,) = bench.adapting.news(False)
-    assert (event.name, event.details["path"]) == ("adapted_saved", "there.emag")
+    assert (event.name, event.details["saved"]) == ("adapting", "there.emag")
     bench.learner.tell(Saved(why_not="no room"))
     assert bench.names() == []
     assert "no room" in caplog.text
@@ -179,7 +179,7 @@ def test_the_sessions_own_state_and_misfit_lead_back():
 def test_a_learner_that_has_ended_leaves_what_is_in_use():
     bench = Bench()
     bench.learner.tell(bench.learned(), Ended("exit 1"))
-    assert bench.names() == ["adapted", "adapt_ended"]
+    assert bench.names() == ["adapted", "adapting"]
     assert (bench.adapting.state, bench.adapting.share) == ("ended", 0.2)
     bench.wishes.undo()
     assert bench.names() == ["unadapted"]
@@ -194,7 +194,7 @@ def test_saved_at_the_end_where_that_is_wanted(wanted):
     bench.learner.tell(bench.learned())
     bench.names()
     bench.learner.tell(bench.learned())  # comes too late to be used
-    assert [e.name for e in bench.adapting.finish(wanted)] == ["adapted_saved"] * wanted
+    assert [e.name for e in bench.adapting.finish(wanted)] == ["adapting"] * wanted
     assert bench.learner.n_saves == wanted
 
 
@@ -218,7 +218,7 @@ def test_the_status_and_every_outlet_say_it(caplog):
     bench.learner.tell(bench.learned())
     status = server.serve(lambda: source.exhausted)
     names = [json.loads(text)["event"] for text, _ in markers.events]
-    assert names == ["adapted", "adapted_saved", "stopped"]
+    assert names == ["adapted", "adapting", "stopped"]
     assert set(names) <= set(EVENTS)
     assert (status.adapting, status.adapted, status.counters.adaptations) == ("adapted", 0.2, 1)
     assert "adapted to the last 30 s of LD" in caplog.text

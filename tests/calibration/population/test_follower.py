@@ -264,7 +264,7 @@ def test_saved_beside_the_first_over_nothing_and_as_it_was_rendered(
     taken.write_text("somebody's")
     ld = ld_of(bundle, truth)
     served = Served(bundle, ld, path, [(10, "save"), (50, "save"), (60, "save")])
-    saved = [event["path"] for event in served.events("adapted_saved")]
+    saved = [event["saved"] for event in served.events("adapting")]
     assert saved == [str(tmp_path / f"s-adapted-{i}.emag") for i in (2, 3)]
     assert taken.read_text() == "somebody's"
     again = load_bundle(saved[0])
