@@ -4,7 +4,7 @@
 
 FOLDER holds runs of eegmmidb. A bundle is calibrated in closed form on one state, and another run
 is played to a server in memory, twice: adapting, and not. Both are scored on unseen channels from
-32 s on, as is what `adapt` makes of the same first 30 s. Cells that stand in the file are left out.
+34 s on, as is what `adapt` makes of the first 32 s. Cells that stand in the file are left out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.drive import reference_free
 from emag_rt.core.labels import match_labels
+from emag_rt.core.ld_bands import BLOCK_S
 from emag_rt.core.scores import nmse
 from emag_rt.daemon.adapting import FADE_S, Adapting, Wishes
 from emag_rt.daemon.loop import Server
@@ -46,7 +47,8 @@ _STATES = {
     "task > task": (_TASK, "R08"),
     "task > task, later": (_TASK, "R12"),
 }
-_FIRST_S = AdaptSettings().after_s
+# Two seconds in which the filter settles are not learned from.
+_SEEN_S = AdaptSettings().after_s + BLOCK_S
 
 
 def live(bundle: Bundle, ld: FloatArray, adapting: bool) -> tuple[FloatArray, list[float]]:
@@ -88,7 +90,7 @@ def live(bundle: Bundle, ld: FloatArray, adapting: bool) -> tuple[FloatArray, li
 def offline(bundle: Bundle, recording: Recording, ld: FloatArray, scratch: Path) -> Bundle | None:
     """What `emag-rt adapt` makes of the same first seconds; None where it refuses."""
     labels = bundle.manifest.ld_montage.labels
-    n = round(_FIRST_S * recording.sfreq)
+    n = round(_SEEN_S * recording.sfreq)
     positions = bundle.manifest.ld_montage.positions_mm
     path = scratch / "first_raw.fif"
     write_raw(path, ld[:n], labels, recording.sfreq, positions)
@@ -103,7 +105,7 @@ def cell(bundle: Bundle, path: Path, scratch: Path) -> dict[str, object]:
     recording = read_recording(path)
     found = estimate_recording(bundle, recording, "packed")
     kept = usable_rows(recording, SETTLE_S)
-    late = kept >= round((_FIRST_S + FADE_S) * recording.sfreq)
+    late = kept >= round((_SEEN_S + FADE_S) * recording.sfreq)
     order = match_labels(bundle.manifest.ld_montage.labels, recording.labels, path.name)
     ld = np.nan_to_num(np.asarray(recording.data_uv, dtype=np.float64))[:, order]
     filtered = CausalFilter(np.array(bundle.manifest.frontend.sos), len(order)).process(ld)
