@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -16,8 +17,12 @@ def _live(ctx: click.Context, _: click.Parameter, bundle: str | None) -> None:
     if bundle is None:
         return
     from emag_rt.cli.options import one_blas_thread
-    from emag_rt.system import step_back
+    from emag_rt.system import SAVE_AND_UNDO, TERMINATE, step_back
 
+    for number in (signal.SIGINT, *SAVE_AND_UNDO):  # the daemon's to answer
+        signal.signal(number, signal.SIG_IGN)
+    for number in TERMINATE:  # it is not the user's command that ends
+        signal.signal(number, lambda *_: sys.exit(0))
     step_back()
     one_blas_thread()
     from calibration.population.follower import follow

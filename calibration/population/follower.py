@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import signal
-import sys
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +18,6 @@ from emag_rt.core.folding import fold_readout
 from emag_rt.core.ld_bands import BLOCK_S
 from emag_rt.daemon.learner import Ended, Learned, News, Saved, receive, tell
 from emag_rt.errors import CalibrationError, EmagError
-from emag_rt.system import SAVE_AND_UNDO, TERMINATE
 
 _SMALLEST = 1e-9
 _FREQUENCY_STEP_HZ = 0.1
@@ -172,10 +169,6 @@ def follow(path: Path, told: IO[bytes], tells: IO[bytes]) -> None:
     told, tells : binary file
         Messages of :mod:`emag_rt.daemon.learner`.
     """
-    for number in (signal.SIGINT, *SAVE_AND_UNDO):  # the daemon's to answer
-        signal.signal(number, signal.SIG_IGN)
-    for number in TERMINATE:  # it is not the user's command that ends
-        signal.signal(number, lambda *_: sys.exit(0))
     begun = receive(told)
     if begun is None:
         return

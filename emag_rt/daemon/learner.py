@@ -22,7 +22,7 @@ import numpy as np
 from emag_rt.array_types import FloatArray
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import OutputError
-from emag_rt.system import ask_to_end, own_group
+from emag_rt.system import own_group
 
 log = logging.getLogger(__name__)
 
@@ -199,13 +199,9 @@ class LearnerProcess:
             self._to_send.put_nowait(None)
         try:
             self._child.wait(_END_S)
-        except subprocess.TimeoutExpired:  # in the middle of something
-            ask_to_end(self._child)
-            try:
-                self._child.wait(_END_S)
-            except subprocess.TimeoutExpired:  # it gets no core
-                self._child.kill()
-                self._child.wait()
+        except subprocess.TimeoutExpired:  # in the midst of computing, or it gets no core
+            self._child.kill()
+            self._child.wait()
         for thread in self._threads:
             thread.join(_END_S)
         assert self._child.stdout is not None

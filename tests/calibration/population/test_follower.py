@@ -314,8 +314,7 @@ def blocks_of(bundle, ld):
     return [centred[i : i + n] for i in range(0, at(AFTER_S), n)]
 
 
-def test_behind_two_pipes_it_learns_the_same(bundle, truth, states_bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr("signal.signal", lambda *_: None)
+def test_behind_two_pipes_it_learns_the_same(bundle, truth, states_bundle, tmp_path):
     path = tmp_path / "s.emag"
     path.write_bytes(states_bundle.read_bytes())
     upsampler = Upsampler(bundle, engine="packed")
@@ -341,8 +340,7 @@ def test_behind_two_pipes_it_learns_the_same(bundle, truth, states_bundle, tmp_p
     assert hear(tells) is None
 
 
-def test_another_file_than_is_served_is_not_followed(bundle, states_bundle, monkeypatch):
-    monkeypatch.setattr("signal.signal", lambda *_: None)
+def test_another_file_than_is_served_is_not_followed(bundle, states_bundle):
     told, tells = io.BytesIO(), io.BytesIO()
     nothing = np.zeros((1, 1))
     send(told, "begin", {"sha256": "0"}, nothing, nothing, nothing)
