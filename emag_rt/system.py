@@ -42,7 +42,7 @@ yield_core: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 """Let another thread of this core go first."""
 
 _PR_SET_TIMERSLACK = 29
-_NICE = 10
+_NICE, _LAST_NICE = 10, 19
 
 
 def flush_to_disk(path: Path) -> None:
@@ -98,10 +98,17 @@ def lock(descriptor: int) -> bool:
     return True
 
 
-def step_back() -> None:
+def step_back(session: bool = False) -> None:
     """Let every other process of this machine go first, the daemon above all.
 
     A process that is merely nice is not always put aside at once when the daemon wakes up.
+
+    Parameters
+    ----------
+    session : bool
+        Its session, too, where it is the first process of one: Linux shares cores among sessions
+        first, and in one of its own an idle process has as much as any. On a machine without a
+        free core it then hardly gets on.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -112,6 +119,10 @@ def step_back() -> None:
             import psutil
 
             psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)  # type: ignore[attr-defined]
+        return
+    if session and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(_LAST_NICE))
 
 
 def precise_timers() -> bool:

@@ -23,10 +23,10 @@ def _live(ctx: click.Context, _: click.Parameter, bundle: str | None) -> None:
         signal.signal(number, signal.SIG_IGN)
     for number in TERMINATE:  # it is not the user's command that ends
         signal.signal(number, lambda *_: sys.exit(0))
-    step_back()
     one_blas_thread()
     from calibration.population.follower import follow
 
+    step_back(session=True)  # now: what is imported is needed before anything is served
     follow(Path(bundle), sys.stdin.buffer, sys.stdout.buffer)
     ctx.exit()
 

@@ -100,14 +100,17 @@ def send(stream: IO[bytes], kind: str, details: object, *arrays: FloatArray) -> 
 
 
 def receive(stream: IO[bytes]) -> tuple[str, Any, list[FloatArray]] | None:
-    """Read a message as :func:`send` wrote it; None at the end."""
+    """Read a message as :func:`send` wrote it; None at the end, also in the midst of one."""
     line = stream.readline()
     if not line.endswith(b"\n"):
         return None
     header = json.loads(line)
     arrays = []
     for shape in header["shapes"]:
-        data = stream.read(8 * int(np.prod(shape, dtype=np.int64)))
+        n_bytes = 8 * int(np.prod(shape, dtype=np.int64))
+        data = stream.read(n_bytes)
+        if len(data) < n_bytes:
+            return None
         arrays.append(np.frombuffer(data, dtype=np.float64).reshape(shape))
     return header["kind"], header["details"], arrays
 
@@ -184,7 +187,8 @@ class LearnerProcess:
 
     def save(self) -> None:
         """Have the adapted bundle saved."""
-        self._put("save", None)
+        if not self._put("save", None):
+            self._news.put(Saved(why_not="the process that learns gets no core. Try again"))
 
     def news(self, timeout_s: float = 0.0) -> News | None:
         """What has come since, one at a time."""
@@ -207,9 +211,12 @@ class LearnerProcess:
         assert self._child.stdout is not None
         self._child.stdout.close()
 
-    def _put(self, kind: str, details: object, *arrays: FloatArray) -> None:
-        with contextlib.suppress(queue.Full):  # it gets no core: what it misses, it need not learn
+    def _put(self, kind: str, details: object, *arrays: FloatArray) -> bool:
+        try:
             self._to_send.put_nowait((kind, details, arrays))
+        except queue.Full:  # it gets no core: what it misses, it need not learn
+            return False
+        return True
 
     def _write(self) -> None:
         pipe = self._child.stdin

@@ -1,17 +1,20 @@
 """What is learned elsewhere is put into use, told, saved and undone."""
 
+import io
 import json
 import logging
+import os
 import signal
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emag_rt.core.ld_bands import HdBands
 from emag_rt.daemon.adapting import FADE_S, Adapting, Wishes
-from emag_rt.daemon.learner import Ended, Learned, LearnerProcess, Saved
+from emag_rt.daemon.learner import Ended, Learned, LearnerProcess, Saved, hear, tell
 from emag_rt.daemon.loop import Server
 from emag_rt.daemon.settings import ServeSettings
 from emag_rt.daemon.signal_path import make_upsampler
@@ -287,6 +290,38 @@ def test_signals_are_wishes():
     thread = threading.Thread(target=lambda: answering((), wishes.save).__enter__())
     thread.start()
     thread.join()
+
+
+def test_news_cut_anywhere_are_the_end():
+    whole, learned = io.BytesIO(), Bench().learned()
+    tell(whole, learned)
+    blob = whole.getvalue()
+    heard = hear(io.BytesIO(blob))
+    np.testing.assert_array_equal(heard.change, learned.change)
+    assert heard.power_db == learned.power_db
+    for n in (0, 10, blob.index(b"\n"), blob.index(b"\n") + 1, len(blob) - 1):
+        assert hear(io.BytesIO(blob[:n])) is None
+
+
+def test_a_process_that_gets_no_core_stops_nothing(tmp_path, monkeypatch, wait_until):
+    monkeypatch.setattr("emag_rt.daemon.learner.LearnerProcess._write", lambda _: None)
+    upsampler = Upsampler(adaptable(), engine="packed")
+    learner = LearnerProcess(str(tmp_path / "s.emag"), upsampler, 30.0, 60.0)
+    try:
+        if hasattr(os, "SCHED_IDLE"):  # and it takes none from others
+            pid = learner._child.pid
+            idle = lambda: os.sched_getscheduler(pid) == os.SCHED_IDLE  # noqa: E731
+            wait_until(idle, 60, "idle priority")
+            group = Path(f"/proc/{pid}/autogroup")
+            if group.exists():
+                wait_until(lambda: "nice 19" in group.read_text(), 10, "the session's share")
+        for _ in range(100):
+            learner.add(np.zeros((400, len(LD))), 0)
+        learner.save()
+        assert "gets no core" in learner.news(1.0).why_not
+    finally:
+        learner._child.stdin.close()
+        learner.close()
 
 
 def test_a_process_that_cannot_learn_says_why_and_goes(tmp_path, wait_until, caplog):
