@@ -28,6 +28,9 @@ TERMINATE = _signals("SIGTERM", "SIGBREAK")
 STOP_SIGNALS = (signal.SIGINT, *TERMINATE, *_signals("SIGHUP"))
 """Ctrl-C, the same, and a terminal that closes."""
 
+SAVE_AND_UNDO = _signals("SIGUSR1", "SIGUSR2")
+"""What asks a daemon to save what it has adapted, and to undo it; Windows has no such signals."""
+
 # A pipe without a reader would be waited for; Windows would write \r\n for \n.
 OPEN_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Flags of ``os.open`` for a file or pipe that is written as it is, without waiting."""
@@ -39,7 +42,7 @@ yield_core: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 """Let another thread of this core go first."""
 
 _PR_SET_TIMERSLACK = 29
-_NICE = 10
+_NICE, _LAST_NICE = 10, 19
 
 
 def flush_to_disk(path: Path) -> None:
@@ -95,10 +98,17 @@ def lock(descriptor: int) -> bool:
     return True
 
 
-def step_back() -> None:
+def step_back(session: bool = False) -> None:
     """Let every other process of this machine go first, the daemon above all.
 
     A process that is merely nice is not always put aside at once when the daemon wakes up.
+
+    Parameters
+    ----------
+    session : bool
+        Its session, too, where it is the first process of one: Linux shares cores among sessions
+        first, and in one of its own an idle process has as much as any. On a machine without a
+        free core it then hardly gets on.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -109,6 +119,10 @@ def step_back() -> None:
             import psutil
 
             psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)  # type: ignore[attr-defined]
+        return
+    if session and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(_LAST_NICE))
 
 
 def precise_timers() -> bool:

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from pathlib import Path
+
 import click
 
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
+
+
+def _live(ctx: click.Context, _: click.Parameter, bundle: str | None) -> None:
+    """Learn from a daemon that is at the other end of standard input and output."""
+    if bundle is None:
+        return
+    from emag_rt.cli.options import one_blas_thread
+    from emag_rt.system import SAVE_AND_UNDO, TERMINATE, step_back
+
+    for number in (signal.SIGINT, *SAVE_AND_UNDO):  # the daemon's to answer
+        signal.signal(number, signal.SIG_IGN)
+    for number in TERMINATE:  # it is not the user's command that ends
+        signal.signal(number, lambda *_: sys.exit(0))
+    one_blas_thread()
+    from calibration.population.follower import follow
+
+    step_back(session=True)  # now: what is imported is needed before anything is served
+    follow(Path(bundle), sys.stdin.buffer, sys.stdout.buffer)
+    ctx.exit()
 
 
 @click.command(
@@ -22,6 +45,14 @@ from emag_rt.cli.manual import Manual
 @click.argument("bundle", type=BUNDLE)
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
+@click.option(
+    "--live",
+    hidden=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_live,
+    help="Set by `emag-rt serve --adapt`.",
+)
 def adapt(bundle: str, recordings: tuple[str, ...], out: str) -> None:
     """Adapt BUNDLE to the wearer's present state, from LD RECORDINGS.
 

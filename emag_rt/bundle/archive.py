@@ -32,7 +32,7 @@ MAX_HEADER_BYTES = 1 << 20
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
-def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
+def save_bundle(bundle: Bundle, path: str | os.PathLike[str], *, new: bool = False) -> str:
     """Write a bundle, in the newest format; the file appears whole or not at all.
 
     Parameters
@@ -41,6 +41,8 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         What to write.
     path : path-like
         Where; an existing file is replaced.
+    new : bool
+        None of that name may be there.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def save_bundle(bundle: Bundle, path: str | os.PathLike[str]) -> str:
         for name in MEMBERS[FORMAT_VERSION]:
             archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), blobs[name])
     data = buffer.getvalue()
-    with replacing(path, "bundle") as beside:
+    with replacing(path, "bundle", new=new) as beside:
         beside.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
 

@@ -94,6 +94,7 @@ for _command in (soak, bound):
 @click.option(
     "--statistics", type=STATISTICS, help="As of serve; all but estimate need a real --bundle."
 )
+@click.option("--adapt", is_flag=True, help="As of serve; needs a real --bundle.")
 @outputs
 def latency(
     who: Subject,
@@ -104,6 +105,7 @@ def latency(
     stages: bool,
     quick: bool,
     statistics: str | None,
+    adapt: bool,
     json_path: str | None,
     plot: str | None,
 ) -> None:
@@ -125,13 +127,18 @@ def latency(
         warm_up_s=warm_up,
         engine=who.engine,
         stages=stages,
-        serve_options=("--statistics", statistics) if statistics else (),
+        serve_options=(
+            *(("--statistics", statistics) if statistics else ()),
+            *(("--adapt",) if adapt else ()),
+        ),
     )
     if statistics not in (None, "estimate") and not who.bundle:
         raise SettingsError(
             f"--statistics must be estimate for stand-ins, which know no other, got "
             f"{statistics!r}. Give a --bundle."
         )
+    if adapt and not who.bundle:
+        raise SettingsError("--adapt needs a real --bundle: stand-ins have no sources to follow.")
     if warm_up > settings.seconds - 0.4:
         raise SettingsError(
             f"--warm-up must be less than --seconds by 0.4 s, got {warm_up:g} and "

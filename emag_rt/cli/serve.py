@@ -50,6 +50,7 @@ _PATHS = {
     "marker_format": "output.marker_format",
     "statistics": "output.statistics",
     "statistics_mix": "output.statistics_mix",
+    "adapt": "adapt.enabled",
     "gap_policy": "gaps.policy",
     "late_policy": "latency.policy",
     "latency_budget": "latency.budget_s",
@@ -92,7 +93,7 @@ _GROUPS = {
         "statistics",
         "statistics_mix",
     ),
-    "Rendering": ("engine", "require_gpu", "hop"),
+    "Rendering": ("engine", "require_gpu", "hop", "adapt"),
     "Gaps and lateness": ("gap_policy", "late_policy", "latency_budget"),
     "Status, for people and programs": (
         "status_json",
@@ -127,6 +128,10 @@ _GROUPS = {
         (
             "no HD cap at all: other people's field, for a headset that is on",
             "emag-rt serve --no-hd --ld @stream:AMP-1234 --hd standard_1020 --source-id AMP-1234",
+        ),
+        (
+            "another day, another state: the field follows LD",
+            "emag-rt serve s01.emag --source-id AMP-1234 --adapt",
         ),
         (
             "for OpenViBE: dense rows, average reference",
@@ -186,6 +191,13 @@ _GROUPS = {
     type=Whole(0, 1_000_000),
     metavar="N",
     help="Render in steps of N samples (0: every chunk as it comes).",
+)
+@click.option(
+    "--adapt",
+    is_flag=True,
+    default=None,
+    help="Follow the wearer's present state, from LD alone. SIGUSR1 saves the adapted bundle "
+    "beside BUNDLE, SIGUSR2 undoes it (docs/another-day.md).",
 )
 @click.option(
     "--montage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emag_rt.daemon.adapting import Adapting
 from emag_rt.daemon.channel_watch import ChannelWatch
 from emag_rt.daemon.events import Event
 from emag_rt.daemon.fit_watch import FitWatch
@@ -21,7 +22,7 @@ class Account:
         From one status to the next.
     counters : Counters
         What happened to samples.
-    timeline, channels, fit, presence, latency
+    timeline, channels, fit, presence, latency, adapting
         What is counted and known elsewhere.
 
     Attributes
@@ -40,12 +41,13 @@ class Account:
         fit: FitWatch,
         presence: Presence,
         latency: LatencyWindow,
+        adapting: Adapting | None = None,
     ) -> None:
         self._counters = counters
         self._started, self._interval_s = now, interval_s
         self.next_status = now + interval_s
         self._timeline, self._channels, self._fit = timeline, channels, fit
-        self._presence, self._latency = presence, latency
+        self._presence, self._latency, self._adapting = presence, latency, adapting
         self._told = (0, 0, 0)
         self._uneven_told = False
 
@@ -56,10 +58,12 @@ class Account:
     def status(self, now: float, state: State, engine: str, render_s: float | None) -> ServerStatus:
         """What there is to say now, of a loop in a state that renders with ``engine``."""
         counters, line, channels = self._counters, self._timeline, self._channels
+        adapting = self._adapting
         counters.duplicates = line.duplicates
         counters.out_of_order = line.out_of_order
         counters.restamped = line.restamped
         channels.count(counters)
+        counters.adaptations = adapting.n_adapted if adapting is not None else 0
         newest = self._presence.told_stamp()
         return ServerStatus(
             state=state,
@@ -74,6 +78,8 @@ class Account:
             too_many_bad=channels.lacking,
             ld_misfit=self._fit.level,
             unfit=self._fit.unfit,
+            adapting="off" if adapting is None else adapting.state,
+            adapted=None if adapting is None else adapting.share,
         )
 
     def uneven(self) -> Event | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -35,6 +36,10 @@ class FitWatch:
     ----------
     bundle : Bundle
         Whose LD channels are expected.
+    on_block : callable, optional
+        Called by :meth:`judge` with two seconds of reference-free LD, shape (n_times, n_ld), at
+        most 400 Hz, and which channels, shape (n_ld,), had no fault of their own throughout; not
+        with the first two after a start.
 
     Attributes
     ----------
@@ -44,7 +49,10 @@ class FitWatch:
         Whether it was told that LD does not fit, and not that it fits again.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(
+        self, bundle: Bundle, on_block: Callable[[FloatArray, BoolArray], None] | None = None
+    ) -> None:
+        self._on_block = on_block
         self._labels = tuple(electrode.label for electrode in bundle.manifest.ld)
         enough = len(self._labels) >= MIN_CHANNELS
         self._bands = bundle.ld_bands if enough else None
@@ -68,29 +76,33 @@ class FitWatch:
         self.level: float | None = None
         self._next = 0
         self._parts: list[tuple[FloatArray, BoolArray]] = []
-        self._ready: list[list[tuple[FloatArray, BoolArray]]] = []
+        self._ready: list[tuple[int, list[tuple[FloatArray, BoolArray]]]] = []
         self._blocks: deque[tuple[FloatArray, BoolArray]] = deque(maxlen=_KEPT)
         self._n_new = 0
 
     def take(self, number: int, block: FloatArray, usable: BoolArray) -> None:
         """Keep half a second; see :meth:`emag_rt.engine.upsampler.Upsampler.watch_blocks`."""
-        if self._bands is None:
+        if self._bands is None and self._on_block is None:
             return
         if number != self._next:  # the front end started anew
             self._parts = []
         self._next = number + 1
         self._parts.append((slowed(block, self._sfreq)[0], usable))
         if len(self._parts) == _PARTS:
-            self._ready.append(self._parts)
+            self._ready.append((number, self._parts))
             self._parts = []
 
     def judge(self) -> list[Event]:
         """What there is to tell; it is little work, and none in most turns."""
-        if self._bands is None or not self._ready:
+        if not self._ready:
             return []
-        parts = self._ready.pop(0)
+        number, parts = self._ready.pop(0)
         samples = reference_free(np.concatenate([block for block, _ in parts]))[0]
         usable = np.all([good for _, good in parts], axis=0)
+        if self._on_block is not None and number >= _PARTS:  # before, the filter settles
+            self._on_block(samples, usable)
+        if self._bands is None:
+            return []
         sfreq = len(samples) / BLOCK_S
         found = of_unit_power(band_covariances(samples, self._bands.edges_hz, sfreq))
         if found is not None:

@@ -6,8 +6,9 @@ import logging
 import math
 from collections.abc import Callable
 
-from emag_rt.array_types import Samples, Stamps
+from emag_rt.array_types import BoolArray, FloatArray, Samples, Stamps
 from emag_rt.daemon.account import Account
+from emag_rt.daemon.adapting import Adapting
 from emag_rt.daemon.answers import Answers
 from emag_rt.daemon.channel_watch import ChannelWatch
 from emag_rt.daemon.events import Event, Teller, namesake
@@ -58,6 +59,8 @@ class Server:
         Asked with every status for other outlets of our name.
     match : InputMatch, optional
         How the source is read, where it has been matched already.
+    adapting : Adapting, optional
+        Follows the wearer's present state.
 
     Attributes
     ----------
@@ -79,6 +82,7 @@ class Server:
         trace: Trace | None = None,
         namesakes: Namesakes | None = None,
         match: InputMatch | None = None,
+        adapting: Adapting | None = None,
     ) -> None:
         settings = settings or ServeSettings()
         self.upsampler = upsampler
@@ -109,7 +113,9 @@ class Server:
         self._answers = Answers(
             upsampler, publisher, clock, self._lateness, GapPolicy(gaps, sfreq), self.counters
         )
-        self._channels, self._fit = ChannelWatch(upsampler), FitWatch(upsampler.bundle)
+        self._channels, self._adapting = ChannelWatch(upsampler), adapting
+        on_block = None if adapting is None else self._learn
+        self._fit = FitWatch(upsampler.bundle, on_block)
         upsampler.watch_blocks(self._fit.take)
         self._teller = Teller(clock, markers)
         self._account = Account(
@@ -121,6 +127,7 @@ class Server:
             self._fit,
             self._presence,
             publisher.latency,
+            adapting,
         )
 
     def serve(self, stop: Callable[[], bool], duration_s: float | None = None) -> ServerStatus:
@@ -160,6 +167,9 @@ class Server:
             self._answers.flush()
             self._tell(self._answers.came_back())
             self._tell(self._account.disorder())
+            if self._adapting is not None:
+                for event in self._adapting.finish(self._settings.adapt.save_at_end):
+                    self._tell(event)
             self._tell(Event("stopped"))
             self.last_state = self.state
             self._presence.state = "stopped"
@@ -191,6 +201,9 @@ class Server:
             self._go_on(now)
             if was_stale:
                 self._tell(self._source_watch.look())
+        if self._adapting is not None:
+            for event in self._adapting.news(self._fit.unfit):
+                self._tell(event)
         if now >= self._account.next_status:
             self._report(now)
 
@@ -215,6 +228,12 @@ class Server:
         return self._account.status(
             self._clock(), self.state, self.upsampler.engine, self._answers.render_s
         )
+
+    def _learn(self, block: FloatArray, usable: BoolArray) -> None:
+        """Two seconds of LD, to adapt to where nothing is amiss."""
+        assert self._adapting is not None
+        if usable.all() and not (self.upsampler.bad or self._input.dead or self._fit.unfit):
+            self._adapting.take(block)
 
     def _report(self, now: float) -> None:
         self._account.schedule(now)
@@ -301,6 +320,8 @@ class Server:
         was_dead = self._input.dead
         self._input = self._watch_input()
         self._fit.forget()
+        if self._adapting is not None:
+            self._adapting.forget()
         if was_dead:
             self._answers.withheld = False
             self._tell(Event("amplifier_back"))

@@ -9,14 +9,16 @@ import time
 from pathlib import Path
 
 from emag_rt.bundle import load_bundle
+from emag_rt.daemon.adapting import Adapting, Wishes
 from emag_rt.daemon.hd_outlet import outlet_spec
+from emag_rt.daemon.learner import LearnerProcess
 from emag_rt.daemon.loop import Server
 from emag_rt.daemon.settings import ServeSettings
 from emag_rt.daemon.signal_path import attach, make_upsampler, open_source, source_query
 from emag_rt.daemon.status.counters import ServerStatus
 from emag_rt.daemon.status.reporters import Reporters
 from emag_rt.daemon.status.terminal import Waiting, ready_line, tell
-from emag_rt.daemon.stopping import stop_signals
+from emag_rt.daemon.stopping import answering, stop_signals
 from emag_rt.daemon.trace import Trace
 from emag_rt.engine.matching import InputMatch
 from emag_rt.engine.upsampler import Upsampler
@@ -32,6 +34,7 @@ from emag_rt.streams.lsl import (
     quick_clock,
 )
 from emag_rt.streams.marker_codes import event_code
+from emag_rt.system import SAVE_AND_UNDO
 
 # Outlets drop what is on its way when they are destroyed; receivers on this host need far less.
 _LINGER_S = 0.3
@@ -77,6 +80,7 @@ def serve_bundle(
         if settings.status.trace_path:
             remove(settings.status.trace_path, "--trace")
         reporters = Reporters(settings, upsampler, stack)
+        adapting = _start_adapting(bundle_path, upsampler, settings, stack)
 
         look_around = Waiting(source_query(settings), list_streams, time.monotonic)
 
@@ -96,7 +100,7 @@ def serve_bundle(
             raise
         if stop.is_set():
             return None
-        return _serve(upsampler, source, match, settings, reporters, stop, quiet, stack)
+        return _serve(upsampler, source, match, settings, reporters, stop, quiet, stack, adapting)
 
 
 def _serve(
@@ -108,6 +112,7 @@ def _serve(
     stop: threading.Event,
     quiet: bool,
     stack: contextlib.ExitStack,
+    adapting: Adapting | None,
 ) -> ServerStatus:
     spec = outlet_spec(upsampler, source.format, settings, source.description(), match)
     sink = LslSink(spec)
@@ -139,6 +144,7 @@ def _serve(
         trace=trace,
         namesakes=LslNamesakes(sink),
         match=match,
+        adapting=adapting,
     )
     _quiet_collector(stack)
     reporters.serving(server)
@@ -151,6 +157,20 @@ def _serve(
             trace.save(settings.status.trace_path)
         threading.Event().wait(_LINGER_S)
     return status
+
+
+def _start_adapting(
+    bundle_path: str, upsampler: Upsampler, settings: ServeSettings, stack: contextlib.ExitStack
+) -> Adapting | None:
+    """Where it is asked for: a process that looks for sources while the amplifier is waited for."""
+    wanted = settings.adapt
+    if not wanted.enabled:
+        return None
+    wishes = Wishes()
+    stack.enter_context(answering(SAVE_AND_UNDO, wishes.save, wishes.undo))
+    learner = LearnerProcess(bundle_path, upsampler, wanted.after_s, wanted.every_s)
+    stack.callback(learner.close)
+    return Adapting(upsampler, learner, wishes)
 
 
 def _check_folders(settings: ServeSettings) -> None:

@@ -154,6 +154,18 @@ class BadSettings(_Section):
     policy: Literal["nan", "fill"] = "nan"
 
 
+class AdaptSettings(_Section):
+    """Follow the wearer's present state, from LD alone (docs/another-day.md).
+
+    ``after_s`` of good LD for the first time, and ``every_s`` of it from time to time.
+    """
+
+    enabled: bool = False
+    after_s: Annotated[float, _EXPONENT, Field(ge=4, le=600, allow_inf_nan=False)] = 30.0
+    every_s: Annotated[float, _EXPONENT, Field(ge=4, le=600, allow_inf_nan=False)] = 60.0
+    save_at_end: bool = False
+
+
 class StatusSettings(_Section):
     """Where to say how it goes.
 
@@ -196,6 +208,7 @@ class ServeSettings(_Section):
     latency: LatencySettings = LatencySettings()
     gaps: GapSettings = GapSettings()
     bads: BadSettings = BadSettings()
+    adapt: AdaptSettings = AdaptSettings()
     status: StatusSettings = StatusSettings()
     lsl: LslSettings = LslSettings()
     http: HttpSettings = HttpSettings()

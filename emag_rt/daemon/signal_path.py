@@ -8,12 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from emag_rt.bundle import Bundle
+from emag_rt.bundle import Bundle, why_not_adaptable
 from emag_rt.daemon.settings import ServeSettings
 from emag_rt.daemon.status.terminal import tell
 from emag_rt.engine.matching import InputMatch, match_input
 from emag_rt.engine.upsampler import Upsampler
+from emag_rt.errors import BundleError
 from emag_rt.frontend.units import unit_to_uv
+from emag_rt.native import why_not as why_not_native
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.lsl import LslSource, StreamQuery
 
@@ -28,9 +30,15 @@ def make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
     """
     if settings.source.declared_unit is not None:
         unit_to_uv(settings.source.declared_unit)
+    engine = settings.engine.name
+    if settings.adapt.enabled:
+        if why_not := why_not_adaptable(bundle):
+            raise BundleError(f"--adapt: {why_not} Or serve it without --adapt.")
+        if engine == "auto":  # of those that can exchange their linear part
+            engine = "packed" if why_not_native() else "native"
     upsampler = Upsampler(
         bundle,
-        engine=settings.engine.name,
+        engine=engine,
         reference=settings.output.reference,
         measured=settings.output.measured,
         statistics=settings.output.statistics,
@@ -45,6 +53,8 @@ def make_upsampler(bundle: Bundle, settings: ServeSettings) -> Upsampler:
         tell(f"montage: {upsampler.montage_note}")
         for warning in upsampler.placement.warnings:
             log.warning("montage: %s", warning)
+    if settings.adapt.enabled:
+        upsampler.fading.require()
     _warm_up(upsampler)
     return upsampler
 

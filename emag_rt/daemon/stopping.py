@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from emag_rt.files import discard_unfinished
 from emag_rt.system import STOP_SIGNALS
@@ -43,6 +43,35 @@ def stop_signals() -> Iterator[threading.Event]:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def answering(numbers: Sequence[signal.Signals], *answers: Callable[[], None]) -> Iterator[None]:
+    """Have signals call functions, in the main thread between two of its instructions.
+
+    Outside the main thread signals belong to the host, and nothing is called.
+
+    Parameters
+    ----------
+    numbers : sequence of signal
+        Which; none where the system has none of them.
+    *answers : callable
+        One for each; to do no more than to note that it was asked.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pairs = zip(numbers, answers, strict=False)
+    before = {number: signal.signal(number, _calling(answer)) for number, answer in pairs}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _calling(answer: Callable[[], None]) -> Callable[[int, object], None]:
+    return lambda *_: answer()
 
 
 @contextlib.contextmanager

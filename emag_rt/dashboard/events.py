@@ -33,6 +33,11 @@ _WORDS = {
     "level": "{} times the limit",
     "exchanged": "{} in each other's place",
     "untold": "{} more before",
+    "seconds": "to {} s of LD",
+    "percent": "rendered channels change by {} %",
+    "power_db": "",
+    "saved": "saved: {}",
+    "goes_on": "goes on: {}",
 }
 
 

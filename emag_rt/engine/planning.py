@@ -6,6 +6,7 @@ import numpy as np
 
 from emag_rt.bundle import Bundle
 from emag_rt.core.alignment import Placement
+from emag_rt.core.folding import PackedOperator
 from emag_rt.core.labels import match_labels
 from emag_rt.core.montage import Montage
 from emag_rt.core.output_statistics import MODES, OutputStatistics
@@ -108,9 +109,7 @@ def make_plan(
         raise SettingsError(f"measured must be 'pass' or 'render', got {measured!r}.")
     montage = placement.montage
     if matched is not None:
-        assert bundle.statistics is not None
-        kept = [worn for worn in placement.worn if worn is not None]
-        operator = bundle.statistics.matched(bundle.operator, matched, kept)
+        operator = matched_operator(bundle.operator, bundle, placement, matched)
     else:
         operator = bundle.operator if own else bundle.operator_at(montage.positions_mm)
     columns = dict(bundle.measured_rows(bundle.manifest.hd_montage.labels))
@@ -125,6 +124,15 @@ def make_plan(
         positions_mm=montage.positions_mm,
         measured=tuple(rows),
     )
+
+
+def matched_operator(
+    operator: PackedOperator, bundle: Bundle, placement: Placement, mix: float
+) -> PackedOperator:
+    """An operator for all of the bundle's channels, with the statistics of measured ones."""
+    assert bundle.statistics is not None
+    kept = [worn for worn in placement.worn if worn is not None]
+    return bundle.statistics.matched(operator, mix, kept)
 
 
 def find_reference_rows(reference: str, labels: tuple[str, ...]) -> list[int] | None:

@@ -15,6 +15,7 @@ from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.core.alignment import Placement
 from emag_rt.core.montage import Montage
 from emag_rt.core.output_statistics import SimulatedNoise
+from emag_rt.engine.fading import Fading
 from emag_rt.engine.planning import (
     expected_nmse,
     find_reference_rows,
@@ -88,6 +89,8 @@ class Upsampler:
     expected_nmse : tuple of (float or None)
         Cross-validated error of each output channel; of virtual ones, that of nearby electrodes
         when left out of calibration. None for measured channels, and where it is not known.
+    fading : Fading
+        Puts another linear part into use, while rendering goes on.
     on_filtered : callable or None
         Called between front end and rendering of chunks for which they are two calls.
 
@@ -162,6 +165,7 @@ class Upsampler:
             self._renderer: Renderer = make_renderer(engine, self.plan, require_gpu)
             require_finite(self._renderer, bundle)
         self.engine = self._renderer.name
+        self.fading = Fading(self._renderer, bundle, self.plan, self.placement, matched)
         self.on_filtered: Callable[[], None] | None = None
         self.reference = reference
         self._reference_rows = find_reference_rows(reference, self.labels)
@@ -356,6 +360,8 @@ class Upsampler:
         Live, call it once a chunk's rows are on their way; it changes no number.
         """
         self._frontend.settle()
+        if self.fading.goes_on:
+            self.fading.advance(self._count)
         self._renderer.prepare()
         if self._noise is not None:
             self._noise.prepare()

@@ -135,7 +135,7 @@ class NativeField:
 
     def _linear(self, op: PackedOperator) -> None:
         f, memory = self._struct, self._memory
-        by_tap = op.weights[0].T.reshape(len(op.taps), op.n_ld, op.n_out)
+        by_tap = self._by_tap(op.weights)
         lags = lag_levels(op.taps, np.linalg.norm(by_tap, axis=(1, 2)))
         f.n_taps, f.n_levels, f.n_smooth = len(op.taps), lags.n_levels, len(lags.smooth)
         f.smooth = _at(memory.array(lags.smooth, np.float32))
@@ -156,13 +156,30 @@ class NativeField:
                 for part in lags.segments
             ]
         )
-        weights = memory.zeros((f.n_taps, f.n_in, f.width_out))
-        weights[:, : op.n_ld, : op.n_out] = by_tap
-        now = memory.zeros((f.n_in, f.width_out))
-        now[: op.n_ld, : op.n_out] = np.tensordot(lags.segments[0].taps[:, 0], by_tap, axes=(0, 0))
+        self._first_lag = lags.segments[0].taps[:, 0]
+        self._weights = memory.zeros((f.n_taps, f.n_in, f.width_out))
+        self._now = memory.zeros((f.n_in, f.width_out))
+        self.use(self.laid_out(op.weights))
         bias = memory.zeros((f.width_out,))
         bias[: op.n_out] = op.bias[0]
-        f.weights, f.now, f.bias = _at(weights), _at(now), _at(bias)
+        f.weights, f.now, f.bias = _at(self._weights), _at(self._now), _at(bias)
+
+    def _by_tap(self, weights: FloatArray) -> FloatArray:
+        op = self._operator
+        return weights[0].T.reshape(len(op.taps), op.n_ld, op.n_out)
+
+    def laid_out(self, weights: FloatArray) -> tuple[Float32Array, ...]:
+        """Linear weights, shape (1, n_out, n_taps * n_ld), as the library reads them."""
+        op, by_tap = self._operator, self._by_tap(weights)
+        found = np.zeros(self._weights.shape, np.float32), np.zeros(self._now.shape, np.float32)
+        found[0][:, : op.n_ld, : op.n_out] = by_tap
+        found[1][: op.n_ld, : op.n_out] = np.tensordot(self._first_lag, by_tap, axes=(0, 0))
+        return found
+
+    def use(self, arrays: tuple[Float32Array, ...]) -> None:
+        """Render with these linear weights from the next sample on."""
+        self._weights[...], self._now[...] = arrays
+        self._struct.is_prepared = 0
 
     def _hidden(self, hidden: PackedHidden) -> None:
         f, memory = self._struct, self._memory

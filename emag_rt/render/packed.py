@@ -65,6 +65,14 @@ class PackedRenderer:
     def prepare(self) -> None:
         """There is nothing to do ahead."""
 
+    def laid_out(self, weights: FloatArray) -> tuple[Float32Array, ...]:
+        """Linear weights, shape (n_positions, n_out, n_taps * n_ld), as they are kept."""
+        return (_f32(weights),)
+
+    def use(self, arrays: tuple[Float32Array, ...]) -> None:
+        """Render with these linear weights from now on."""
+        (self._weights,) = arrays
+
     def push(self, ld: FloatArray) -> Float32Array:
         """Render; see :meth:`emag_rt.render.plan.Renderer.push`."""
         if len(ld) <= _BLOCK:

@@ -35,6 +35,9 @@ EVENTS = (
     "other_reference",
     "ld_misfit",
     "ld_fits",
+    "adapted",
+    "unadapted",
+    "adapting",
 )
 """What ``serve`` tells, from :data:`LABEL_00` on; only ever added to at the end."""
 

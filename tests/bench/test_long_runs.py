@@ -109,6 +109,7 @@ def test_render_on_the_command_line(tmp_path):
     [
         (["latency", "--bundle", "b.emag", "--case", "4:8@100"], "--bundle"),
         (["latency", "--case", "4:8@100", "--seconds", "1", "--warm-up", "5"], "--warm-up"),
+        (["latency", "--adapt", "--case", "4:8@100"], "--adapt"),
         (["latency", "--plot", "x.txt"], "--plot"),
         (["soak", "--hours", "1", "--seconds", "5"], "--hours"),
         (["soak", "--case", "4:8@100", "--case", "4:8@200", "--seconds", "5"], "--case"),

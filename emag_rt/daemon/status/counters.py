@@ -11,6 +11,8 @@ from emag_rt.array_types import FloatArray
 
 State = Literal["waiting", "running", "dead", "stale", "stopped"]
 """Nothing yet; samples flow; the source is silent; told to end."""
+AdaptState = Literal["off", "learning", "adapted", "undone", "ended"]
+"""Not asked for; the bundle as it is; as adapted; undone by somebody; it learns no more."""
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Counters:
         Rows during which too many LD channels were bad.
     steps : int
         Jumps of channels or of the reference that were taken out.
+    adaptations : int
+        How often a state of the wearer was put into use (``--adapt``).
     """
 
     samples_in: int = 0
@@ -71,6 +75,7 @@ class Counters:
     status_lost: int = 0
     unrenderable: int = 0
     steps: int = 0
+    adaptations: int = 0
 
 
 class LatencyWindow:
@@ -136,6 +141,10 @@ class ServerStatus:
         How badly LD fits the bundle, 1 being the limit; None while it is not known.
     unfit : bool
         Whether it was told that it does not fit.
+    adapting : str
+        As :data:`AdaptState` has it: ``off`` without ``--adapt``.
+    adapted : float or None
+        By how much of themselves rendered channels differ from the bundle's; None: not adapting.
     """
 
     state: State
@@ -150,6 +159,8 @@ class ServerStatus:
     too_many_bad: bool = False
     ld_misfit: float | None = None
     unfit: bool = False
+    adapting: AdaptState = "off"
+    adapted: float | None = None
 
     def numbers(self) -> dict[str, float | None]:
         """Everything that is a number; None where it is not known yet."""
@@ -160,6 +171,7 @@ class ServerStatus:
             "input_age_s": self.input_age_s,
             "render_ms": self.render_ms,
             "ld_misfit": None if self.ld_misfit is None else round(self.ld_misfit, 3),
+            "adapted": None if self.adapted is None else round(self.adapted, 4),
         }
 
     def as_dict(self) -> dict[str, object]:
@@ -172,4 +184,5 @@ class ServerStatus:
             "bad_reasons": dict(self.bad_reasons),
             "too_many_bad": self.too_many_bad,
             "unfit": self.unfit,
+            "adapting": self.adapting,
         }

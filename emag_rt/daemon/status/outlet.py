@@ -36,6 +36,8 @@ STATUS_NUMBERS = (
     "steps",
     "ld_misfit",
     "unfit",
+    "adapted",
+    "adaptations",
 )
 BAD_REASONS = (
     "no number, or railed",

@@ -126,6 +126,8 @@ class Vitals:
         yield GaugeMetricFamily("emag_rt_ld_misfit", text, numbers.get("ld_misfit"))
         text = "1: LD does not fit the bundle."
         yield GaugeMetricFamily("emag_rt_unfit", text, float(status is not None and status.unfit))
+        text = "By how much of themselves rendered channels differ from the bundle's (--adapt)."
+        yield GaugeMetricFamily("emag_rt_adapted", text, numbers.get("adapted"))
         bad = GaugeMetricFamily(
             "emag_rt_bad_channel", "1: the LD channel is filled from the others.", labels=["label"]
         )

@@ -114,6 +114,10 @@ class LiveView:
             line.append("  too many", style="bold red")
         if status.unfit:
             line.append("  does not fit the bundle", style="bold red")
+        if status.adapted:
+            line.append(f"  adapted ({100 * status.adapted:.0f} %)")
+        elif status.adapting in ("undone", "ended"):
+            line.append(f"  adapting {status.adapting}", style="yellow")
         with contextlib.suppress(OSError):  # the terminal has gone
             self._live.update(line, refresh=True)
 

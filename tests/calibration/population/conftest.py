@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.signal import butter, sosfilt
 
+from calibration import CalibrationSettings, FieldCalibrator
 from calibration.population.people import Population
 from calibration.population.statistics import person_statistics, repaired
 from emag_rt.frontend import design_band
@@ -75,3 +77,40 @@ def population(recordings):
             )
         },
     )
+
+
+@pytest.fixture(scope="session")
+def states(head, tmp_path_factory):
+    """A run, the same again, and another state: in some places there is far more alpha."""
+    folder = tmp_path_factory.mktemp("states")
+    head.reset()
+    rng = np.random.default_rng(3)
+    band = butter(2, (8.0, 13.0), "bandpass", fs=head.sfreq, output="sos")
+    back = np.argsort(head.source_positions_mm[:, 1])[:12]
+    found = {}
+    for name, seconds, alpha in (("run", 60, 2.0), ("same", 40, 2.0), ("state", 80, 16.0)):
+        n = round(seconds * head.sfreq)
+        waves = sosfilt(band, rng.normal(size=(n, len(back))), axis=0)
+        pattern = head.lead_field[:, back] / np.abs(head.lead_field[:, back]).max()
+        data = head.generate(n) + alpha * 3.0 * waves @ pattern.T
+        cuts = {name: (0, n)} if name != "state" else {"today": (0, n // 2), "later": (n // 2, n)}
+        for part, (start, stop) in cuts.items():
+            found[part] = folder / f"{part}_raw.fif"
+            write_raw(
+                found[part],
+                data[start:stop],
+                head.labels,
+                head.sfreq,
+                head.montage.positions_mm,
+                origin_mm=head.origin_mm,
+            )
+    return found
+
+
+@pytest.fixture(scope="session")
+def states_bundle(states, tmp_path_factory):
+    """Calibrated on the run."""
+    path = tmp_path_factory.mktemp("bundle") / "s.emag"
+    settings = CalibrationSettings(refine=False)
+    FieldCalibrator(8, settings).fit([states["run"]]).save(path)
+    return path

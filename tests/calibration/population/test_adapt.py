@@ -6,9 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from scipy.signal import butter, sosfilt
 
-from calibration import CalibrationSettings, FieldCalibrator
 from calibration.cli.adapt import adapt as command
 from calibration.population.adapt import adapt
 from calibration.scores.held_out import evaluate_recording
@@ -20,43 +18,6 @@ from emag_rt.recordings.write import write_raw
 from tests.factories import relative
 
 SFREQ = 128.0
-N_LD = 8
-
-
-@pytest.fixture(scope="module")
-def files(head, tmp_path_factory):
-    """Two runs, and another state: in some places there is far more alpha."""
-    folder = tmp_path_factory.mktemp("states")
-    head.reset()
-    rng = np.random.default_rng(3)
-    band = butter(2, (8.0, 13.0), "bandpass", fs=SFREQ, output="sos")
-    back = np.argsort(head.source_positions_mm[:, 1])[:12]
-    found = {}
-    for name, seconds, alpha in (("run", 60, 2.0), ("same", 40, 2.0), ("state", 80, 16.0)):
-        n = round(seconds * SFREQ)
-        waves = sosfilt(band, rng.normal(size=(n, len(back))), axis=0)
-        pattern = head.lead_field[:, back] / np.abs(head.lead_field[:, back]).max()
-        data = head.generate(n) + alpha * 3.0 * waves @ pattern.T
-        cuts = {name: (0, n)} if name != "state" else {"today": (0, n // 2), "later": (n // 2, n)}
-        for part, (start, stop) in cuts.items():
-            found[part] = folder / f"{part}_raw.fif"
-            write_raw(
-                found[part],
-                data[start:stop],
-                head.labels,
-                SFREQ,
-                head.montage.positions_mm,
-                origin_mm=head.origin_mm,
-            )
-    return found
-
-
-@pytest.fixture(scope="module")
-def bundle_file(files, tmp_path_factory):
-    path = tmp_path_factory.mktemp("bundle") / "s.emag"
-    settings = CalibrationSettings(refine=False)
-    FieldCalibrator(N_LD, settings).fit([files["run"]]).save(path)
-    return path
 
 
 def nmse(bundle, path):
@@ -66,36 +27,38 @@ def nmse(bundle, path):
 
 
 @pytest.fixture(scope="module")
-def adapted(bundle_file, files, tmp_path_factory):
+def adapted(states_bundle, states, tmp_path_factory):
     """Through the command: what it said, and the bundle."""
     out = tmp_path_factory.mktemp("adapted") / "today.emag"
-    done = CliRunner().invoke(command, [str(bundle_file), str(files["today"]), "--out", str(out)])
+    done = CliRunner().invoke(
+        command, [str(states_bundle), str(states["today"]), "--out", str(out)]
+    )
     assert done.exit_code == 0, done.output
     return done.output, load_bundle(out)
 
 
-def test_it_renders_the_other_state_better(bundle_file, adapted, files):
-    before = load_bundle(bundle_file)
-    assert nmse(adapted[1], files["later"]) < 0.98 * nmse(before, files["later"])
+def test_it_renders_the_other_state_better(states_bundle, adapted, states):
+    before = load_bundle(states_bundle)
+    assert nmse(adapted[1], states["later"]) < 0.98 * nmse(before, states["later"])
 
 
-def test_in_the_same_state_the_bundle_stays_as_it_was(bundle_file, files, tmp_path):
-    before = load_bundle(bundle_file)
-    found = adapt(before, [files["same"]])
+def test_in_the_same_state_the_bundle_stays_as_it_was(states_bundle, states, tmp_path):
+    before = load_bundle(states_bundle)
+    found = adapt(before, [states["same"]])
     assert found.bundle is before
     assert found.change == 0
     out = tmp_path / "same.emag"
-    done = CliRunner().invoke(command, [str(bundle_file), str(files["same"]), "--out", str(out)])
+    done = CliRunner().invoke(command, [str(states_bundle), str(states["same"]), "--out", str(out)])
     assert "as it was: there is nothing to adapt to in 39 s of LD" in done.output
     assert load_bundle(out).sha256 == before.sha256
 
 
-def test_changes_too_small_to_count_do_no_harm_when_followed(bundle_file, files, monkeypatch):
-    monkeypatch.setattr("calibration.population.adapt._LEAST_DB", 0.0)
-    before = load_bundle(bundle_file)
-    found = adapt(before, [files["same"]])
+def test_changes_too_small_to_count_do_no_harm_when_followed(states_bundle, states, monkeypatch):
+    monkeypatch.setattr("calibration.population.adapt.LEAST_DB", 0.0)
+    before = load_bundle(states_bundle)
+    found = adapt(before, [states["same"]])
     assert 0 < found.change < 0.1
-    assert nmse(found.bundle, files["same"]) < 1.01 * nmse(before, files["same"])
+    assert nmse(found.bundle, states["same"]) < 1.01 * nmse(before, states["same"])
 
 
 def test_it_says_what_changed(adapted):
@@ -110,10 +73,10 @@ def test_it_says_what_changed(adapted):
     assert note["seconds"] == pytest.approx(39, abs=0.1)
 
 
-def test_the_bundle_is_like_any_other(adapted, bundle_file, files):
+def test_the_bundle_is_like_any_other(adapted, states_bundle, states):
     _, bundle = adapted
-    before = load_bundle(bundle_file)
-    recording = read_recording(files["later"])
+    before = load_bundle(states_bundle)
+    recording = read_recording(states["later"])
     ld = [recording.labels.index(e.label) for e in bundle.manifest.ld]
     raw = recording.data_uv[:400, ld]
     hd, old = (Upsampler(b, engine="packed").push(raw)[0] for b in (bundle, before))
@@ -129,11 +92,11 @@ def test_the_bundle_is_like_any_other(adapted, bundle_file, files):
     assert relative(hd, old) < 1.0
 
 
-def test_what_cannot_be_adapted_is_said(bundle_file, files, tmp_path):
-    bundle = load_bundle(bundle_file)
+def test_what_cannot_be_adapted_is_said(states_bundle, states, tmp_path):
+    bundle = load_bundle(states_bundle)
     with pytest.raises(CalibrationError, match="Calibrate again with HD"):
-        adapt(replace(bundle, hd_bands=None), [files["today"]])
-    recording = read_recording(files["same"])
+        adapt(replace(bundle, hd_bands=None), [states["today"]])
+    recording = read_recording(states["same"])
     data = recording.data_uv.copy()
     a, b = (recording.labels.index(bundle.manifest.ld[i].label) for i in (0, 5))
     data[:, [a, b]] = data[:, [b, a]]

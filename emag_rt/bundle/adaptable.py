@@ -1,0 +1,22 @@
+"""Which bundles can follow their wearer's present state."""
+
+from __future__ import annotations
+
+from emag_rt.bundle.bundle import Bundle
+
+
+def why_not_adaptable(bundle: Bundle) -> str:
+    """Why a bundle cannot be adapted, with the remedy; empty where it can."""
+    if bundle.hd_bands is None:
+        return (
+            "the bundle holds nothing to adapt by: it is of an older version, or nobody's HD was "
+            "measured. Calibrate again with HD."
+        )
+    model = bundle.model
+    plain = model.anchor == "stream" and model.drive.taps.size == 1 and model.forward is None
+    if not plain or model.field.shared_profiles() is None:
+        return (
+            f"only fields of the stream anchor can be adapted, got a {model.anchor} field or one "
+            "of the paper's. Calibrate with --anchor stream."
+        )
+    return ""
