@@ -82,9 +82,10 @@ def look_at(hd: Float32Array, raw: Float32Array, rendered: BoolArray, sfreq: flo
 
 
 def _wrong_scale(event: dict[str, Any]) -> str:
+    remedy = event.get("remedy", "Mend it at the amplifier, or serve with --unit or --scale")
     return (
         f"The signal is {_number(event.get('factor'))} times as strong as in calibration: its unit "
-        "or gain is wrong. Mend it at the amplifier, or serve with --unit or --scale."
+        f"or gain is wrong. {remedy}."
     )
 
 
