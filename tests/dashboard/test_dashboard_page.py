@@ -139,6 +139,13 @@ def test_virtual_channels_bands_and_red_states_are_said(page, fed):
     wait_in(page, "document.querySelectorAll('#strengths tr').length === 4")
     board.status({f"bad:{label}": 0.0 for label in LD})
     wait_in(page, f"document.querySelectorAll('#quality-list .good').length === {len(LD)}")
+    board.status({f"bad:{label}": 1.0 for label in LD})
+    words = "document.getElementById('n-bad').textContent"
+    wait_in(page, f"{words} === '{len(LD)} bad, filled'")
+    board.event('{"event": "too_many_bad"}')
+    wait_in(page, f"{words} === '{len(LD)} bad, not filled'")
+    board.event('{"event": "enough_good"}')
+    board.status({f"bad:{label}": 0.0 for label in LD})
     board.event('{"event": "amplifier_dead"}')
     wait_in(page, "document.body.dataset.state === 'no_eeg'")
     assert page.evaluate("document.querySelectorAll('#quality-list .good').length") == 0
