@@ -138,6 +138,7 @@ _GROUPS = {
         **dict.fromkeys((1, 2, 3, 5, 6, 7, 8, 9), ""),
         130: "a second Ctrl-C, which ends it at once",
     },
+    surplus="--source-id",
     see_also=(
         "emag-rt simulate",
         "emag-rt streams",
