@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -213,7 +214,7 @@ class Upsampler:
         path : path-like
             An ``.emag`` file.
         **options
-            As for the class: ``channels``, ``units``, ``engine``, ``reference``, ...
+            As for the class.
 
         Returns
         -------
@@ -435,3 +436,20 @@ class Upsampler:
         if self._reference_rows is not None:
             hd -= hd[:, self._reference_rows].mean(axis=1, keepdims=True)
         return hd
+
+
+def _spell_options(load: Any) -> None:
+    """Let ``help(Upsampler.load)`` list the class's options, each with its type and its words."""
+    _bundle, *options = inspect.signature(Upsampler).parameters.values()
+    spelled = inspect.signature(load.__func__)
+    kept = [p for p in spelled.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    load.__func__.__signature__ = spelled.replace(parameters=[*kept, *options])
+    if load.__doc__ and Upsampler.__doc__:  # python -OO has none
+        words = inspect.cleandoc(Upsampler.__doc__).partition(f"{options[0].name} : ")
+        listed = words[1] + words[2].partition("\n\nAttributes\n")[0]
+        load.__func__.__doc__ = inspect.cleandoc(load.__doc__).replace(
+            "**options\n    As for the class.", listed
+        )
+
+
+_spell_options(Upsampler.load)
