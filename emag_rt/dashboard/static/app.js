@@ -6,7 +6,7 @@ import { ScalpMap, drawScale } from "./maps.js";
 import { AllTraces, ChosenTraces } from "./traces.js";
 import { Spectrum } from "./spectrum.js";
 import { drawLatency, showPanels, showState } from "./panels.js";
-import { listenToKeys } from "./keys.js";
+import { listenToFinger, listenToKeys } from "./keys.js";
 
 const $ = (id) => document.getElementById(id);
 const NICE = [2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 500];
@@ -298,6 +298,10 @@ $("all").addEventListener("wheel", (event) => {
   event.preventDefault();
   stale = true;
 }, { passive: false });
+listenToFinger($("all"), (px) => {
+  stale = true;
+  return layout ? all.drag(px) : false;
+});
 $("all").addEventListener("click", (event) => {
   const k = layout ? all.at(event.offsetY) : -1;
   if (k >= 0) few.take(k);

@@ -108,6 +108,14 @@ export class AllTraces extends Sweep {
     return this.dirty = true;
   }
 
+  // By a finger that moved up by so many pixels: those used, or false where there is no more.
+  drag(px) {
+    const [lane, visible, n] = this.measure, whole = Math.round(px / lane);
+    if (px > 0 ? this.first >= n - visible : this.first <= 0) return false;
+    if (whole) this.scroll(whole);
+    return whole * lane;
+  }
+
   page(by) { this.scroll(by * Math.max(1, this.measure[1] - 2)); }
 
   space(by) {
