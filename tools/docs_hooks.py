@@ -1,4 +1,7 @@
-"""Hooks of mkdocs: the page of commands, docstrings without roles, search without a server."""
+"""Hooks of mkdocs: the page of commands, docstrings without roles, search without a server.
+
+What stands between ``<!-- file -->`` and ``<!-- /file -->`` is for who reads the file itself.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ _SHIM = r'<script src="https://unpkg\.com/iframe-worker/shim"></script>'
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Append the help of every command to ``command-line.md``."""
+    """Leave out what is for readers of the file; append all help to ``command-line.md``."""
+    markdown = re.sub(r"<!-- file -->.*?<!-- /file -->", "", markdown, flags=re.DOTALL)
     if page.file.src_uri != "command-line.md":
         return markdown
     parts = [markdown]

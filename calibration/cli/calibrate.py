@@ -16,6 +16,7 @@ from calibration.cli.no_hd import (
     NO_HD_NAMES,
     NoHdOptions,
     make_without_hd,
+    missing_ld,
     no_hd_options,
     refuse_without_flag,
 )
@@ -112,9 +113,9 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
 @click.argument("recordings", nargs=-1, type=click.Path(dir_okay=True))
 @click.option(
     "--ld",
-    required=True,
-    help="LD channels: names (Fz,Cz,...), a count (spread evenly), @FILE of names, @headset:NAME "
-    "(emag-rt headsets), or @stream:SOURCE, the live stream of the LD amplifier.",
+    help="LD channels: names (Fz,Cz,...), a count (spread evenly; with --no-hd the best places), "
+    "@FILE of names, @headset:NAME (emag-rt headsets), or @stream:SOURCE, the live stream of the "
+    "LD amplifier. Must be given.",
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
 @click.option(
@@ -206,7 +207,7 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
 @paper_options
 def calibrate(
     recordings: tuple[str, ...],
-    ld: str,
+    ld: str | None,
     out: str,
     report: str | None,
     with_report: bool,
@@ -240,6 +241,8 @@ def calibrate(
     from emag_rt.cli.options import check_output
     from emag_rt.montages.headsets import channel_names
 
+    if not ld:
+        raise missing_ld(options)
     request = live_request(recordings, ld, band, options, needs_signal=not options["no_hd"])
     check_output("--out", out, recordings)
     target = report_target(out, report, with_report, recordings)

@@ -116,6 +116,7 @@ def _facts(result: Evaluation, manifest: Manifest) -> Facts:
         held_out=result.held_out,
         n_channels=len(result.labels),
         hd_measured=manifest.hd_measured,
+        misfits=result.misfits,
     )
 
 

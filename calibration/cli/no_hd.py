@@ -12,6 +12,7 @@ from emag_rt.cli.options import refuse_idle
 from emag_rt.errors import SettingsError
 
 if TYPE_CHECKING:
+    from calibration.cli.calibrate import CalibrateOptions
     from calibration.live.channels import LiveChannels
     from calibration.live.ld_labels import LdChoice
     from calibration.live.record_live import LiveRequest
@@ -69,6 +70,20 @@ def no_hd_options(command: _F) -> _F:
     ):
         command = option(command)
     return command
+
+
+def missing_ld(options: CalibrateOptions) -> Exception:
+    """What to say where ``--ld`` is missing: what could be worn, of what is in sight."""
+    if not options["no_hd"]:
+        context = click.get_current_context()
+        (ld,) = [p for p in context.command.params if p.name == "ld"]
+        return click.MissingParameter(ctx=context, param=ld)
+    from emag_rt.cli.which_source import could_be_worn
+
+    return SettingsError(
+        "--ld must say what is worn with --no-hd, got nothing. "
+        + could_be_worn(options["scope"], options["session_id"])
+    )
 
 
 def refuse_without_flag() -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from calibration.population.best_places import best_places
 from calibration.population.people import Population
 from emag_rt.core.labels import canonical, require_unique
-from emag_rt.core.montage import Montage, spread_choice
+from emag_rt.core.montage import Montage
 from emag_rt.errors import CalibrationError
 from emag_rt.montages.from_mne import read_mne_montage
 from emag_rt.montages.resolve import resolve_on_head
@@ -52,8 +53,8 @@ def ld_montage(ld: int | Sequence[str], hd: Montage, population: Population) -> 
     Parameters
     ----------
     ld : int or sequence of str
-        Labels of HD or of a template (10-05, BioSemi, EGI), ``NAME=x/y/z`` in mm, or a count to
-        spread over HD.
+        Labels of HD or of a template (10-05, BioSemi, EGI), ``NAME=x/y/z`` in mm, or a count
+        of the best ones of HD for the population.
     hd : Montage
         Electrodes to render.
     population : Population
@@ -74,7 +75,7 @@ def ld_montage(ld: int | Sequence[str], hd: Montage, population: Population) -> 
             raise CalibrationError(
                 f"--ld must be from 2 to {len(hd) - 1} (one fewer than --hd), got {ld}."
             )
-        return hd.select(spread_choice(hd.positions_mm, ld))
+        return hd.select(best_places(ld, hd, population))
     names = [name.partition("=")[0].strip() for name in ld]
     require_unique(names, "--ld")
     if len(names) < 2:

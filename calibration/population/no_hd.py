@@ -68,7 +68,7 @@ class NoHdSettings:
     Attributes
     ----------
     ld : int or tuple of str
-        LD channels: labels, or how many to spread over HD.
+        LD channels: labels, or how many of the best ones of HD.
     hd : str
         Electrodes to render.
     sfreq : float
@@ -325,6 +325,11 @@ def _remarks(settings: NoHdSettings, people: Population, wearer: Wearer) -> list
         f"nobody's HD was measured: the field is that of {people.n_people} other people "
         f"({people.name}), and the expected errors are theirs"
     ]
+    if isinstance(settings.ld, int):
+        found.append(
+            f"the {settings.ld} LD electrodes are those of --hd from which these people are "
+            "rendered best: wear them, or name what you wear (--ld)"
+        )
     if not wearer.seconds:
         low, high = people.amplitudes_uv.min(), people.amplitudes_uv.max()
         found.append(

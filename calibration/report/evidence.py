@@ -56,6 +56,8 @@ class Evidence:
         Which recording of the session each row is of, and which sample of it.
     held_out : bool
         True when the recordings are not those of the calibration.
+    misfits : tuple of str
+        How LD does not fit the bundle in those; empty where it does.
     """
 
     bundle: Bundle
@@ -68,6 +70,7 @@ class Evidence:
     worn: dict[str, Float32Array]
     samples: IndexArray
     held_out: bool
+    misfits: tuple[str, ...] = ()
 
     @property
     def sfreq(self) -> float:
@@ -242,6 +245,7 @@ def _held_out(session: Session, bundle: Bundle, recordings: Sequence[Recording])
         },
         samples=_numbered([usable_rows(r, SETTLE_S) for r in recordings]),
         held_out=True,
+        misfits=tuple(dict.fromkeys(text for each in found for text in each.misfits)),
     )
 
 

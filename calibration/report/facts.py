@@ -36,6 +36,8 @@ class Facts:
         Channels of these recordings with loud line noise.
     nearest_ld_mm : mapping of str to float
         Distance of each channel to the nearest LD electrode.
+    misfits : sequence of str
+        How LD does not fit the bundle in these recordings; empty where it does.
     interpolated : bool
         Whether channels of these recordings were made from others.
     hd_measured : bool
@@ -63,6 +65,7 @@ class Facts:
     bad_here: Sequence[str] = ()
     noisy: Sequence[str] = ()
     nearest_ld_mm: Mapping[str, float] = field(default_factory=dict)
+    misfits: Sequence[str] = ()
     interpolated: bool = False
     hd_measured: bool = True
     other_set: tuple[str, ...] = ()

@@ -53,6 +53,7 @@ def player_html(evidence: Evidence) -> str:
         how += " (the closed form, without networks)"
     data: dict[str, object] = {
         "places": (places / edge).round(3).tolist(),
+        "labels": labels,
         "worn": [label in evidence.worn for label in labels],
         "times_ms": (1e3 * np.arange(len(truth)) * every / evidence.sfreq).round(1).tolist(),
         "scale_uv": float(f"{scale:.2g}"),

@@ -69,7 +69,7 @@ def _band_grades(bands: Mapping[str, float]) -> dict[Grade, tuple[str, ...]]:
 
 
 def _advice(facts: Facts, grade: Grade, useless: bool) -> list[str]:
-    found = _about_data(facts)
+    found = [f"{text}." for text in facts.misfits] + _about_data(facts)
     if useless:
         found.append(
             "Check that the labels belong to the right electrodes and that all channels have the "

@@ -17,6 +17,7 @@ from emag_rt.bundle import Baseline, Bundle
 from emag_rt.core.drive import causal_fir, reference_free
 from emag_rt.core.labels import canonical, match_labels
 from emag_rt.core.scores import band_nmse, band_psd_error, nmse, nmse_per_channel, pcc, snr_db
+from emag_rt.engine.fit_watch import FitWatch
 from emag_rt.engine.offline import open_for, render_recording
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import RecordingError
@@ -45,6 +46,8 @@ class Estimates:
         False when the bundle was calibrated on this very recording.
     modes : dict of str to ndarray, shape (n_times, n_channels)
         Other statistics of the output than the estimate's, where the bundle has them.
+    misfits : tuple of str
+        How LD does not fit the bundle; empty where it does, and within the first minute.
     """
 
     labels: tuple[str, ...]
@@ -53,6 +56,7 @@ class Estimates:
     methods: dict[str, FloatArray]
     held_out: bool
     modes: dict[str, FloatArray] = field(default_factory=dict)
+    misfits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +85,8 @@ class Evaluation:
         Relative error of band power on unseen channels, by method.
     statistics : dict of str to ModeScores
         Of unseen channels: see :func:`calibration.scores.modes.mode_scores`.
+    misfits : tuple of str
+        As in :class:`Estimates`.
     """
 
     labels: tuple[str, ...]
@@ -93,12 +99,14 @@ class Evaluation:
     held_out: bool = True
     psd_errors: dict[str, dict[str, float]] = field(default_factory=dict)
     statistics: dict[str, ModeScores] = field(default_factory=dict)
+    misfits: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {
             "seconds": round(self.seconds, 2),
             "held_out": self.held_out,
+            "ld_misfits": list(self.misfits),
             "n_channels": len(self.labels),
             "n_unseen": len(self.unseen),
             "reference": "relative to the LD mean",
@@ -173,7 +181,7 @@ def evaluate_recording(
     """
     found = estimate_recording(bundle, recording, engine, only=only)
     result = _score(found, recording.sfreq)
-    return replace(result, held_out=found.held_out)
+    return replace(result, held_out=found.held_out, misfits=found.misfits)
 
 
 def estimate_recording(
@@ -206,7 +214,8 @@ def estimate_recording(
     rows = usable_rows(recording, SETTLE_S)
     scored, unseen = _choose(bundle, recording, filtered, columns, ld_columns, rows, only)
     truth = (filtered[:, columns] - mean)[rows]
-    rendered = _field(bundle, recording, engine) - mean
+    rendered, misfits = _field(bundle, recording, engine)
+    rendered -= mean
     estimates = {"field": rendered[:, shared]}
     for name in bundle.baselines:
         estimates[name] = _ridge(bundle, name, centred)[:, shared]
@@ -232,6 +241,7 @@ def estimate_recording(
         methods={name: values[:, scored] for name, values in estimates.items()},
         held_out=recording.sha256 not in bundle.manifest.input_hashes,
         modes={mode: values[:, scored] for mode, values in modes.items()},
+        misfits=misfits,
     )
 
 
@@ -285,9 +295,13 @@ def _choose(
     return scored, unseen
 
 
-def _field(bundle: Bundle, recording: Recording, engine: str) -> FloatArray:
+def _field(bundle: Bundle, recording: Recording, engine: str) -> tuple[FloatArray, tuple[str, ...]]:
+    """What is rendered, and how LD does not fit."""
     upsampler = Upsampler(bundle, channels=recording.labels, engine=engine, mismatch="warn")
-    return render_recording(upsampler, _without_gaps(recording.data_uv)).astype(np.float64)
+    fit = FitWatch(bundle)
+    upsampler.watch_blocks(fit.take)
+    rendered = render_recording(upsampler, _without_gaps(recording.data_uv)).astype(np.float64)
+    return rendered, tuple(fit.misfits())
 
 
 def _ridge(bundle: Bundle, name: str, centred: FloatArray) -> FloatArray:

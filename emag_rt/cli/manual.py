@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -38,6 +39,8 @@ class Manual(click.Command):
         Other commands, and pages of the documentation.
     groups : mapping of str to sequence of str, optional
         Titles, and names of parameters in each; the others come last.
+    surplus : str
+        Option that is meant by an argument too many.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Manual(click.Command):
         exits: Iterable[int] | Mapping[int, str] = (0, 1, 2),
         see_also: Sequence[str] = (),
         groups: Mapping[str, Sequence[str]] | None = None,
+        surplus: str = "",
         **options: Any,
     ) -> None:
         super().__init__(name, **options)
@@ -55,11 +59,26 @@ class Manual(click.Command):
         said = exits if isinstance(exits, Mapping) else dict.fromkeys(exits, "")
         self.exits = {code: said[code] or EXITS[code] for code in sorted(said)}
         self.see_also = tuple(see_also)
+        self.surplus = surplus
         self.groups = {title: tuple(names) for title, names in (groups or {}).items()}
         known = {parameter.name for parameter in self.params}
         unknown = {name for names in self.groups.values() for name in names} - known
         if unknown:
             raise TypeError(f"groups of {self.name} name no parameter of it: {sorted(unknown)}")
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Click's, but an argument too many is told what it may have been meant for."""
+        if not self.surplus or ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        ctx.allow_extra_args = True
+        more = super().parse_args(ctx, args)
+        if more:
+            raise click.UsageError(
+                f"got unexpected extra argument{'s' * (len(more) > 1)} {shlex.join(more)}. Did you "
+                f"mean {self.surplus} {shlex.quote(more[0])}?",
+                ctx,
+            )
+        return more
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write options group by group."""

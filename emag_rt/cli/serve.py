@@ -143,6 +143,7 @@ _GROUPS = {
         **dict.fromkeys((1, 2, 3, 5, 6, 7, 8, 9), ""),
         130: "a second Ctrl-C, which ends it at once",
     },
+    surplus="--source-id",
     see_also=(
         "emag-rt simulate",
         "emag-rt streams",
@@ -282,7 +283,7 @@ _GROUPS = {
     help="Make the bundle first, from other people's field (emag-rt calibrate --no-hd), and forget "
     "it afterwards.",
 )
-@click.option("--ld", help="What is worn: names, @headset:NAME or @stream:SOURCE, with its rate.")
+@click.option("--ld", help="What is worn: names, a count, @headset:NAME or @stream:SOURCE.")
 @click.option(
     "--hd", shell_complete=complete_montage, help="What to render: a montage, a file or names."
 )

@@ -11,8 +11,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+from emag_rt.cli.which_source import could_be_worn
 from emag_rt.errors import SettingsError
+
+if TYPE_CHECKING:
+    from emag_rt.streams.config import Scope
 
 Request = dict[str, str | float | None]
 """``ld``, ``hd``, ``sfreq``, ``population``, ``scope`` and ``session_id``, as options say them."""
@@ -58,10 +63,17 @@ def bundle_to_serve(bundle: str | None, no_hd: bool, request: Request) -> Iterat
             f"--no-hd and BUNDLE exclude each other, got {bundle}. To keep the bundle that --no-hd "
             "makes: emag-rt calibrate --no-hd ... --out FILE, then serve it."
         )
-    if request["ld"] is None or request["hd"] is None:
+    if request["ld"] is None:
         raise SettingsError(
-            "--no-hd must say what is worn and what to render: --ld Fz,Cz,... (or @headset:NAME, "
-            "@stream:SOURCE) and --hd standard_1020"
+            "--ld must say what is worn with --no-hd, got nothing. "
+            + could_be_worn(
+                cast("Scope | None", request["scope"]), cast("str | None", request["session_id"])
+            )
+        )
+    if request["hd"] is None:
+        raise SettingsError(
+            "--hd must say which electrodes to render with --no-hd, got none. Such as: "
+            "--hd standard_1020"
         )
     with tempfile.TemporaryDirectory(prefix="emag-rt-") as folder:
         path = str(Path(folder, "no-hd.emag"))

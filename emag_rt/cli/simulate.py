@@ -109,8 +109,9 @@ class Signal:
     "--channels",
     default="hd",
     show_default=True,
-    help="hd: all; ld:BUNDLE: the LD channels of a bundle; or labels, comma-separated: as many as "
-    "the recording has name its channels in order, where it does not say.",
+    help="hd: all; a bundle (NAME.emag) or ld:BUNDLE: its LD channels; or labels, "
+    "comma-separated: as many as the recording has name its channels in order, where it does not "
+    "say.",
 )
 @headset_option
 @click.option("--source-id", help="LSL source id (default: made of what is played).")
@@ -360,10 +361,11 @@ def _columns(channels: str, source: Signal) -> list[int]:
 
     if channels == "hd":
         return list(range(len(source.labels)))
-    if channels.startswith("ld:"):
+    if channels.startswith("ld:") or channels.endswith(".emag"):
         from emag_rt.bundle import load_bundle
 
-        wanted = [electrode.label for electrode in load_bundle(channels[3:]).manifest.ld]
+        bundle = load_bundle(channels.removeprefix("ld:"))
+        wanted = [electrode.label for electrode in bundle.manifest.ld]
     else:
         wanted = [label.strip() for label in channels.split(",") if label.strip()]
     require_unique(wanted, "--channels")

@@ -63,6 +63,7 @@ def streams(
     from emag_rt.bundle import load_bundle
     from emag_rt.streams.lsl import configure
     from emag_rt.streams.lsl.discovery import all_streams
+    from emag_rt.streams.lsl.library import session_id as lsl_session
     from emag_rt.streams.lsl.survey import survey
 
     known = {path: load_bundle(path) for path in bundles}
@@ -76,9 +77,11 @@ def streams(
         for one, fit in zip(seen, fits, strict=True):
             _show(one, fit)
     if not seen:
+        in_use = f" ({used})" if (used := lsl_session()) else ""
         click.echo(
             "no LSL stream is in sight. Is the amplifier's LSL outlet running, in the same LSL "
-            "session, and does the firewall let LSL through? `emag-rt doctor` checks this machine.",
+            f"session{in_use}, and does the firewall let LSL through? `emag-rt doctor` checks this "
+            "machine.",
             err=True,
         )
         sys.exit(7)

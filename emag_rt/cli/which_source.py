@@ -1,4 +1,4 @@
-"""Asking a person which stream is meant, where several could be."""
+"""Which stream could be meant: asking a person, and naming what is in sight."""
 
 from __future__ import annotations
 
@@ -7,8 +7,58 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emag_rt.errors import EmagError
+
 if TYPE_CHECKING:
     from emag_rt.daemon.settings import ServeSettings
+    from emag_rt.streams.base import StreamFormat
+    from emag_rt.streams.config import Scope
+
+_MOST = 3
+
+
+def could_be_worn(scope: Scope | None, session_id: str | None) -> str:
+    """What ``--ld`` could be with ``--no-hd``: of the EEG streams in sight, and of other kinds.
+
+    Parameters
+    ----------
+    scope, session_id : str or None
+        Where LSL looks.
+
+    Returns
+    -------
+    str
+        Sentences.
+    """
+    found = [text for stream in _eeg_in_sight(scope, session_id) for text in _worn(stream)]
+    seen = f"In sight: {', '.join(found[:_MOST])}. " if found else ""
+    return (
+        f"{seen}A headset: --ld @headset:openbci-cyton-8 (emag-rt headsets lists them). Names: "
+        "--ld Fz,C3,C4,Pz,Oz. A count: --ld 8, the best places of --hd."
+    )
+
+
+def _eeg_in_sight(scope: Scope | None, session_id: str | None) -> list[StreamFormat]:
+    try:
+        from emag_rt.streams.lsl import configure
+        from emag_rt.streams.lsl.discovery import list_streams
+
+        configure(scope, session_id)
+        return [stream for stream in list_streams() if stream.type.casefold() == "eeg"]
+    except (EmagError, ImportError, OSError, RuntimeError):
+        return []  # without LSL's library nothing is in sight
+
+
+def _worn(stream: StreamFormat) -> list[str]:
+    """``--ld`` for the stream itself, and for headsets whose stream has its name and channels."""
+    from emag_rt.montages.headsets import headset_names, read_headset
+
+    of = f"{stream.name!r}, {stream.n_channels} channels"
+    found = [f"--ld @stream:{stream.source_id or stream.name} ({of})"]
+    for headset in map(read_headset, headset_names()):
+        if headset.lsl_name == stream.name and len(headset.channels) == stream.n_channels:
+            found.append(f"--ld @headset:{headset.name}")
+    return found
 
 
 def ask_which(settings: ServeSettings, quiet: bool) -> ServeSettings:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from emag_rt.daemon.adapting import Adapting
 from emag_rt.daemon.channel_watch import ChannelWatch
 from emag_rt.daemon.events import Event
-from emag_rt.daemon.fit_watch import FitWatch
 from emag_rt.daemon.presence import Presence
 from emag_rt.daemon.status.counters import Counters, LatencyWindow, ServerStatus, State
 from emag_rt.daemon.timeline import Timeline
+from emag_rt.engine.fit_watch import FitWatch
 
 
 class Account:

@@ -156,7 +156,7 @@ def _against(
     for event in events:
         if event["event"] == "wrong_scale":
             factor = event["factor"]
-            yield f"amplitudes are {factor:g} times the calibration's. See --unit and --scale."
+            yield f"amplitudes are {factor:g} times the calibration's. {event['remedy']}."
         if event["event"] == "wrong_rate":
             yield (
                 f"{event['measured_hz']:g} samples a second come, {event['declared_hz']:g} are "

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from emag_rt.engine.fit_watch import FitNews
 from emag_rt.streams.base import Clock, MarkerSink, StreamFormat
 from emag_rt.streams.query import describe
 
@@ -43,6 +44,16 @@ def namesake(other: StreamFormat) -> Event:
     )
     details = {"name": other.name, "source_id": other.source_id, "hostname": other.hostname}
     return Event("namesake", details, text)
+
+
+def fit_event(news: FitNews) -> Event:
+    """LD does not fit the bundle, or fits again."""
+    details: dict[str, object] = {"level": round(news.level, 2)}
+    if news.exchanged:
+        details["exchanged"] = list(news.exchanged)
+    if news.fits:
+        return Event("ld_fits", details, news.text)
+    return Event("ld_misfit", details, news.text, logging.ERROR)
 
 
 class Teller:

@@ -16,7 +16,7 @@ from emag_rt.core.labels import match_labels
 from emag_rt.daemon.events import Event
 from emag_rt.engine.matching import RATE_TOLERANCE, InputMatch
 from emag_rt.engine.scale import ScaleJudge, WrongScale, is_still
-from emag_rt.errors import StreamMismatch
+from emag_rt.errors import SettingsError, StreamMismatch
 from emag_rt.frontend.units import unit_to_uv
 from emag_rt.streams.base import StreamFormat
 
@@ -54,6 +54,7 @@ class InputWatch:
         labels = [electrode.label for electrode in bundle.manifest.ld]
         self._who = f"stream {stream.name!r} (source_id {stream.source_id!r})"
         self._columns = match_labels(labels, match.channels, self._who)
+        self._match = match
         self._factors = np.array([unit_to_uv(match.units[i]) for i in self._columns])
         self._scale = ScaleJudge(bundle, float(np.median(self._factors)))
         self._sfreq, self._n_block = stream.sfreq, max(8, round(stream.sfreq))
@@ -136,12 +137,30 @@ class InputWatch:
         return [Event("amplifier_dead", {}, text, logging.ERROR)]
 
     def _wrong_scale(self, found: WrongScale) -> list[Event]:
-        remedy = f"--unit {found.unit}" if found.unit else f"--scale {found.scale_uv:.3g}"
+        remedy = self._scale_remedy(found)
         return self._wrong(
             "wrong_scale",
-            {"factor": float(f"{found.factor:.3g}"), "power_of_ten": found.power},
-            f"{found.text}. Mend it at the amplifier, or say it ({remedy}).",
+            {
+                "factor": float(f"{found.factor:.3g}"),
+                "power_of_ten": found.power,
+                "remedy": remedy,
+            },
+            f"{found.text}. {remedy}.",
         )
+
+    def _scale_remedy(self, found: WrongScale) -> str:
+        """Without what was given over the stream's own unit, where that would mend it."""
+        given = self._match.units[self._columns[0]]
+        own = self._match.own_units[self._columns[0]]
+        option = "--scale" if given[:1].isdigit() else "--unit"
+        try:
+            fits = round(np.log10(unit_to_uv(own) / found.scale_uv)) == 0
+        except SettingsError:
+            fits = False
+        if fits and given != own:
+            return f"Leave {option} out: the stream's own unit ({own}) fits"
+        remedy = f"--unit {found.unit}" if found.unit else f"--scale {found.scale_uv:.3g}"
+        return f"Mend it at the amplifier, or say it ({remedy})"
 
     def _judge_rate(self) -> list[Event]:
         """By the stamps at the ends of chunks, right also where samples come in bursts."""
@@ -162,12 +181,12 @@ class InputWatch:
             f"rate must be the declared {self._sfreq:g} Hz, got {measured:.4g} samples a second. "
             "Set the rate of the amplifier and of its LSL outlet alike."
         )
-        details = {"declared_hz": self._sfreq, "measured_hz": round(measured, 3)}
+        details: dict[str, object] = {"declared_hz": self._sfreq, "measured_hz": round(measured, 3)}
         if (np.abs(off) > _WRONG_RATE).all():
             return self._wrong("wrong_rate", details, text)
         return [Event("wrong_rate", details, f"{self._who}: {text}")]
 
-    def _wrong(self, name: str, details: dict[str, float], text: str) -> list[Event]:
+    def _wrong(self, name: str, details: dict[str, object], text: str) -> list[Event]:
         if self._refuses:
             raise StreamMismatch(f"{self._who}: {text}")
         return [Event(name, details, f"{self._who}: {text}", logging.ERROR)]

@@ -11,8 +11,7 @@ from emag_rt.daemon.account import Account
 from emag_rt.daemon.adapting import Adapting
 from emag_rt.daemon.answers import Answers
 from emag_rt.daemon.channel_watch import ChannelWatch
-from emag_rt.daemon.events import Event, Teller, namesake
-from emag_rt.daemon.fit_watch import FitWatch
+from emag_rt.daemon.events import Event, Teller, fit_event, namesake
 from emag_rt.daemon.gaps import GapPolicy
 from emag_rt.daemon.input_watch import InputWatch
 from emag_rt.daemon.lateness import Lateness
@@ -23,6 +22,7 @@ from emag_rt.daemon.source_check import SourceWatch, reference_event
 from emag_rt.daemon.status.counters import Counters, ServerStatus, State
 from emag_rt.daemon.timeline import Timeline, TimelineRules
 from emag_rt.daemon.trace import Trace
+from emag_rt.engine.fit_watch import FitWatch
 from emag_rt.engine.matching import InputMatch, match_input
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import StreamAmbiguous, StreamMismatch
@@ -193,8 +193,10 @@ class Server:
                 self._tell(event)
                 self._answers.withheld = self._input.dead
             if self._input.settled:
-                for event in (*self._channels.news(), *self._fit.judge()):
+                for event in self._channels.news():
                     self._tell(event)
+                if (news := self._fit.judge()) is not None:
+                    self._tell(fit_event(news))
         else:
             was_stale = self.state == "stale"
             self._tell(self._presence.nothing_came(now, timeout_s))

@@ -227,7 +227,8 @@ class Board:
     def state(self) -> dict[str, Any]:
         """Everything but samples, for JSON."""
         with self._lock:
-            state, title, text = judge(self._facts())
+            facts = self._facts()
+            state, title, text = judge(facts)
             hd = self._layout.hd
             judged = self._judged and state in JUDGING
             return {
@@ -239,6 +240,7 @@ class Board:
                 "facts": hd.facts if hd else {},
                 "numbers": {k: _finite(v) for k, v in self._numbers.items() if _BAD not in k},
                 "judged": judged,
+                "unrendered": facts.unrendered,
                 "quality": [
                     {"label": clean(label), "bad": label in self._reasons, "reason": reason}
                     for label in self._layout.ld_labels

@@ -82,9 +82,10 @@ def look_at(hd: Float32Array, raw: Float32Array, rendered: BoolArray, sfreq: flo
 
 
 def _wrong_scale(event: dict[str, Any]) -> str:
+    remedy = event.get("remedy", "Mend it at the amplifier, or serve with --unit or --scale")
     return (
         f"The signal is {_number(event.get('factor'))} times as strong as in calibration: its unit "
-        "or gain is wrong. Mend it at the amplifier, or serve with --unit or --scale."
+        f"or gain is wrong. {remedy}."
     )
 
 
@@ -172,6 +173,12 @@ class Facts:
     bad: tuple[str, ...] = ()
     trouble: str = ""
 
+    @property
+    def unrendered(self) -> bool:
+        """Whether nothing is rendered now, and no bad channel filled."""
+        lacking = self.too_many_bad and not self.renders_on
+        return lacking or self.dead or self.look.unrendered
+
 
 def judge(facts: Facts) -> tuple[State, str, str]:
     """State, a title of a few words, and a sentence that says what it means or what to do."""
@@ -203,13 +210,16 @@ def judge(facts: Facts) -> tuple[State, str, str]:
         text = f"No samples from the amplifier's stream{source}{_for(age)}. Serving goes on when "
         return "silent", "Source silent", text + "it is back; check its cable, battery and program."
     if facts.wrong[0]:
-        return "wrong_input", *facts.wrong
+        title, text = facts.wrong
+        if facts.unrendered:
+            text += " Nothing is rendered meanwhile."
+        return "wrong_input", title, text
     if facts.dead or (facts.look.still and not facts.too_many_bad):
         text = "Every LD channel is flat or the same as all others. Is the amplifier on, the cap "
         return "no_eeg", "No EEG comes", text + "plugged in, the reference connected?"
     if facts.too_many_bad:
         text = f"{len(facts.bad) or 'Too many'} LD channels are bad ({_some(facts.bad)}). Mend the "
-        text += "cap" + ("." if facts.renders_on else ": nothing is rendered meanwhile.")
+        text += "cap" + (": nothing is rendered meanwhile." if facts.unrendered else ".")
         return "too_many_bad", "Too many bad channels", text
     if facts.look.unrendered:
         text = "Samples come, and no rendered channel has held a number for seconds. See the "

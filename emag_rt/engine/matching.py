@@ -25,12 +25,15 @@ class InputMatch:
         Labels of its columns.
     units : tuple of str
         Unit of each column.
+    own_units : tuple of str
+        What they are read in where no unit is given over what the stream says.
     warnings : tuple of str
         What had to be assumed.
     """
 
     channels: tuple[str, ...]
     units: tuple[str, ...]
+    own_units: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -102,15 +105,16 @@ def match_input(
     except MontageError as error:
         raise StreamMismatch(str(error)) from error
     default = "microvolts" if names is None else names.unit
-    units, assumed = _units(stream, unit, who, default)
-    if any(assumed[c] for c in columns):
+    own, assumed = _own_units(stream, who, default)
+    units = own if unit is None else (unit,) * stream.n_channels
+    if unit is None and any(assumed[c] for c in columns):
         warnings.append(f"{who} declares no unit: taken to be {default}; say it with --unit")
     try:
         for c in columns:
             unit_to_uv(units[c])
     except SettingsError as error:
         raise StreamMismatch(f"{who}: {error}") from error
-    return InputMatch(channels, tuple(units), tuple(warnings))
+    return InputMatch(channels, units, own, tuple(warnings))
 
 
 def _named(
@@ -141,16 +145,12 @@ def _named(
     return tuple(wanted)
 
 
-def _units(
-    stream: StreamFormat, unit: str | None, who: str, default: str
-) -> tuple[list[str], list[bool]]:
+def _own_units(stream: StreamFormat, who: str, default: str) -> tuple[tuple[str, ...], list[bool]]:
     n = stream.n_channels
-    if unit is not None:
-        return [unit] * n, [False] * n
     declared = list(stream.units) if stream.units else [""] * n
     if len(declared) != n:
         raise StreamMismatch(f"{who}: must declare a unit for each of its {n} channels.")
-    return [u or default for u in declared], [not u for u in declared]
+    return tuple(u or default for u in declared), [not u for u in declared]
 
 
 _AVERAGES = {"average", "avg", "car", "common average", "common average reference"}

@@ -13,6 +13,7 @@ from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
 from emag_rt.core.montage import Montage
 from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
+from emag_rt.engine.fit_watch import FitWatch
 from emag_rt.engine.matching import RATE_TOLERANCE
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import MontageError, RecordingError, StreamMismatch
@@ -189,6 +190,8 @@ def upsample_recording(
         data = np.array(recording.data_uv, dtype=np.float64)
     else:
         warnings, data = [], _as_received(recording)
+    fit = FitWatch(bundle)
+    upsampler.watch_blocks(fit.take)
     start = time.perf_counter()
     try:
         hd = render_recording(upsampler, data)
@@ -215,6 +218,7 @@ def upsample_recording(
         events=[*recording.events, *holes],
     )
     duration_s = len(hd) / recording.sfreq
+    warnings += fit.misfits()
     warnings += [f"montage: {text}" for text in upsampler.placement.warnings]
     warnings += [
         f"channel {label} was bad at the end: {reason}"

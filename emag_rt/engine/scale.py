@@ -20,7 +20,7 @@ _MIN_STAMPS = 64
 _WRONG = 5.0
 # Where the wearer's amplitudes are not known: people and electrodes differ by more than that.
 _WRONG_OF_OTHERS = 30.0
-_UNITS = {6: "V", 3: "mV", -3: "nV"}
+_UNITS = {6: "V", 3: "mV", 0: "µV", -3: "nV"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ class ScaleJudge:
             "scale is not what it says"
         )
         # Tens and hundreds are no unit: only what a thousand explains is one.
-        unit = _UNITS.get(-power, "") if self._declared_uv == 1.0 else ""
+        declared = float(np.log10(self._declared_uv))
+        unit = _UNITS.get(round(declared) - power, "") if declared.is_integer() else ""
         return WrongScale(factor, power, unit, self._declared_uv / factor, text)
 
 

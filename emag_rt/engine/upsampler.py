@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emag_rt.array_types import Float32Array, FloatArray, Stamps
+from emag_rt.array_types import BoolArray, Float32Array, FloatArray, Stamps
 from emag_rt.bundle import Bundle, load_bundle
 from emag_rt.core.alignment import Placement
 from emag_rt.core.montage import Montage
 from emag_rt.core.output_statistics import SimulatedNoise
 from emag_rt.engine.fading import Fading
+from emag_rt.engine.fit_watch import FitWatch
 from emag_rt.engine.planning import (
     expected_nmse,
     find_reference_rows,
@@ -31,6 +34,8 @@ from emag_rt.errors import SettingsError
 from emag_rt.frontend import FrontEnd, Jump, OnBlock
 from emag_rt.native import FusedCall, NativeField
 from emag_rt.render import Renderer, make_renderer
+
+log = logging.getLogger(__name__)
 
 
 class Upsampler:
@@ -64,7 +69,8 @@ class Upsampler:
         With more than this share of the LD channels bad, or all of them, too many are bad.
     mismatch : {"refuse", "warn", "ignore"}
         When the first three seconds of signal are over 5 times larger or smaller than the
-        calibration's: raise, log a warning, or nothing.
+        calibration's: raise, log a warning, or nothing. Unless it is ``ignore``, warnings say
+        as well when stamps contradict the rate, and when LD does not fit the bundle.
     too_many_bad : {"nan", "fill"}
         What is rendered meanwhile: NaN, good measured channels apart (with the reference
         ``input``), or what the fill makes of the rest.
@@ -153,7 +159,8 @@ class Upsampler:
             )
         self.plan = make_plan(bundle, self.placement, montage is None, measured, matched)
         self.expected_nmse = expected_nmse(bundle, self.placement, self.plan)
-        self._on_block: OnBlock | None = None
+        self._fit = FitWatch(bundle)
+        self._on_block: OnBlock = self._keep_block
         self._noise: SimulatedNoise | None = None
         if known is not None:
             factor = known.error_factor(statistics, statistics_mix)
@@ -211,7 +218,7 @@ class Upsampler:
         path : path-like
             An ``.emag`` file.
         **options
-            As for the class: ``channels``, ``units``, ``engine``, ``reference``, ...
+            As for the class.
 
         Returns
         -------
@@ -253,9 +260,21 @@ class Upsampler:
         on_block : callable
             Takes the block's number since the start, its samples, shape (n_times, n_ld), which
             are gone afterwards, and which channels, shape (n_ld,), have no fault of their own.
+            Who watches judges whether LD fits the bundle; the upsampler no longer does.
         """
         self._on_block = on_block
         self._frontend.watch_blocks(on_block)
+
+    def _keep_block(self, number: int, block: FloatArray, usable: BoolArray) -> None:
+        if self.mismatch != "ignore":
+            self._fit.take(number, block, usable)
+
+    def _tell_fit(self, most_waiting: int = 0) -> None:
+        """Judge whether LD fits until so little is left to judge."""
+        while self._fit.n_waiting > most_waiting:
+            news = self._fit.judge()
+            if news is not None:
+                log.log(logging.INFO if news.fits else logging.WARNING, "%s", news.text)
 
     def take_jumps(self) -> Sequence[Jump]:
         """Jumps of channels and of the reference, since the last call."""
@@ -292,6 +311,7 @@ class Upsampler:
 
     def reset(self) -> None:
         """Forget everything, as after a long gap."""
+        self._fit.forget()
         self._frontend.reset()
         self._renderer.reset()
         self._hops.reset()
@@ -337,6 +357,7 @@ class Upsampler:
         stamps = self._stamps(len(chunk), timestamps)
         if not self._stamp_watch.settled and self.mismatch != "ignore":
             self._stamp_watch.take(stamps)
+        self._tell_fit(1)  # prepare() does it where it is called
         if self._fused is not None and not skip and not self._withholding.lacks:
             at = self._frontend.plain_at()
             hd = self._fused.push(chunk, at) if at is not None else None
@@ -362,6 +383,7 @@ class Upsampler:
         self._frontend.settle()
         if self.fading.goes_on:
             self.fading.advance(self._count)
+        self._tell_fit()
         self._renderer.prepare()
         if self._noise is not None:
             self._noise.prepare()
@@ -376,6 +398,7 @@ class Upsampler:
         hd, timestamps
             As for :meth:`push`.
         """
+        self._tell_fit()
         hd, stamps = self._render(*self._hops.take(), False)
         if len(self._owed):
             rest = self._finish(self._renderer.push(self._owed.held_samples()))
@@ -419,3 +442,20 @@ class Upsampler:
         if self._reference_rows is not None:
             hd -= hd[:, self._reference_rows].mean(axis=1, keepdims=True)
         return hd
+
+
+def _spell_options(load: Any) -> None:
+    """Let ``help(Upsampler.load)`` list the class's options, each with its type and its words."""
+    _bundle, *options = inspect.signature(Upsampler).parameters.values()
+    spelled = inspect.signature(load.__func__)
+    kept = [p for p in spelled.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    load.__func__.__signature__ = spelled.replace(parameters=[*kept, *options])
+    if load.__doc__ and Upsampler.__doc__:  # python -OO has none
+        words = inspect.cleandoc(Upsampler.__doc__).partition(f"{options[0].name} : ")
+        listed = words[1] + words[2].partition("\n\nAttributes\n")[0]
+        load.__func__.__doc__ = inspect.cleandoc(load.__doc__).replace(
+            "**options\n    As for the class.", listed
+        )
+
+
+_spell_options(Upsampler.load)

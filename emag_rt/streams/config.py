@@ -90,6 +90,19 @@ def lsl_config_text(
     return out.getvalue()
 
 
+def session_id_in(text: str) -> str:
+    """The session id that a settings file sets; empty for LSL's default one."""
+    parser = configparser.ConfigParser(
+        interpolation=None, strict=False, comment_prefixes=(";", "#"), allow_no_value=True
+    )
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return ""
+    found = parser.get("lab", "SessionID", fallback="") or ""
+    return "" if found == "default" else found
+
+
 def user_config_file() -> Path | None:
     """The settings file that liblsl would read by itself, apart from ``LSLAPICFG``."""
     places = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")

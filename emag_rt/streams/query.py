@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from emag_rt.errors import SettingsError, StreamAmbiguous, StreamNotFound
 from emag_rt.streams.base import StreamFormat
@@ -104,14 +105,38 @@ def require_one(query: StreamQuery, found: Sequence[StreamFormat]) -> StreamForm
     return found[0]
 
 
-def not_found(query: StreamQuery, waited_s: float, seen: Sequence[StreamFormat]) -> StreamNotFound:
-    """Error for a query that nothing matched, listing what is there."""
+def not_found(
+    query: StreamQuery, waited_s: float, seen: Sequence[StreamFormat], session_id: str = ""
+) -> StreamNotFound:
+    """Error for a query that nothing matched, listing what is there.
+
+    ``session_id`` is LSL's, where it is not the default one.
+    """
     there = f"Streams seen:{listing(seen)}" if seen else "No stream at all was seen."
+    session = f" (here {session_id!r})" if session_id else ""
+    near = _near(query, seen)
+    meant = f"Did you mean {near}? Else start" if near else "Start"
     return StreamNotFound(
         f"stream query: a numeric stream must have {query}, none appeared in {waited_s:.1f} s. "
-        f"{there}\nStart the amplifier's LSL outlet or correct the query; sender and receiver "
-        "must share the LSL session id, the scope and the network (firewall)."
+        f"{there}\n{meant} the amplifier's LSL outlet or correct the query; sender and receiver "
+        f"must share the LSL session id{session}, the scope and the network (firewall)."
     )
+
+
+def _near(query: StreamQuery, seen: Sequence[StreamFormat]) -> str:
+    """What is spelled nearly as in the query, of a numeric stream in sight."""
+    named = ("name", "source_id")  # one may be taken for the other
+    for key, value in query.given().items():
+        known = {
+            text.casefold(): f"{field.replace('_', ' ')} {text!r}"
+            for field in (named if key in named else (key,))
+            for stream in seen
+            if stream.channel_format != "string" and (text := getattr(stream, field))
+            if (field, text) != (key, value)
+        }
+        for found in get_close_matches(value.casefold(), known, n=1, cutoff=0.7):
+            return known[found]
+    return ""
 
 
 def xpath_literal(text: str) -> str:

@@ -119,6 +119,11 @@ def test_a_line_that_the_command_does_not_know_is_refused():
         parse("emag-rt no-such-command")
 
 
+def test_an_amplifier_without_its_option_is_told_the_option():
+    with pytest.raises(click.UsageError, match="mean --source-id AMP-1234"):
+        parse("emag-rt serve s01.emag AMP-1234 --dashboard")
+
+
 @pytest.mark.parametrize(
     ("words", "meant"),
     [(["evaluatee"], "evaluate?"), (["bench", "latncy"], "latency?"), (["xyz"], "There are adapt")],

@@ -65,6 +65,8 @@ def test_a_headset_at_its_amplifiers_rate_without_any_recording(cli, tmp_path):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        (("--no-hd", "--hd", "biosemi32"), "--ld must say what is worn"),
+        (("hd.fif",), "Missing option '--ld'"),
         (("--no-hd", "--ld", LD, "--sfreq", "250"), "--hd must say"),
         (("--no-hd", "--ld", LD, "--hd", "biosemi32"), "--sfreq must give"),
         (("--no-hd", "--ld", LD, "--hd", "x", "--seed", "1"), "--seed must go with an HD"),

@@ -1,15 +1,19 @@
 """The simulator: pacing without a clock, and the whole command in a process of its own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from emag_rt.cli.simulate import Signal, _length, play, simulate
+from emag_rt.bundle import save_bundle
+from emag_rt.cli.simulate import Signal, _columns, _length, play, simulate
 from emag_rt.errors import MontageError, SettingsError
 from emag_rt.recordings.read import read_recording
 from emag_rt.recordings.write import write_raw
 from emag_rt.streams.lsl import LslSource, StreamQuery
 from emag_rt.streams.memory import ManualClock, MemorySink
+from tests.factories import LD, make_bundle
 
 LABELS = ("Fp1", "Fz", "Cz", "C3", "C4", "Pz", "O1", "O2")
 
@@ -173,3 +177,12 @@ def test_mne_lsl_hears_a_real_recording(cli, data_file, unique_id, wait_until):
     finally:
         stream.disconnect()
     assert child.terminate() == 0
+
+
+@pytest.mark.parametrize("words", ["ld:{}", "{}"])
+def test_the_ld_channels_of_a_bundle_are_played(tmp_path, words):
+    path = tmp_path / "s01.emag"
+    save_bundle(make_bundle(1), path)
+    labels = ("X", *LD[::-1])
+    source = replace(ramp_signal(), labels=labels)
+    assert _columns(words.format(path), source) == [labels.index(label) for label in LD]

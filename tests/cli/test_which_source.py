@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from emag_rt.cli.which_source import ask_which
+from emag_rt.cli.which_source import ask_which, could_be_worn
 from emag_rt.daemon.settings import ServeSettings
 from emag_rt.streams.base import StreamFormat
 
@@ -60,3 +60,14 @@ def test_a_script_is_never_asked(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("1\n"))
     settings = ServeSettings()
     assert ask_which(settings, quiet=False) is settings
+
+
+def test_what_could_be_worn_names_what_is_in_sight_and_its_headset(at_terminal):
+    at_terminal("", [stream("obci_eeg1", "OB-1"), stream("marks", "M", "Markers")])
+    said = could_be_worn(None, None)
+    assert "--ld @stream:OB-1 ('obci_eeg1', 8 channels), --ld @headset:openbci-cyton-8." in said
+    assert "marks" not in said
+    at_terminal("", [])
+    said = could_be_worn(None, None)
+    assert said.startswith("A headset: --ld @headset:")
+    assert "--ld 8" in said

@@ -13,11 +13,11 @@ SFREQ = 200.0
 CHUNK = 8
 
 
-def watch(unit="microvolts", refuses=True, whose="wearer"):
+def watch(unit="microvolts", refuses=True, whose="wearer", given=None):
     stream = StreamFormat("Amp", "EEG", "amp-1", SFREQ, LD, (unit,) * len(LD))
     bundle = make_bundle(1)
     bundle.manifest.calibration["amplitudes"] = whose
-    return InputWatch(stream, match_input(stream, bundle), bundle, refuses), bundle
+    return InputWatch(stream, match_input(stream, bundle, given), bundle, refuses), bundle
 
 
 def like_calibration(bundle, n, seed=0):
@@ -67,6 +67,23 @@ def test_a_wrong_scale_is_refused_within_three_seconds(scale, remedy, power):
     (event,) = feed(warning, samples)
     assert event.name == "wrong_scale"
     assert warning.settled
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "remedy"),
+    [
+        ("microvolts", "mV", r"Leave --unit out: the stream's own unit \(microvolts\) fits"),
+        ("", "V", r"Leave --unit out: the stream's own unit \(microvolts\) fits"),
+        ("microvolts", "0.01 microvolts", "Leave --scale out"),
+        ("mV", "V", r"say it \(--unit µV\)"),
+        ("counts", "mV", r"say it \(--unit µV\)"),
+        ("mV", None, r"say it \(--unit µV\)"),
+    ],
+)
+def test_a_unit_that_was_given_wrongly_is_to_be_left_out(own, given, remedy):
+    input_watch, bundle = watch(own, given=given)
+    with pytest.raises(StreamMismatch, match=remedy):
+        feed(input_watch, like_calibration(bundle, int(3.1 * SFREQ)))
 
 
 def test_the_remedy_mends_it():

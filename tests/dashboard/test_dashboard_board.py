@@ -9,6 +9,7 @@ import math
 import socket
 import textwrap
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -248,6 +249,20 @@ def test_what_the_daemon_says_is_wrong_is_never_called_running(daemon, told, sta
         assert found["text"] in daemon.text, "why it ended"
     daemon.open().rows()
     assert daemon.state == "running", "another run"
+
+
+def test_a_wrong_unit_by_which_too_many_are_bad_says_that_nothing_is_rendered(daemon):
+    daemon.open().rows()
+    assert not daemon.board.state()["unrendered"]
+    daemon.board.event(event("wrong_scale", factor=1000.0, remedy="Leave --unit out"))
+    assert daemon.text.endswith("gain is wrong. Leave --unit out.")
+    daemon.board.event(event("too_many_bad", channels=list(LD), policy="nan"))
+    assert daemon.text.endswith("Leave --unit out. Nothing is rendered meanwhile.")
+    assert daemon.board.state()["unrendered"]
+    daemon.hd = replace(daemon.hd, renders_on=True)
+    daemon.open()
+    daemon.board.event(event("too_many_bad", channels=list(LD), policy="fill"))
+    assert not daemon.board.state()["unrendered"]
 
 
 @pytest.mark.parametrize(

@@ -133,12 +133,57 @@ def test_keys_wheel_and_clicks_change_the_traces(page):
     assert page.get_attribute("#pause", "aria-pressed") == "false"
 
 
+def swipe(page, x, y, up):
+    """One finger, by so many pixels in five moves."""
+    cdp = page.context.new_cdp_session(page)
+    point = {"x": x, "y": y}
+    cdp.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    for step in range(1, 6):
+        moved = [{"x": x, "y": y - up * step / 5}]
+        cdp.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": moved})
+    cdp.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(300)
+
+
+def test_a_finger_moves_the_channels_and_the_page_where_there_are_no_more(browser, fed):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(fed[1])
+    wait_in(page, "emagDashboard.frames > 5")
+    page.evaluate("document.getElementById('all').scrollIntoView({block: 'center'})")
+    for _ in range(5):
+        page.keyboard.press("]")
+    shown = "document.getElementById('shown').textContent"
+    wait_in(page, f"{shown}.startsWith('1 – ')")
+    left, top, right, bottom = box(page, "all")
+    middle, where, before = (left + right) / 2, bottom - 40, page.evaluate("scrollY")
+    swipe(page, middle, where, 150)
+    first = f"parseInt({shown})"
+    wait_in(page, f"{first} > 1")
+    assert page.evaluate("scrollY") == before
+    moved = page.evaluate(first)
+    swipe(page, middle, top + 40, -150)
+    wait_in(page, f"{first} < {moved}")
+    for _ in range(4):
+        swipe(page, middle, top + 40, -150)
+    wait_in(page, f"{first} === 1")
+    assert page.evaluate("scrollY") < before, "above the first channel is the page"
+    context.close()
+
+
 def test_virtual_channels_bands_and_red_states_are_said(page, fed):
     board = fed[0].board
     assert page.inner_text("#n-virtual") == "1 nobody wore this"
     wait_in(page, "document.querySelectorAll('#strengths tr').length === 4")
     board.status({f"bad:{label}": 0.0 for label in LD})
     wait_in(page, f"document.querySelectorAll('#quality-list .good').length === {len(LD)}")
+    board.status({f"bad:{label}": 1.0 for label in LD})
+    words = "document.getElementById('n-bad').textContent"
+    wait_in(page, f"{words} === '{len(LD)} bad, filled'")
+    board.event('{"event": "too_many_bad"}')
+    wait_in(page, f"{words} === '{len(LD)} bad, not filled'")
+    board.event('{"event": "enough_good"}')
+    board.status({f"bad:{label}": 0.0 for label in LD})
     board.event('{"event": "amplifier_dead"}')
     wait_in(page, "document.body.dataset.state === 'no_eeg'")
     assert page.evaluate("document.querySelectorAll('#quality-list .good').length") == 0

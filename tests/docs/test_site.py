@@ -66,6 +66,10 @@ def test_the_command_line_and_the_api_are_in_it(site):
     for name in ("Upsampler.push", "FieldCalibrator.fit", "load_bundle", "StreamMismatch"):
         assert re.search(rf'id="[\w.]*{name}"', api), name
     assert not re.search(r":(func|class|meth):", api), "Sphinx's roles are taken out"
+    for name, built in (("command-line", commands), ("api", api)):
+        told = "whole only in the built site"  # to who reads the file
+        assert told in (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        assert told not in built
 
 
 def test_searching_works_from_a_folder(site, browser):

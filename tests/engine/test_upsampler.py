@@ -1,5 +1,7 @@
 """The signal path as an object: every sample answered once, with its stamp, in any chunks."""
 
+import inspect
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -345,3 +347,14 @@ def test_stamps_that_contradict_the_rate_are_told_once(caplog, scale, warns):
         upsampler.push(ld_signal(8), stamps)
     found = [r for r in caplog.records if "timestamps of the first" in r.getMessage()]
     assert len(found) == warns
+
+
+def test_loading_spells_its_options():
+    _, *options = inspect.signature(Upsampler).parameters.values()
+    path, *spelled = inspect.signature(Upsampler.load).parameters.values()
+    assert path.name == "path"
+    assert spelled == options
+    for option in options:
+        assert f"\n{option.name} : " in Upsampler.load.__doc__
+    assert "Attributes" not in Upsampler.load.__doc__
+    assert "Returns\n-------\nUpsampler" in Upsampler.load.__doc__

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from emag_rt.cli.main import cli
 from emag_rt.core.labels import canonical
+from emag_rt.errors import SettingsError
 from emag_rt.montages.headsets import Headset, headset_names, read_headset
 from emag_rt.recordings.positions import template
 
@@ -81,6 +82,23 @@ def test_a_wrong_one_is_refused(change, reason):
     Headset(**right)
     with pytest.raises(ValueError, match=reason):
         Headset(**right | change)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("openbci", " (nearest: openbci-cyton-8, openbci-cyton-daisy-16)"),
+        ("eego", " (nearest: ant-waveguard-32, ant-waveguard-64)"),
+        ("biosemi", " (nearest: biosemi-128, biosemi-32, biosemi-64)"),
+        ("biosemi64", " (nearest: biosemi-64, biosemi-32, biosemi-128)"),
+        ("muse", ""),
+        ("", ""),
+    ],
+)
+def test_of_an_unknown_one_the_nearest_are_named_and_never_all(name, near):
+    with pytest.raises(SettingsError) as caught:
+        read_headset(name)
+    assert f"that `emag-rt headsets` lists{near}, got {name!r}" in str(caught.value)
 
 
 def test_the_list_and_all_of_one():

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from emag_rt.errors import SettingsError
-from emag_rt.streams.config import lsl_config_text
+from emag_rt.streams.config import lsl_config_text, session_id_in
 
 
 def parsed(text):
@@ -50,6 +50,19 @@ def test_bad_values_are_refused(arguments):
 def test_a_malformed_file_is_named():
     with pytest.raises(SettingsError, match="INI"):
         lsl_config_text(None, None, -3, "no section\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[lab]\nSessionID=lab2\n", "lab2"),
+        ("[lab]\nSessionID=default\n", ""),
+        ("[ports]\nBasePort=17000\n", ""),
+        ("no section\n", ""),
+    ],
+)
+def test_a_session_id_that_is_not_the_default_is_known(text, found):
+    assert session_id_in(text) == found
 
 
 def run(code, **env):

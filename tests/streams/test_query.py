@@ -62,6 +62,32 @@ def test_not_found_lists_what_is_there():
     assert "No stream at all" in str(not_found(StreamQuery(name="x"), 2.0, []))
 
 
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [
+        (StreamQuery(source_id="amp-1"), "source id 'AMP-1'"),
+        (StreamQuery(source_id="AMP-l"), "source id 'AMP-1'"),
+        (StreamQuery(source_id="g.tec"), "name 'g.tec'"),
+        (StreamQuery(name="gtec"), "name 'g.tec'"),
+        (StreamQuery(name="AMP-1"), "source id 'AMP-1'"),
+        (StreamQuery(type="eeg"), "type 'EEG'"),
+    ],
+)
+def test_not_found_names_what_was_meant(query, meant):
+    seen = [
+        stream("AMP-1", name="g.tec"),
+        stream("amp-1-markers", name="gtec-", channel_format="string"),
+    ]
+    assert f"Did you mean {meant}? Else start" in str(not_found(query, 2.0, seen))
+    assert "Did you mean" not in str(not_found(StreamQuery(name="other"), 2.0, seen))
+    assert "Did you mean" not in str(not_found(StreamQuery(name="g.tec", type="M"), 2.0, seen))
+
+
+def test_not_found_names_a_session_that_is_not_the_default():
+    assert "session id (here 'lab2')," in str(not_found(StreamQuery(name="x"), 2.0, [], "lab2"))
+    assert "session id, " in str(not_found(StreamQuery(name="x"), 2.0, [], ""))
+
+
 def test_irregular_streams_are_described_as_such():
     assert "irregular rate" in describe(stream(sfreq=0.0))
 

@@ -6,7 +6,7 @@ import { ScalpMap, drawScale } from "./maps.js";
 import { AllTraces, ChosenTraces } from "./traces.js";
 import { Spectrum } from "./spectrum.js";
 import { drawLatency, showPanels, showState } from "./panels.js";
-import { listenToKeys } from "./keys.js";
+import { listenToFinger, listenToKeys } from "./keys.js";
 
 const $ = (id) => document.getElementById(id);
 const NICE = [2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 500];
@@ -47,15 +47,20 @@ function onLayout(message) {
   spectrum.layout = message;
   all.setLayout(message);
   few.setLayout(message);
+  counts();
   $("hd-count").textContent = message.hd.labels.length ? `, ${message.hd.labels.length} channels` : "";
-  const bad = message.ld.bad.filter((b, i) => b && message.ld.same[i] >= 0).length;
-  for (const [kind, words] of Object.entries({ measured: "worn", rendered: "rendered", virtual: "nobody wore this", bad: "bad, filled" })) {
-    const n = kind === "bad" ? bad : message.hd.kinds.filter((k) => k === kind).length - (kind === "measured" ? bad : 0);
+  ldCount();
+  stale = true;
+}
+
+// How many channels are of which kind.
+function counts() {
+  const { hd, ld } = layout, bad = ld.bad.filter((b, i) => b && ld.same[i] >= 0).length;
+  for (const [kind, words] of Object.entries({ measured: "worn", rendered: "rendered", virtual: "nobody wore this", bad: few.badWords })) {
+    const n = kind === "bad" ? bad : hd.kinds.filter((k) => k === kind).length - (kind === "measured" ? bad : 0);
     $(`n-${kind}`).hidden = !n;
     $(`n-${kind}`).textContent = `${n} ${words}`;
   }
-  ldCount();
-  stale = true;
 }
 
 // Choices that stay chosen where they still exist.
@@ -103,6 +108,8 @@ function onText(message) {
     showState(message.state, still === null ? message.title : `${message.title} (paused)`, message.text, message.quality.some((c) => c.bad));
     showPanels(message, LIVE.includes(message.state));
     ldNote = message.ld_note;
+    few.setFilled(!message.unrendered);
+    if (layout) counts();
     const first = message.n_events - message.events.length + 1;
     marks = message.events.map((event, i) => ({ t: event.stamp ?? NaN, text: event.event.replaceAll("_", " "), number: first + i }));
     ldCount();
@@ -291,6 +298,10 @@ $("all").addEventListener("wheel", (event) => {
   event.preventDefault();
   stale = true;
 }, { passive: false });
+listenToFinger($("all"), (px) => {
+  stale = true;
+  return layout ? all.drag(px) : false;
+});
 $("all").addEventListener("click", (event) => {
   const k = layout ? all.at(event.offsetY) : -1;
   if (k >= 0) few.take(k);

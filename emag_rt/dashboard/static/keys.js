@@ -1,4 +1,4 @@
-// Keys of the page; lists, buttons and fields keep theirs.
+// Keys and fingers of the page; lists, buttons and fields keep theirs.
 
 export function listenToKeys(actions) {
   document.addEventListener("keydown", (event) => {
@@ -13,4 +13,22 @@ export function listenToKeys(actions) {
     event.preventDefault();
     actions[key]();
   });
+}
+
+// One finger on an element: `scroll` takes the pixels that it moved up, gives back those that it
+// used, and false where it cannot move that way: then the whole touch is the page's own.
+export function listenToFinger(element, scroll) {
+  let at = null, ours = false;
+  element.addEventListener("touchstart", ({ touches }) => {
+    at = touches.length === 1 ? touches[0].clientY : null;
+    ours = false;
+  }, { passive: true });
+  element.addEventListener("touchmove", (event) => {
+    if (at === null || !event.cancelable) return;
+    const now = event.touches[0].clientY, used = now === at ? 0 : scroll(at - now);
+    if (used === false && !ours) { at = null; return; }
+    ours ||= now !== at;
+    at = used === false ? now : at - used;
+    if (ours) event.preventDefault();
+  }, { passive: false });
 }

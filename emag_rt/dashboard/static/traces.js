@@ -108,6 +108,14 @@ export class AllTraces extends Sweep {
     return this.dirty = true;
   }
 
+  // By a finger that moved up by so many pixels: those used, or false where there is no more.
+  drag(px) {
+    const [lane, visible, n] = this.measure, whole = Math.round(px / lane);
+    if (px > 0 ? this.first >= n - visible : this.first <= 0) return false;
+    if (whole) this.scroll(whole);
+    return whole * lane;
+  }
+
   page(by) { this.scroll(by * Math.max(1, this.measure[1] - 2)); }
 
   space(by) {
@@ -141,6 +149,7 @@ export class ChosenTraces extends Sweep {
     this.chosen = [];
     this.next = 0;
     this.onChoice = onChoice;
+    this.badWords = "bad, filled";
     this.selects = [];
     for (let i = 0; i < LANES; i++) {
       const label = document.createElement("label");
@@ -176,6 +185,12 @@ export class ChosenTraces extends Sweep {
     this.dirty = true;
   }
 
+  // Nothing is filled while too many are bad.
+  setFilled(filled) {
+    this.badWords = filled ? "bad, filled" : "bad, not filled";
+    if (this.layout) this.selects.forEach((_, i) => this.explain(i));
+  }
+
   // Two channels that are worn, and two that are not, spread over the head.
   fill() {
     const { labels, kinds } = this.layout.hd;
@@ -195,7 +210,7 @@ export class ChosenTraces extends Sweep {
   explain(i) {
     const k = this.layout.hd.labels.indexOf(this.chosen[i]), nmse = this.layout.hd.nmse[k];
     const error = nmse === null || nmse === undefined ? "" : `, ${Math.round(100 * nmse)} %`;
-    const words = { bad: "bad, filled", measured: "worn", rendered: `rendered${error}`, virtual: `nobody's${error}` };
+    const words = { bad: this.badWords, measured: "worn", rendered: `rendered${error}`, virtual: `nobody's${error}` };
     const kind = k < 0 ? "" : this.kind(k), [select, told] = this.selects[i];
     told.textContent = words[kind] ?? "";
     told.className = kind;

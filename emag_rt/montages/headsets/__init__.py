@@ -22,6 +22,7 @@ from emag_rt.frontend.units import unit_to_uv
 Label = Annotated[str, Field(min_length=1, max_length=64)]
 Words = Annotated[str, Field(min_length=1, max_length=400)]
 _SUFFIX = ".yaml"
+_MOST_NEAR = 3
 
 
 class Headset(BaseModel):
@@ -123,10 +124,13 @@ def read_headset(name: str) -> Headset:
     names = headset_names()
     wanted = name.strip().lower()
     if wanted not in names:
-        near = get_close_matches(wanted, names, n=3, cutoff=0.4) or names
+        called = [known for known in names if wanted in read_headset(known).title.lower()]
+        near = [*called, *get_close_matches(wanted, names, n=_MOST_NEAR, cutoff=0.4)]
+        nearest = ", ".join(list(dict.fromkeys(near))[:_MOST_NEAR] if wanted else [])
         raise SettingsError(
-            f"headset must be one of those that `emag-rt headsets` lists (nearest: "
-            f"{', '.join(near)}), got {name!r}. Name the channels yourself, or in a file (@FILE)."
+            f"headset must be one of the {len(names)} that `emag-rt headsets` lists"
+            f"{f' (nearest: {nearest})' if nearest else ''}, got {name!r}. Name the channels "
+            "yourself, or in a file (@FILE)."
         )
     text = resources.files(__name__).joinpath(wanted + _SUFFIX).read_text(encoding="utf-8")
     try:

@@ -24,6 +24,7 @@ from emag_rt.streams.config import (
     Scope,
     environment_config_file,
     lsl_config_text,
+    session_id_in,
     user_config_file,
 )
 from emag_rt.streams.description import MAX_DEPTH, NodeBudget, require_sane
@@ -97,6 +98,15 @@ def configure(
             pylsl.set_config_content(text)
         elif own is not None and (scope or session_id):
             logger.info("LSLAPICFG is set: its LSL settings are used, scope and session id not")
+
+
+def session_id() -> str:
+    """LSL's session id in this process; empty for the default one."""
+    own, user = environment_config_file(), user_config_file()
+    if own is None and _Settings.chosen is not None and _Settings.chosen[1]:
+        return _Settings.chosen[1]
+    file = own or user
+    return session_id_in(file.read_text()) if file else ""
 
 
 def local_clock() -> float:

@@ -94,6 +94,38 @@ def test_the_heads_play_and_the_table_sorts(page):
     assert page.wrong == []
 
 
+def test_an_electrode_of_a_head_is_named_under_the_pointer(page):
+    canvas = page.locator("#heads-canvas")
+    canvas.scroll_into_view_if_needed()
+    data = json.loads(page.locator("#heads-data").text_content())
+    box = canvas.bounding_box()
+    radius = min(0.43 * box["width"] / 3, 0.4 * box["height"])
+    for head, c in ((0, data["worn"].index(True)), (2, data["worn"].index(False))):
+        x, y = data["places"][c]
+        page.mouse.move(
+            box["x"] + (head + 0.5) * box["width"] / 3 + x * radius,
+            box["y"] + 0.55 * box["height"] - y * radius,
+        )
+        said = page.locator("#heads-channel").inner_text()
+        what = "worn, " if data["worn"][c] else "measured -?[0-9.]+ µV, rendered "
+        assert re.fullmatch(f"{data['labels'][c]}: {what}-?[0-9.]+ µV", said)
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    assert page.locator("#heads-channel").inner_text() == ""
+
+
+def test_line_drawings_are_strokes_that_turn_dark_with_the_page(page):
+    lines = page.locator("figure img.lines")
+    assert lines.count() >= 5
+    for i in range(lines.count()):
+        assert lines.nth(i).get_attribute("src").startswith("data:image/svg+xml;base64,")
+    assert page.locator("figure img:not(.lines)").count() >= 2, "maps stay as they are"
+    colours = "getComputedStyle(document.querySelector('img.lines')).filter"
+    assert page.evaluate(colours) == "none"
+    page.emulate_media(color_scheme="dark")
+    assert "invert" in page.evaluate(colours)
+    page.emulate_media(color_scheme="light")
+
+
 def test_scrubbing_views_and_keyboard(page):
     seen = [page.evaluate(PICTURE)]
 

@@ -42,6 +42,12 @@ def test_a_good_case_needs_nothing_and_still_warns():
     assert "lagged ridge" not in caveats
 
 
+def test_what_does_not_fit_comes_first():
+    advice = judge(replace(GOOD, seconds=20.0, misfits=("LD does not fit the bundle",))).advice
+    assert advice[0] == "LD does not fit the bundle."
+    assert "Record for longer" in advice[1]
+
+
 def test_better_electrodes_are_named_where_they_are_markedly_better():
     middling = replace(GOOD, nmse=0.22, spline=0.4)
     unknown = judge(middling).advice

@@ -7,11 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from calibration.scores.held_out import evaluate_bundle
 from emag_rt.core.ld_bands import band_edges, mean_bands
-from emag_rt.daemon.fit_watch import FitWatch
 from emag_rt.daemon.loop import Server
 from emag_rt.daemon.status.outlet import STATUS_NUMBERS, StatusOutlet
+from emag_rt.engine.fit_watch import FitWatch
+from emag_rt.engine.offline import upsample_recording
 from emag_rt.engine.upsampler import Upsampler
+from emag_rt.recordings.write import write_raw
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.memory import (
     ManualClock,
@@ -48,7 +51,7 @@ def watched(watch, signal, usable=None, first=0):
     for i in range(len(signal) // HALF):
         block = signal[i * HALF : (i + 1) * HALF]
         watch.take(first + i, block, GOOD if usable is None else usable[i])
-        found += [((i + 1) / 2, event) for event in watch.judge()]
+        found += [((i + 1) / 2, news) for news in [watch.judge()] if news is not None]
     return found
 
 
@@ -64,14 +67,14 @@ def test_the_person_who_was_calibrated_fits():
 def test_another_person_is_told_within_a_minute_once_and_taken_back():
     watch = FitWatch(bundle())
     found = watched(watch, worn(2, 120, person=3))
-    ((second, event),) = found
+    ((second, news),) = found
     assert second <= 60
-    assert (event.name, event.level) == ("ld_misfit", logging.ERROR)
-    assert event.details["level"] > 1
-    assert "exchanged" not in event.details
+    assert not news.fits
+    assert news.level > 1
+    assert news.exchanged == ()
     assert watch.unfit
-    ((second, event),) = watched(watch, worn(4, 120), first=240)
-    assert (event.name, second <= 60) == ("ld_fits", True)
+    ((second, news),) = watched(watch, worn(4, 120), first=240)
+    assert (news.fits, second <= 60) == (True, True)
     assert not watch.unfit
 
 
@@ -79,10 +82,10 @@ def test_two_in_each_others_place_are_named():
     order = np.arange(N)
     order[[2, 5]] = 5, 2
     watch = FitWatch(bundle())
-    ((second, event),) = watched(watch, worn(2, 60)[:, order])
+    ((second, news),) = watched(watch, worn(2, 60)[:, order])
     assert second <= 60
-    assert event.details["exchanged"] == [LD[2], LD[5]]
-    assert f"{LD[2]} and {LD[5]}" in event.text
+    assert news.exchanged == (LD[2], LD[5])
+    assert f"{LD[2]} and {LD[5]}" in news.text
     assert watch.level >= 1
 
 
@@ -134,7 +137,7 @@ def test_what_cannot_tell_says_why(change, why):
     watch = FitWatch(plain)
     assert why in watch.why_not()
     watch.take(0, np.zeros((100, len(plain.manifest.ld))), np.ones(len(plain.manifest.ld), bool))
-    assert watch.judge() == []
+    assert watch.judge() is None
 
 
 def test_serving_goes_on_and_says_it_everywhere(caplog):
@@ -155,3 +158,41 @@ def test_serving_goes_on_and_says_it_everywhere(caplog):
     StatusOutlet("HD", "hd", clock, lambda _: outlet)(status)
     told = dict(zip(STATUS_NUMBERS, outlet.samples[0], strict=True))
     assert (told["unfit"], told["ld_misfit"] > 1) == (1.0, True)
+
+
+def pushed(upsampler, signal, prepared):
+    for start in range(0, len(signal), 64):
+        upsampler.push(signal[start : start + 64])
+        if prepared:
+            upsampler.prepare()
+    upsampler.flush()
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_an_upsampler_warns_once(caplog, prepared):
+    upsampler = Upsampler(bundle(), engine="packed")
+    pushed(upsampler, worn(2, 70), prepared)
+    assert "fit the bundle" not in caplog.text
+    pushed(upsampler, worn(2, 90, person=3), prepared)
+    (record,) = [r for r in caplog.records if "does not fit the bundle" in r.message]
+    assert record.levelno == logging.WARNING
+
+
+def test_an_upsampler_that_ignores_mismatch_says_nothing(caplog):
+    pushed(Upsampler(bundle(), engine="packed", mismatch="ignore"), worn(2, 64, person=3), True)
+    assert caplog.text == ""
+
+
+def test_upsampling_and_scoring_a_recording_say_it_once(tmp_path, caplog):
+    own = bundle()
+    signal = worn(2, 64, person=3)
+    rest = [e.label for e in own.manifest.hd if e.label not in LD]
+    noise = np.random.default_rng(0).normal(scale=20.0, size=(len(signal), len(rest)))
+    path = tmp_path / "other_raw.fif"
+    write_raw(path, np.hstack([signal, noise]), (*LD, *rest), SFREQ)
+    result = upsample_recording(own, path, tmp_path / "hd_raw.fif", engine="packed")
+    (told,) = [text for text in result.warnings if "does not fit the bundle" in text]
+    scored = evaluate_bundle(own, path, "packed")
+    assert scored.misfits == (told,)
+    assert scored.as_dict()["ld_misfits"] == [told]
+    assert "does not fit the bundle" not in caplog.text, "said by who asked, not by the log too"

@@ -1,15 +1,15 @@
 """Whether LD still fits the bundle: another person's, electrodes exchanged, a cap put on anew.
 
-Half seconds of filtered LD are only kept while samples are answered. Afterwards, at most once a
-turn, they become covariances in bands, and every eight seconds the last minute's are compared
-with the calibration's. Nothing that is found here ends or changes rendering.
+Half seconds of filtered LD are only kept while samples are answered. Afterwards they become
+covariances in bands, and every eight seconds the last minute's are compared with the
+calibration's. Nothing that is found here ends or changes rendering.
 """
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from emag_rt.bundle import Bundle
 from emag_rt.core.drive import reference_free
 from emag_rt.core.ld_bands import BLOCK_S, band_covariances, of_unit_power, slowed
 from emag_rt.core.misfit import MIN_CHANNELS, Misfit, misfit
-from emag_rt.daemon.events import Event
 
 _PARTS = 4
 """Blocks of the front end in one of bands."""
@@ -27,6 +26,28 @@ _KEPT = 29
 _EVERY = 4
 _MOSTLY = 0.8
 _WELL = 0.7
+
+
+@dataclass(frozen=True)
+class FitNews:
+    """That LD does not fit, or fits again.
+
+    Attributes
+    ----------
+    fits : bool
+        Which of the two.
+    level : float
+        How badly it fits, 1 being the limit.
+    text : str
+        A sentence without its full stop.
+    exchanged : tuple of str
+        Two channels that seem to be in each other's place; empty where none are.
+    """
+
+    fits: bool
+    level: float
+    text: str
+    exchanged: tuple[str, ...] = ()
 
 
 class FitWatch:
@@ -92,28 +113,38 @@ class FitWatch:
             self._ready.append((number, self._parts))
             self._parts = []
 
-    def judge(self) -> list[Event]:
-        """What there is to tell; it is little work, and none in most turns."""
+    @property
+    def n_waiting(self) -> int:
+        """Calls of :meth:`judge` for which there is work."""
+        return len(self._ready)
+
+    def misfits(self) -> list[str]:
+        """How LD did not fit in all that was taken; it takes a minute to tell."""
+        every = [self.judge() for _ in range(self.n_waiting)]
+        return [news.text for news in every if news is not None and not news.fits]
+
+    def judge(self) -> FitNews | None:
+        """What there is to tell of two seconds more; mostly nothing."""
         if not self._ready:
-            return []
+            return None
         number, parts = self._ready.pop(0)
         samples = reference_free(np.concatenate([block for block, _ in parts]))[0]
         usable = np.all([good for _, good in parts], axis=0)
         if self._on_block is not None and number >= _PARTS:  # before, the filter settles
             self._on_block(samples, usable)
         if self._bands is None:
-            return []
+            return None
         sfreq = len(samples) / BLOCK_S
         found = of_unit_power(band_covariances(samples, self._bands.edges_hz, sfreq))
         if found is not None:
             self._blocks.append((found, usable))
             self._n_new += 1
         if len(self._blocks) < _KEPT or self._n_new < _EVERY:
-            return []
+            return None
         self._n_new = 0
         return self._compare()
 
-    def _compare(self) -> list[Event]:
+    def _compare(self) -> FitNews | None:
         """Over the channels that are good most of the time, in the blocks in which all are."""
         assert self._bands is not None
         usable = np.array([good for _, good in self._blocks])
@@ -121,7 +152,7 @@ class FitWatch:
         clean = np.array(usable[:, channels].all(axis=1))
         if len(channels) < MIN_CHANNELS or clean.mean() < _MOSTLY:
             self.level = None
-            return []
+            return None
         chosen = [block for (block, _), good in zip(self._blocks, clean, strict=True) if good]
         found = misfit(self._bands, np.mean(chosen, axis=0), len(chosen), channels)
         self.level = max(found.excess, 0.0) / found.limit
@@ -129,25 +160,23 @@ class FitWatch:
             self.level = max(self.level, 1.0)
         if self.unfit and found.exchanged is None and self.level < _WELL:
             self.unfit, self._exchanged = False, None
-            return [Event("ld_fits", {"level": round(self.level, 2)}, "LD fits the bundle again")]
+            return FitNews(True, self.level, "LD fits the bundle again")
         new_pair = found.exchanged is not None and found.exchanged != self._exchanged
         if found.fits or (self.unfit and not new_pair):
-            return []
+            return None
         self.unfit, self._exchanged = True, found.exchanged
-        return [self._does_not_fit(found, self.level)]
+        return self._does_not_fit(found, self.level)
 
-    def _does_not_fit(self, found: Misfit, level: float) -> Event:
-        details: dict[str, object] = {"level": round(level, 2)}
+    def _does_not_fit(self, found: Misfit, level: float) -> FitNews:
+        pair = tuple(self._labels[i] for i in found.exchanged or ())
         text = (
             "LD does not fit the bundle: channels do not go together as in calibration "
             f"({level:.1f} times the limit). Is this the bundle of who wears the cap, does the "
-            "cap sit as then, is every electrode in its place? HD goes on, but may be wrong"
+            "cap sit as then, is every electrode in its place? What is rendered may be wrong"
         )
-        if found.exchanged is not None:
-            pair = [self._labels[i] for i in found.exchanged]
-            details["exchanged"] = pair
+        if pair:
             text = (
                 f"LD does not fit the bundle: {' and '.join(pair)} seem to be in each other's "
-                "place. Is every electrode plugged where its label says? HD goes on, but is wrong"
+                "place. Is every electrode plugged where its label says? What is rendered is wrong"
             )
-        return Event("ld_misfit", details, text, logging.ERROR)
+        return FitNews(False, level, text, pair)
