@@ -153,8 +153,8 @@ def calibrate_without_hd(
     population : Population, optional
         Already loaded; else the one that is named.
     network : PopulationNetwork, optional
-        Already loaded; else the one in the package that was trained on the population's people.
-        It is used where it was judged, else a note says why not.
+        Already loaded; else the one beside the population. It is used where it was trained on the
+        population's people and judged, else a note says why not.
 
     Returns
     -------
@@ -209,7 +209,7 @@ def _usable(
     timing: Timing,
 ) -> tuple[PopulationNetwork | None, tuple[str, ...]]:
     """The network where it was judged; else None, and why not."""
-    network = network or network_of(people)
+    network = network or network_of(settings.population)
     if network is None or not settings.refine:
         return None, ()
     against = network.reason_against(people, settings.band_hz, timing, n_ld)

@@ -127,6 +127,11 @@ def population_names() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in _FOLDER.glob(f"*{_SUFFIX}") if "." not in p.stem))
 
 
+def population_path(name: str) -> Path:
+    """File of a population in the package, or the one that is named itself."""
+    return _FOLDER / f"{name}{_SUFFIX}" if name in population_names() else Path(name)
+
+
 def load_population(name: str = ADULT) -> Population:
     """Read a population.
 
@@ -145,7 +150,7 @@ def load_population(name: str = ADULT) -> Population:
     CalibrationError
         If there is none of that name, or the file is damaged.
     """
-    path = _FOLDER / f"{name}{_SUFFIX}" if name in population_names() else Path(name)
+    path = population_path(name)
     if not path.is_file():
         raise CalibrationError(
             f"--population must be one of {', '.join(population_names())}, or a file that "
