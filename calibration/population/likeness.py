@@ -1,8 +1,8 @@
 """What the population expects of one wearer, whose LD channels were recorded.
 
-People whose LD channels go together as the wearer's do count for more. Then the powers are taken
-half way to the wearer's, frequency by frequency: as a whole, and smoothly over the head. Half way,
-and no further, is what helped people whom the population did not know.
+People whose LD channels go together as the wearer's do count for more, and so may a plain sphere.
+Then the powers are taken half way to the wearer's, frequency by frequency: as a whole, and smoothly
+over the head. Half way, and no further, is what helped people whom the population did not know.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibration.population.estimate import Places, own_noise
-from calibration.population.people import Population
+from calibration.population.people import SPHERE_SHARE, Population
 from emag_rt.array_types import FloatArray
 
 _N_LAGS = 4
@@ -43,12 +43,15 @@ def likely_mean(people: Population, ld_mm: FloatArray, own: FloatArray) -> Float
         Of mean variance one, as the population's own.
     """
     places = Places(people, ld_mm, ld_mm[:0])
-    seen = np.array([_at_ld(places, person) for person in people.covariances])
-    misfits = np.array([_misfit(own, person) for person in seen])
-    weights = np.exp(-_SHARPNESS * (misfits - misfits.min()))
+    heads = np.concatenate([people.covariances, people.sphere[None]])
+    seen = np.array([_at_ld(places, head) for head in heads])
+    misfits = np.array([_misfit(own, head) for head in seen])
+    weights = np.full(len(heads), (1.0 - SPHERE_SHARE) / people.n_people)
+    weights[-1] = SPHERE_SHARE
+    weights *= np.exp(-_SHARPNESS * (misfits - misfits.min()))
     weights /= weights.sum()
     mean = _with_powers(
-        np.tensordot(weights, people.covariances, 1), np.tensordot(weights, seen, 1), own, places
+        np.tensordot(weights, heads, 1), np.tensordot(weights, seen, 1), own, places
     )
     return np.asarray(mean * len(mean[0]) / np.trace(mean[0]))
 

@@ -22,7 +22,10 @@ def at_ld(population, ld_mm, covariances):
 
 
 def of_one(population, covariances):
-    return replace(population, covariances=np.stack([covariances] * population.n_people))
+    """Everybody alike, the sphere too."""
+    found = replace(population, covariances=np.stack([covariances] * population.n_people))
+    vars(found)["sphere"] = covariances
+    return found
 
 
 def test_where_all_are_as_the_wearer_nothing_changes_whatever_the_unit(population, ld_mm):
@@ -90,3 +93,10 @@ def test_a_wearer_is_rendered_better_by_who_they_are_like(population, ld_mm):
         left.append(errors[0] / errors[1])
     assert np.mean(left) < 0.999
     assert max(left) < 1.02
+
+
+def test_who_is_like_nobody_gets_more_of_the_sphere(population, ld_mm):
+    plain = replace(population, covariances=population.covariances)
+    likely = likely_mean(plain, ld_mm, at_ld(population, ld_mm, plain.sphere))
+    apart = [np.linalg.norm(mean[0] - plain.sphere[0]) for mean in (likely, plain.mean())]
+    assert apart[0] < 0.95 * apart[1]
