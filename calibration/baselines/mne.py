@@ -93,6 +93,29 @@ def minimum_norm_matrix(
     return _through_sources(own[: len(ld)], own[len(ld) :], snr)
 
 
+def sphere_covariance(positions_mm: ArrayLike) -> FloatArray:
+    """Covariance at electrodes that the minimum norm assumes: sources of equal variance, no noise.
+
+    Parameters
+    ----------
+    positions_mm : array_like, shape (n, 3)
+        Electrodes, origin at the centre of the head sphere, in mm.
+
+    Returns
+    -------
+    ndarray, shape (n, n), float64
+        In any unit.
+
+    Raises
+    ------
+    MontageError
+        If positions are not finite, or not of a head's size.
+    """
+    positions = _positions(positions_mm, "hd")
+    gains = _lead_field(positions, float(np.linalg.norm(positions, axis=1).mean()), N_SOURCES)
+    return np.asarray(gains @ gains.T)
+
+
 def field_interpolation_matrix(
     ld_positions_mm: ArrayLike, hd_positions_mm: ArrayLike
 ) -> FloatArray:

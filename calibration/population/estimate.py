@@ -42,6 +42,8 @@ _MARGIN = 3
 """Lags of the population that are left for the profiles' own width."""
 _SPLINE_SMOOTHING = 1e-3
 _RIDGE = 1e-3
+_OWN = 3.0
+"""Times what the population's own places have: other caps' electrodes are not where we think."""
 _RCOND = 1e-9
 
 
@@ -254,10 +256,10 @@ def moments(places: Places, timing: Timing, covariances: FloatArray, noise: floa
 
 
 def own_noise(covariances: FloatArray) -> float:
-    """Power that no other place explains, of the usual place."""
+    """Power that no other place explains, of an electrode away from the population's places."""
     size = np.trace(covariances[0]) / len(covariances[0])
     loaded = covariances[0] + _RIDGE * size * np.eye(len(covariances[0]))
-    return float(np.median(1.0 / np.diag(np.linalg.inv(loaded))))
+    return _OWN * float(np.median(1.0 / np.diag(np.linalg.inv(loaded))))
 
 
 def conditional_weights(known: Moments) -> FloatArray:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
 from calibration.population.estimate import Moments, Places, Timing, conditional_weights, moments
-from calibration.population.people import Population
+from calibration.population.people import Population, population_path
 from calibration.regression.profiles import taps
 from emag_rt.array_types import FloatArray
 from emag_rt.core.activation import Activation
@@ -26,7 +26,6 @@ from emag_rt.errors import CalibrationError
 from emag_rt.files import replacing
 
 ACTIVATION: Activation = "relu"
-_FOLDER = Path(__file__).parent
 _SUFFIX = ".network.safetensors"
 _FORMAT = "1"
 _RCOND = 1e-9
@@ -86,6 +85,8 @@ class PopulationNetwork:
     ) -> str:
         """Why it should not be used; empty where it was trained and judged for such a bundle."""
         low, high = population.band_hz
+        if self.texts["people"] != population.texts["people"]:
+            return "it was trained on other people than the population's"
         if band_hz != population.band_hz:
             return f"it was trained from {low:g} to {high:g} Hz"
         if timing.n_look_ahead:
@@ -182,13 +183,27 @@ def unexplained(wanted: Places, timing: Timing, known: Moments) -> FloatArray:
     return np.asarray(wanted.carry[:n_hd] - known.yz[:, now] @ inner @ wanted.carry[n_hd:])
 
 
-def network_of(population: Population) -> PopulationNetwork | None:
-    """The network in the package that was trained on these people; None where there is none."""
-    path = _FOLDER / f"{population.name}{_SUFFIX}"
-    if not path.is_file():
-        return None
-    network = load_network(path)
-    return network if network.texts["people"] == population.texts.get("people") else None
+def network_of(population: str) -> PopulationNetwork | None:
+    """The network beside a population: of the package's, or ``NAME.network.safetensors``.
+
+    Parameters
+    ----------
+    population : str
+        A name in the package or a file, as for ``load_population``.
+
+    Returns
+    -------
+    PopulationNetwork or None
+        None where there is no such file. Whom it was trained on is for ``reason_against``.
+
+    Raises
+    ------
+    CalibrationError
+        If the file is damaged.
+    """
+    path = population_path(population)
+    path = path.with_name(f"{path.stem}{_SUFFIX}")
+    return load_network(path) if path.is_file() else None
 
 
 def load_network(path: Path) -> PopulationNetwork:

@@ -26,9 +26,11 @@ from calibration.population.estimate import (
     moments,
     own_noise,
 )
+from calibration.population.likeness import likely_mean
 from calibration.population.network import ACTIVATION, PopulationNetwork, network_of
 from calibration.population.people import ADULT, Population, load_population
-from calibration.population.wearer import Wearer, read_wearer
+from calibration.population.statistics import lagged_covariances
+from calibration.population.wearer import Wearer, read_ld, read_wearer
 from calibration.provenance import provenance
 from calibration.scores.cross_validated import CrossValidatedScores, MethodScore
 from calibration.session.segments import FILL_LAGS
@@ -44,7 +46,7 @@ from emag_rt.bundle import (
     point_mm,
 )
 from emag_rt.bundle.tensors import MAX_FILL_INPUTS
-from emag_rt.core.drive import Drive
+from emag_rt.core.drive import Drive, reference_free
 from emag_rt.core.folding import fold
 from emag_rt.core.grid import lattice, resolution_for
 from emag_rt.core.labels import canonical
@@ -58,6 +60,8 @@ _SAME_MM = 1.0
 # The population's own places stand in the field as well, so that it renders anywhere; not where
 # an electrode is near, for Gaussians must tell them apart.
 _APART_MM = 12.0
+# Fewer LD channels than this say little of whom the wearer is like.
+_FEWEST_ALIKE = 4
 _RIDGE = 1e-3
 
 
@@ -144,12 +148,13 @@ def calibrate_without_hd(
     settings : NoHdSettings
         What was asked for.
     ld_recordings : sequence of path-like
-        Recordings of the wearer's LD channels, for scale and noise; may be empty.
+        Recordings of the wearer's LD channels: for scale, noise, and whom the wearer is like;
+        may be empty.
     population : Population, optional
         Already loaded; else the one that is named.
     network : PopulationNetwork, optional
-        Already loaded; else the one in the package that was trained on the population's people.
-        It is used where it was judged, else a note says why not.
+        Already loaded; else the one beside the population. It is used where it was trained on the
+        population's people and judged, else a note says why not.
 
     Returns
     -------
@@ -167,8 +172,7 @@ def calibrate_without_hd(
     hd, renamed = apart_by_name(hd, ld)
     sos = design_band(*settings.band_hz, settings.sfreq)
     timing = make_timing(people, settings.sfreq, round(settings.look_ahead_s * settings.sfreq))
-    mean = people.mean()
-    wearer = _wearer(settings, ld_recordings, ld, sos, people, mean)
+    mean, wearer = _wearer(settings, ld_recordings, ld, sos, people)
     rendered = _rendered_rows(ld, hd)
     places = Places(people, ld.positions_mm, hd.positions_mm[list(rendered)])
     network, against = _usable(settings, people, network, len(ld), timing)
@@ -205,7 +209,7 @@ def _usable(
     timing: Timing,
 ) -> tuple[PopulationNetwork | None, tuple[str, ...]]:
     """The network where it was judged; else None, and why not."""
-    network = network or network_of(people)
+    network = network or network_of(settings.population)
     if network is None or not settings.refine:
         return None, ()
     against = network.reason_against(people, settings.band_hz, timing, n_ld)
@@ -220,15 +224,25 @@ def _wearer(
     ld: Montage,
     sos: FloatArray,
     people: Population,
-    mean: FloatArray,
-) -> Wearer:
+) -> tuple[FloatArray, Wearer]:
+    """What to expect at the population's places, and what is known of the wearer."""
     if not paths:
-        return Wearer(people.amplitude_uv)
+        return people.mean(), Wearer(people.amplitude_uv)
+    # As the population's people were read, whatever the rate and band of the bundle.
+    theirs = design_band(*people.band_hz, people.sfreq)
+    found = read_ld(paths, ld.labels, people.sfreq, theirs)
+    good = [i for i in range(len(ld)) if i not in found.odd]
+    mean = people.mean()
+    if len(good) >= _FEWEST_ALIKE:
+        centred = [reference_free(x[:, good])[0] for x in found.signals]
+        own = lagged_covariances(centred, people.n_lags)
+        mean = likely_mean(people, ld.positions_mm[good], own)
     carried = carry(people.places.positions_mm, ld.positions_mm)
     carried -= carried.mean(axis=0)
-    return read_wearer(
+    wearer = read_wearer(
         paths, ld.labels, settings.sfreq, settings.band_hz, sos, carried @ mean[0] @ carried.T
     )
+    return mean, wearer
 
 
 def _rendered_rows(ld: Montage, hd: Montage) -> tuple[int, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
+from calibration.baselines.mne import sphere_covariance
 from emag_rt.array_types import FloatArray
 from emag_rt.core.montage import Montage
 from emag_rt.errors import CalibrationError
@@ -24,6 +26,8 @@ _MAX_BYTES = 256 << 20
 _TEXTS = ("name", "dataset", "licence", "attribution", "command", "people", "runs", "made_with")
 # People further from the mean than this many times the usual distance count for less.
 _REACH = 1.5
+SPHERE_SHARE = 0.1
+"""Of what is expected: a head that is like nobody's is better rendered as a plain sphere."""
 _ROUNDS = 10
 
 
@@ -89,6 +93,18 @@ class Population:
         """Amplitude of the usual person, in µV: the geometric mean."""
         return float(np.exp(np.log(self.amplitudes_uv).mean()))
 
+    @cached_property
+    def sphere(self) -> FloatArray:
+        """Covariances of a plain sphere full of sources, that go on in time as people's do.
+
+        Shape (n_lags, n_places, n_places), relative to the average, of mean variance one.
+        """
+        n = len(self.places)
+        centre = np.eye(n) - 1.0 / n
+        now = centre @ sphere_covariance(self.places.positions_mm) @ centre
+        later = np.trace(self.covariances, axis1=2, axis2=3).mean(axis=0)
+        return np.asarray(later[:, None, None] * now / np.trace(now))
+
     def mean(self, without: int | None = None) -> FloatArray:
         """Mean covariances, (n_lags, n_places, n_places), that no single person can drag away.
 
@@ -100,10 +116,12 @@ class Population:
         Returns
         -------
         ndarray, shape (n_lags, n_places, n_places)
-            People much further from it than others count for less, as Huber has it.
+            People much further from it than others count for less, as Huber has it; a tenth of it
+            is that of a sphere.
         """
         kept = [i for i in range(self.n_people) if i != without]
-        return robust_mean(self.covariances[kept])
+        people = robust_mean(self.covariances[kept])
+        return (1.0 - SPHERE_SHARE) * people + SPHERE_SHARE * self.sphere
 
     def spread(self) -> FloatArray:
         """Standard deviation between people of every covariance, (n_lags, n_places, n_places)."""
@@ -127,6 +145,11 @@ def population_names() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in _FOLDER.glob(f"*{_SUFFIX}") if "." not in p.stem))
 
 
+def population_path(name: str) -> Path:
+    """File of a population in the package, or the one that is named itself."""
+    return _FOLDER / f"{name}{_SUFFIX}" if name in population_names() else Path(name)
+
+
 def load_population(name: str = ADULT) -> Population:
     """Read a population.
 
@@ -145,7 +168,7 @@ def load_population(name: str = ADULT) -> Population:
     CalibrationError
         If there is none of that name, or the file is damaged.
     """
-    path = _FOLDER / f"{name}{_SUFFIX}" if name in population_names() else Path(name)
+    path = population_path(name)
     if not path.is_file():
         raise CalibrationError(
             f"--population must be one of {', '.join(population_names())}, or a file that "

@@ -14,7 +14,7 @@ from calibration.population.network import (
     unexplained,
 )
 from calibration.population.no_hd import NoHdSettings, calibrate_without_hd
-from calibration.population.people import load_population, population_names
+from calibration.population.people import load_population, population_names, save_population
 from calibration.regression.profiles import apply_taps, taps
 from calibration.report.without_hd import judge_without_hd, report_without_hd
 from emag_rt import Upsampler
@@ -145,9 +145,24 @@ def test_the_file_holds_all_of_it(network, tmp_path):
         load_network(path)
 
 
-def test_the_package_brings_one_for_its_own_people_only(population):
+def test_the_package_brings_one_for_its_own_people_only():
     adult = load_population()
-    assert network_of(adult) is not None
-    assert network_of(replace(adult, texts={**adult.texts, "people": "S001,S003"})) is None
-    assert network_of(population) is None
+    network = network_of("adult")
+    timing = make_timing(adult, 160.0)
+    assert not network.reason_against(adult, adult.band_hz, timing, 8)
+    fewer = replace(adult, texts={**adult.texts, "people": "S001,S003"})
+    assert "other people" in network.reason_against(fewer, adult.band_hz, timing, 8)
     assert population_names() == ("adult",)
+
+
+def test_a_population_of_ones_own_has_its_network_beside_it(population, network, tmp_path):
+    file = str(tmp_path / "children.safetensors")
+    save_population(population, file)
+    assert network_of(file) is None
+    settings = NoHdSettings(6, "cap", 160.0, population=file)
+    assert calibrate_without_hd(settings).network is None
+    save_network(network, tmp_path / "children.network.safetensors")
+    found = calibrate_without_hd(settings).network
+    assert found is not None
+    assert np.array_equal(found.counts, network.counts)
+    assert calibrate_without_hd(replace(settings, refine=False)).network is None

@@ -40,6 +40,21 @@ def test_leaving_a_person_out_changes_the_mean(population):
     assert not np.allclose(population.mean(), population.mean(without=0), rtol=1e-3)
 
 
+def test_a_tenth_of_what_is_expected_is_a_plain_sphere(population):
+    sphere = population.sphere
+    assert sphere.shape == population.covariances.shape[1:]
+    assert np.trace(sphere[0]) / len(sphere[0]) == pytest.approx(1.0)
+    assert abs(sphere.sum(axis=1)).max() < 1e-9
+    people = (population.mean() - 0.1 * sphere) / 0.9
+    every = population.covariances
+    assert (people[0] <= every[:, 0].max(axis=0) + 1e-9).all()
+    assert (people[0] >= every[:, 0].min(axis=0) - 1e-9).all()
+    # Neighbours go together, opposite sides do not.
+    places = population.places.positions_mm
+    order = np.argsort(np.linalg.norm(places[0] - places, axis=1))
+    assert sphere[0][0, order[1]] > 0 > sphere[0][0, order[-1]]
+
+
 def test_what_is_no_population_is_refused(population, tmp_path):
     with pytest.raises(CalibrationError, match="must be one of adult"):
         load_population("martian")

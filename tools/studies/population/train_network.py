@@ -280,8 +280,8 @@ def _tell(name: str, rows: dict[int, Judged]) -> None:
     "--test", default="R04", show_default=True, help="Run that is judged; all where none is."
 )
 @click.option("--splits", default=3, show_default=True, help="Parts that the people are cut in.")
-@click.option("--layouts", default=120, show_default=True, help="Sets of LD places to draw from.")
-@click.option("--steps", default=1200, show_default=True, help="Steps of the optimiser.")
+@click.option("--layouts", default=80, show_default=True, help="Sets of LD places to draw from.")
+@click.option("--steps", default=1600, show_default=True, help="Steps of the optimiser.")
 @click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
 @click.option("--jobs", default=1, show_default=True, help="Processes; -1: one a core.")
 def main(
