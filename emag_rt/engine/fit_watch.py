@@ -7,6 +7,7 @@ calibration's. Nothing that is found here ends or changes rendering.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from emag_rt.bundle import Bundle
 from emag_rt.core.drive import reference_free
 from emag_rt.core.ld_bands import BLOCK_S, band_covariances, of_unit_power, slowed
 from emag_rt.core.misfit import MIN_CHANNELS, Misfit, misfit
+
+log = logging.getLogger(__name__)
 
 _PARTS = 4
 """Blocks of the front end in one of bands."""
@@ -122,6 +125,12 @@ class FitWatch:
         """How LD did not fit in all that was taken; it takes a minute to tell."""
         every = [self.judge() for _ in range(self.n_waiting)]
         return [news.text for news in every if news is not None and not news.fits]
+
+    def tell(self, most_waiting: int = 0) -> None:
+        """Judge until so little is left to judge, and log what there is to tell."""
+        while self.n_waiting > most_waiting:
+            if (news := self.judge()) is not None:
+                log.log(logging.INFO if news.fits else logging.WARNING, "%s", news.text)
 
     def judge(self) -> FitNews | None:
         """What there is to tell of two seconds more; mostly nothing."""

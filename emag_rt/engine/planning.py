@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from emag_rt.bundle import Bundle
@@ -56,6 +58,21 @@ def expected_nmse(
         else:
             expected.append(electrode.expected_nmse)
     return tuple(expected)
+
+
+def montage_note(
+    placement: Placement, virtual: Sequence[bool], expected: Sequence[float | None]
+) -> str:
+    """How many output channels are virtual, their error, and how they were placed."""
+    errors = [error for is_virtual, error in zip(virtual, expected, strict=True) if is_virtual]
+    known = [error for error in errors if error is not None]
+    median = f", NMSE {np.median(known):.2f} expected" if known else ""
+    far = len(errors) - len(known)
+    beyond = f", {far} of them beyond the cap or of unknown error" if far else ""
+    return (
+        f"{len(virtual)} channels, {len(errors)} virtual (nobody wore "
+        f"them{median}){beyond}; {placement.method}"
+    )
 
 
 def find_statistics(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from emag_rt.engine.planning import (
     find_statistics,
     make_placement,
     make_plan,
+    montage_note,
     require_finite,
 )
 from emag_rt.engine.scale import ScaleWatch, StampWatch
@@ -34,8 +34,6 @@ from emag_rt.errors import SettingsError
 from emag_rt.frontend import FrontEnd, Jump, OnBlock
 from emag_rt.native import FusedCall, NativeField
 from emag_rt.render import Renderer, make_renderer
-
-log = logging.getLogger(__name__)
 
 
 class Upsampler:
@@ -269,13 +267,6 @@ class Upsampler:
         if self.mismatch != "ignore":
             self._fit.take(number, block, usable)
 
-    def _tell_fit(self, most_waiting: int = 0) -> None:
-        """Judge whether LD fits until so little is left to judge."""
-        while self._fit.n_waiting > most_waiting:
-            news = self._fit.judge()
-            if news is not None:
-                log.log(logging.INFO if news.fits else logging.WARNING, "%s", news.text)
-
     def take_jumps(self) -> Sequence[Jump]:
         """Jumps of channels and of the reference, since the last call."""
         return self._frontend.take_jumps()
@@ -298,16 +289,7 @@ class Upsampler:
     @property
     def montage_note(self) -> str:
         """How many output channels are virtual, their error, and how they were placed."""
-        pairs = zip(self.virtual, self.expected_nmse, strict=True)
-        errors = [error for virtual, error in pairs if virtual]
-        known = [error for error in errors if error is not None]
-        expected = f", NMSE {np.median(known):.2f} expected" if known else ""
-        far = len(errors) - len(known)
-        beyond = f", {far} of them beyond the cap or of unknown error" if far else ""
-        return (
-            f"{len(self.labels)} channels, {sum(self.virtual)} virtual (nobody wore "
-            f"them{expected}){beyond}; {self.placement.method}"
-        )
+        return montage_note(self.placement, self.virtual, self.expected_nmse)
 
     def reset(self) -> None:
         """Forget everything, as after a long gap."""
@@ -357,7 +339,7 @@ class Upsampler:
         stamps = self._stamps(len(chunk), timestamps)
         if not self._stamp_watch.settled and self.mismatch != "ignore":
             self._stamp_watch.take(stamps)
-        self._tell_fit(1)  # prepare() does it where it is called
+        self._fit.tell(1)  # prepare() does it where it is called
         if self._fused is not None and not skip and not self._withholding.lacks:
             at = self._frontend.plain_at()
             hd = self._fused.push(chunk, at) if at is not None else None
@@ -383,7 +365,7 @@ class Upsampler:
         self._frontend.settle()
         if self.fading.goes_on:
             self.fading.advance(self._count)
-        self._tell_fit()
+        self._fit.tell()
         self._renderer.prepare()
         if self._noise is not None:
             self._noise.prepare()
@@ -398,7 +380,7 @@ class Upsampler:
         hd, timestamps
             As for :meth:`push`.
         """
-        self._tell_fit()
+        self._fit.tell()
         hd, stamps = self._render(*self._hops.take(), False)
         if len(self._owed):
             rest = self._finish(self._renderer.push(self._owed.held_samples()))
