@@ -8,7 +8,7 @@ import numpy as np
 
 from emag_rt.bundle import Bundle
 from emag_rt.core.alignment import Placement
-from emag_rt.core.labels import match_labels
+from emag_rt.core.labels import canonical, match_labels
 from emag_rt.core.montage import Montage
 from emag_rt.core.output_statistics import MODES, OutputStatistics
 from emag_rt.engine.matching import reference_name
@@ -145,9 +145,10 @@ def find_reference_rows(reference: str, labels: tuple[str, ...]) -> list[int] | 
     try:
         return match_labels(reference.split("+"), labels, "output channels")
     except MontageError as error:
-        near = get_close_matches(reference, ["input", "average", *labels], n=2)
-        there = f"There are {', '.join(labels)}."
-        meant = f"Did you mean {' or '.join(near)}?" if near else there
+        known = {canonical(label) for label in labels}
+        missing = [name for name in reference.split("+") if canonical(name) not in known]
+        near = get_close_matches("".join(missing[:1]), ["input", "average", *labels], n=2)
+        meant = f"Did you mean {' or '.join(near)}?" if near else f"{error}"
         raise SettingsError(
             "reference must be input, average, an output channel, or several joined by +, got "
             f"{reference!r}. {meant}"
