@@ -37,7 +37,7 @@ def read_ld_choice(text: str) -> int | list[str]:
         If the file cannot be read or nothing is named.
     """
     if Path(text).suffix.lower() in _LISTS and "," not in text:
-        text = f"@{text}"
+        text = f"@{text.removeprefix('@')}"
     if text.startswith("@"):
         try:
             lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
