@@ -27,7 +27,9 @@ def neighbours(path: Path) -> str:
         names = [entry.name for entry in itertools.islice(os.scandir(path.parent), 1000)]
     except OSError:
         return ""
-    near = get_close_matches(path.name, names, n=3, cutoff=0.7)
+    near = [name for name in names if Path(name).stem == path.name]
+    near += get_close_matches(path.name, names, n=3, cutoff=0.7)
+    near = list(dict.fromkeys(near))[:3]
     return f" (did you mean {', '.join(near)}?)" if near else ""
 
 

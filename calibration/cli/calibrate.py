@@ -38,7 +38,7 @@ from emag_rt.cli.options import (
     tell_templates,
 )
 from emag_rt.cli.outputs import say_next
-from emag_rt.errors import EmagError
+from emag_rt.errors import EmagError, SettingsError
 from emag_rt.system import command_line
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from calibration.live.record_live import LiveRequest
     from calibration.result import Calibration
     from calibration.settings.calibration_settings import CalibrationSettings
+
+
+_RECORDINGS = (".edf", ".bdf", ".gdf", ".fif", ".vhdr", ".eeg", ".set", ".xdf", ".cnt", ".mff")
 
 
 class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
@@ -245,6 +248,11 @@ def calibrate(
         raise missing_ld(options)
     request = live_request(recordings, ld, band, options, needs_signal=not options["no_hd"])
     check_output("--out", out, recordings)
+    if Path(out).suffix.lower() in _RECORDINGS:
+        raise SettingsError(
+            f"--out must name the bundle to write, got {out}, which is called like a recording. "
+            f"Such as: --out {Path(out).with_suffix('.emag')}"
+        )
     target = report_target(out, report, with_report, recordings)
     names = channel_names(options["headset"], options["channels"])
     settings = replace(

@@ -141,7 +141,7 @@ def live_request(
             "RECORDINGS or --stream must say what to fit, got neither. No HD recording of this "
             "person? emag-rt calibrate --no-hd does without."
         )
-    on_lsl = bool(stream) or ld.startswith("@stream:")
+    on_lsl = bool(stream) or ld.startswith(("@stream:", "stream:"))
     idle = (() if stream else _OWN) + (() if on_lsl else _LSL)
     refuse_idle(idle, "go with --stream, got files")
     if on_lsl:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         ),
     ),
     exits=(0, 1, 2, 3, 4, 9, 130, 143),
+    meant={"--number": "--count", "--n": "--count", "--ld": "--count"},
     see_also=("emag-rt calibrate", "docs/choosing-electrodes.md"),
 )
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))

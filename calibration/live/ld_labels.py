@@ -52,6 +52,8 @@ def read_ld(text: str, timeout_s: float = 10.0) -> LdChoice:
     EmagError
         If the stream is not there or names no channels, or there is no such headset.
     """
+    if text.startswith((HEADSET[1:], STREAM[1:])):
+        text = f"@{text}"
     if text.startswith(HEADSET):
         headset = read_headset(text.removeprefix(HEADSET))
         return _of_headset(headset)

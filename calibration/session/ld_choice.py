@@ -12,11 +12,14 @@ from emag_rt.core.montage import Montage, spread_choice
 from emag_rt.errors import CalibrationError
 
 _COUNT = re.compile(r"[+-]?[0-9]{1,9}")
+_LISTS = (".txt", ".csv", ".tsv")
 _NO_HD = "An HD recording has more channels than are worn; without one: emag-rt calibrate --no-hd."
 
 
 def read_ld_choice(text: str) -> int | list[str]:
     """Understand ``--ld``: a count, comma-separated names, or ``@FILE`` of names.
+
+    A file is understood without its ``@`` where it is called ``.txt``, ``.csv`` or ``.tsv``.
 
     Parameters
     ----------
@@ -33,6 +36,8 @@ def read_ld_choice(text: str) -> int | list[str]:
     CalibrationError
         If the file cannot be read or nothing is named.
     """
+    if Path(text).suffix.lower() in _LISTS and "," not in text:
+        text = f"@{text.removeprefix('@')}"
     if text.startswith("@"):
         try:
             lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
@@ -42,7 +47,7 @@ def read_ld_choice(text: str) -> int | list[str]:
         text = ",".join(line.partition("#")[0] for line in lines)
     elif _COUNT.fullmatch(text.strip()):
         return int(text)
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in re.split("[,;]", text) if name.strip()]
     if not names:
         raise CalibrationError("--ld must be a number, names, or @FILE of names; got nothing.")
     return names

@@ -9,6 +9,7 @@ import click
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import Whole, lsl_options, one_blas_thread
+from emag_rt.errors import SettingsError
 from emag_rt.streams.config import Scope
 
 
@@ -64,9 +65,14 @@ def dashboard(
     """
     from emag_rt.daemon.stopping import stop_signals
     from emag_rt.dashboard.launch import require_extra
-    from emag_rt.system import step_back
+    from emag_rt.system import command_line, step_back
     from emag_rt.web import listen
 
+    if name.endswith(".emag"):
+        raise SettingsError(
+            f"NAME must be an HD outlet's, as `serve --name` gave it, got the bundle {name}. To "
+            f"serve and show it: {command_line(('emag-rt', 'serve', name, '--dashboard'))}"
+        )
     step_back()
     one_blas_thread()
     require_extra()

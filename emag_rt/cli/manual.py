@@ -41,6 +41,8 @@ class Manual(click.Command):
         Titles, and names of parameters in each; the others come last.
     surplus : str
         Option that is meant by an argument too many.
+    meant : mapping of str to str, optional
+        Options that it lacks, and those that are meant by them.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Manual(click.Command):
         see_also: Sequence[str] = (),
         groups: Mapping[str, Sequence[str]] | None = None,
         surplus: str = "",
+        meant: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(name, **options)
@@ -59,7 +62,7 @@ class Manual(click.Command):
         said = exits if isinstance(exits, Mapping) else dict.fromkeys(exits, "")
         self.exits = {code: said[code] or EXITS[code] for code in sorted(said)}
         self.see_also = tuple(see_also)
-        self.surplus = surplus
+        self.surplus, self.meant = surplus, dict(meant or {})
         self.groups = {title: tuple(names) for title, names in (groups or {}).items()}
         known = {parameter.name for parameter in self.params}
         unknown = {name for names in self.groups.values() for name in names} - known
@@ -67,18 +70,37 @@ class Manual(click.Command):
             raise TypeError(f"groups of {self.name} name no parameter of it: {sorted(unknown)}")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Click's, but an argument too many is told what it may have been meant for."""
-        if not self.surplus or ctx.resilient_parsing:
-            return super().parse_args(ctx, args)
-        ctx.allow_extra_args = True
-        more = super().parse_args(ctx, args)
-        if more:
+        """Click's, but it is told what may have been meant."""
+        given, surplus = list(args), self.surplus and not ctx.resilient_parsing
+        ctx.allow_extra_args = ctx.allow_extra_args or bool(surplus)
+        try:
+            more = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise self._told(error, given) from error
+        except click.BadOptionUsage as error:
+            (option,) = (p for p in self.params if error.option_name in p.opts)
+            text = f"{error.message} Such as: {error.option_name} {option.make_metavar(ctx)}"
+            raise click.BadOptionUsage(error.option_name, text, ctx) from error
+        if more and surplus:
             raise click.UsageError(
                 f"got unexpected extra argument{'s' * (len(more) > 1)} {shlex.join(more)}. Did you "
                 f"mean {self.surplus} {shlex.quote(more[0])}?",
                 ctx,
             )
         return more
+
+    def _told(self, error: click.NoSuchOption, given: list[str]) -> click.NoSuchOption:
+        """Name what is meant: by another word, or with one dash in the place of two."""
+        known = {name for parameter in self.params for name in parameter.opts}
+        words = [word.partition("=")[0] for word in given]
+        dashed = [f"-{word}" for word in words if word.startswith(error.option_name)]
+        near = [name for name in dashed if name in known]
+        if error.option_name in self.meant:
+            near = [self.meant[error.option_name]]
+        if not near:
+            return error
+        text = f"No such option {error.option_name!r}. Did you mean {near[0]!r}?"
+        return click.NoSuchOption(error.option_name, text, ctx=error.ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write options group by group."""

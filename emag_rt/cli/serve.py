@@ -144,6 +144,7 @@ _GROUPS = {
         130: "a second Ctrl-C, which ends it at once",
     },
     surplus="--source-id",
+    meant={"--stream": "--source-id", "--source": "--source-id", "--amp": "--source-id"},
     see_also=(
         "emag-rt simulate",
         "emag-rt streams",

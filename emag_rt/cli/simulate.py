@@ -99,6 +99,7 @@ class Signal:
         **dict.fromkeys((1, 2, 3, 5, 9), ""),
         130: "a second Ctrl-C, which ends it at once",
     },
+    surplus="--recording",
     see_also=("emag-rt serve", "docs/quick-start.md"),
 )
 @click.option(

@@ -12,7 +12,7 @@ import click
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import FiniteFloat, lsl_options
-from emag_rt.streams.config import Scope
+from emag_rt.streams.config import Scope, session_id_in_use
 
 if TYPE_CHECKING:
     from emag_rt.bundle import Bundle
@@ -63,7 +63,6 @@ def streams(
     from emag_rt.bundle import load_bundle
     from emag_rt.streams.lsl import configure
     from emag_rt.streams.lsl.discovery import all_streams
-    from emag_rt.streams.lsl.library import session_id as lsl_session
     from emag_rt.streams.lsl.survey import survey
 
     known = {path: load_bundle(path) for path in bundles}
@@ -77,7 +76,7 @@ def streams(
         for one, fit in zip(seen, fits, strict=True):
             _show(one, fit)
     if not seen:
-        in_use = f" ({used})" if (used := lsl_session()) else ""
+        in_use = f" ({used})" if (used := session_id_in_use()) else ""
         click.echo(
             "no LSL stream is in sight. Is the amplifier's LSL outlet running, in the same LSL "
             f"session{in_use}, and does the firewall let LSL through? `emag-rt doctor` checks this "

@@ -44,7 +44,8 @@ def describe(error: ValidationError, root: type[BaseModel]) -> str:
             lines.append(f"{key}: unknown key; {_known(item['loc'][:-1], root)}")
         else:
             allowed = _allowed(item["loc"], root)
-            message = f"{key}: {item['msg'][:200]}, got {short(item['input'])}"
+            rule = item["msg"].removeprefix("Value error, ")[:200]
+            message = f"{key}: {rule}, got {short(item['input'])}"
             lines.append(f"{message} (allowed: {allowed})" if allowed else message)
     if len(items) > _MOST_TOLD:
         lines.append(f"and {len(items) - _MOST_TOLD} more")

@@ -153,7 +153,8 @@ def _own_units(stream: StreamFormat, who: str, default: str) -> tuple[tuple[str,
     return tuple(u or default for u in declared), [not u for u in declared]
 
 
-_AVERAGES = {"average", "avg", "car", "common average", "common average reference"}
+_AVERAGES = {"average", "avg", "car", "common average"}
+_AVERAGES |= {"average reference", "common average reference"}
 
 
 def reference_name(label: str) -> str:

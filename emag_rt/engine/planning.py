@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import numpy as np
 
 from emag_rt.bundle import Bundle
 from emag_rt.core.alignment import Placement
 from emag_rt.core.folding import PackedOperator
-from emag_rt.core.labels import match_labels
+from emag_rt.core.labels import canonical, match_labels
 from emag_rt.core.montage import Montage
 from emag_rt.core.output_statistics import MODES, OutputStatistics
+from emag_rt.engine.matching import reference_name
 from emag_rt.errors import BundleError, MontageError, SettingsError
 from emag_rt.montages.resolve import left_out_nmse, placed_montage, resolve_montage
 from emag_rt.render import Renderer, RenderPlan
@@ -162,12 +164,16 @@ def find_reference_rows(reference: str, labels: tuple[str, ...]) -> list[int] | 
     """
     if reference == "input":
         return None
-    if reference == "average":
+    if reference_name(reference) == "average":
         return list(range(len(labels)))
     try:
         return match_labels(reference.split("+"), labels, "output channels")
     except MontageError as error:
+        known = {canonical(label) for label in labels}
+        missing = [name for name in reference.split("+") if canonical(name) not in known]
+        near = get_close_matches("".join(missing[:1]), ["input", "average", *labels], n=2)
+        meant = f"Did you mean {' or '.join(near)}?" if near else f"{error}"
         raise SettingsError(
-            f"reference must be input, average, an output channel, or several joined by +, got "
-            f"{reference!r}: {error}"
+            "reference must be input, average, an output channel, or several joined by +, got "
+            f"{reference!r}. {meant}"
         ) from error

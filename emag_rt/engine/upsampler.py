@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from emag_rt.engine.planning import (
     require_finite,
 )
 from emag_rt.engine.scale import ScaleWatch, StampWatch
+from emag_rt.engine.spelling import spell_options
 from emag_rt.engine.waiting import OwedRows, WholeHops
 from emag_rt.engine.withholding import Withholding
 from emag_rt.errors import SettingsError
@@ -426,18 +426,4 @@ class Upsampler:
         return hd
 
 
-def _spell_options(load: Any) -> None:
-    """Let ``help(Upsampler.load)`` list the class's options, each with its type and its words."""
-    _bundle, *options = inspect.signature(Upsampler).parameters.values()
-    spelled = inspect.signature(load.__func__)
-    kept = [p for p in spelled.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    load.__func__.__signature__ = spelled.replace(parameters=[*kept, *options])
-    if load.__doc__ and Upsampler.__doc__:  # python -OO has none
-        words = inspect.cleandoc(Upsampler.__doc__).partition(f"{options[0].name} : ")
-        listed = words[1] + words[2].partition("\n\nAttributes\n")[0]
-        load.__func__.__doc__ = inspect.cleandoc(load.__doc__).replace(
-            "**options\n    As for the class.", listed
-        )
-
-
-_spell_options(Upsampler.load)
+spell_options(Upsampler.load, Upsampler)

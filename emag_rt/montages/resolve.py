@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -183,10 +184,12 @@ def _template_point(label: str, template: Placement, text: str) -> FloatArray:
     known = {canonical(name): row for row, name in enumerate(template.montage.labels)}
     row = known.get(canonical(label))
     if row is None:
+        near = get_close_matches(label.casefold(), standard_names(), n=3, cutoff=0.6)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
         raise MontageError(
             f"montage must be a file ({', '.join(SUFFIXES)}), a standard montage "
             f"({', '.join(standard_names()[:2])}, biosemi64, ...), or a list of labels of the cap "
-            f"or of the 10-05 system, got {text[:80]!r}: {label!r} is none of these."
+            f"or of the 10-05 system, got {text[:80]!r}: {label!r} is none of these.{meant}"
         )
     return np.asarray(template.montage.positions_mm[row])
 

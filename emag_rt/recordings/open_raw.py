@@ -91,10 +91,11 @@ def _read(path: Path, options: dict[str, object], notes: list[str]) -> mne.io.Ba
                     path, preload=False, verbose="WARNING", encoding="latin1", **options
                 )
     except Exception as error:  # readers raise whatever their format library raises
-        reason = " ".join(str(error).split())[:300].rstrip(".") or "unknown content"
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        found = f"{type(error).__name__}: {reason}" if reason else "something else"
         raise RecordingError(
-            f"{path.name}: a recording must be continuous data that MNE can read, got "
-            f"{type(error).__name__}: {reason}. Convert it, e.g. to FIF with raw.save()."
+            f"{path.name}: a recording must be continuous data that MNE can read, got {found}. "
+            "Convert it, e.g. to FIF with raw.save()."
         ) from error
 
 

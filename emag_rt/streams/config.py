@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,15 @@ Scope = Literal["machine", "link", "site", "organization", "global"]
 # instead of every two, and by three probes of eight that came through instead of six: with a
 # fifth of all packets lost, LSL's own values leave a measurement every six seconds.
 _TUNING = {"TimeUpdateInterval": "1.0", "TimeUpdateMinProbes": "3"}
+
+
+class LslSettings:
+    """liblsl reads its settings once in the life of a process, and so do we."""
+
+    lock = threading.Lock()
+    chosen: tuple[Scope | None, str | None, int] | None = None
+    in_use = False
+
 
 SCOPES: tuple[Scope, ...] = ("machine", "link", "site", "organization", "global")
 
@@ -101,6 +111,15 @@ def session_id_in(text: str) -> str:
         return ""
     found = parser.get("lab", "SessionID", fallback="") or ""
     return "" if found == "default" else found
+
+
+def session_id_in_use() -> str:
+    """LSL's session id in this process; empty for the default one."""
+    own, chosen = environment_config_file(), LslSettings.chosen
+    if own is None and chosen is not None and chosen[1]:
+        return chosen[1]
+    file = own or user_config_file()
+    return session_id_in(file.read_text()) if file else ""
 
 
 def user_config_file() -> Path | None:

@@ -215,6 +215,27 @@ def test_an_unknown_montage_names_the_nearest():
         (("evaluate", "BUNDLE", "small.emag"), "it is a bundle. Swap the two?"),
         (("calibrate", "--ld", "8", "--out", "x.emag"), "--no-hd does without"),
         (("calibrate", "near_raw.fif", "--ld", "99", "--out", "x.emag"), "--no-hd"),
+        (("calibrate", "near_raw.fif", "-ld", "4", "--out", "x.emag"), "Did you mean '--ld'?"),
+        (("calibrate", "near_raw.fif", "--ld", "Cz; F3x", "--out", "x.emag"), "got F3x (did you"),
+        (("calibrate", "near_raw.fif", "--ld", "n.txt", "--out", "x.emag"), "--ld @n.txt: the"),
+        (("calibrate", "near_raw.fif", "--ld", "headset:epoc", "--out", "x.emag"), "emotiv-epoc"),
+        (("calibrate", "near_raw.fif", "--ld", "4", "--out", "s.edf"), "--out s.emag"),
+        (("calibrate", "near_raw.fif", "--ld", "4", "--band", "0.5-45"), "--band LO HI"),
+        (("inspect", "small"), "did you mean small.emag?"),
+        (
+            ("upsample", "BUNDLE", "near_raw.fif", "--out", "x_raw.fif", "--montage", "biosemi65"),
+            "Did you mean biosemi64",
+        ),
+        (
+            ("upsample", "BUNDLE", "near_raw.fif", "--out", "x_raw.fif", "--reference", "Czz"),
+            "Did you mean Cz",
+        ),
+        (("serve", "AMP-1"), "serve NAME.emag --source-id AMP-1"),
+        (("serve", "BUNDLE", "--stream", "AMP-1"), "'--source-id'"),
+        (("serve", "BUNDLE", "--unit", "uV", "--scale", "2"), "source: give scale, in µV a step"),
+        (("montage", "near_raw.fif", "--number", "8"), "'--count'"),
+        (("simulate", "near_raw.fif"), "--recording near_raw.fif"),
+        (("dashboard", "small.emag"), "emag-rt serve small.emag --dashboard"),
     ],
 )
 def test_a_mistake_is_answered_by_a_line_that_helps(files, tmp_path, monkeypatch, words, says):
@@ -223,4 +244,4 @@ def test_a_mistake_is_answered_by_a_line_that_helps(files, tmp_path, monkeypatch
     (tmp_path / "near_raw.fif").write_bytes(Path(recording).read_bytes())
     (tmp_path / "small.emag").write_bytes(Path(bundle).read_bytes())
     done = run(*(str(bundle) if word == "BUNDLE" else word for word in words))
-    assert says in str(done.exception)
+    assert says in f"{done.exception} {done.output}"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from emag_rt.streams.base import StreamFormat
-from emag_rt.streams.lsl.library import Resolver, header, resolve, session_id
+from emag_rt.streams.config import session_id_in_use
+from emag_rt.streams.lsl.library import Resolver, header, resolve
 from emag_rt.streams.query import StreamQuery, not_found, require_one
 
 _POLL_S = 0.01
@@ -61,7 +62,7 @@ class Search:
             if stop is not None and stop():  # nobody waits for a list
                 raise not_found(self._query, waited, [])
             if waited >= timeout_s:
-                raise not_found(self._query, waited, list_streams(0.6), session_id())
+                raise not_found(self._query, waited, list_streams(0.6), session_id_in_use())
             # In C, a search would keep Python from running signal handlers.
             time.sleep(_POLL_S)
 

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,10 +20,10 @@ from emag_rt.core.values import value_text
 from emag_rt.errors import SettingsError, StreamError
 from emag_rt.streams.base import StreamFormat
 from emag_rt.streams.config import (
+    LslSettings,
     Scope,
     environment_config_file,
     lsl_config_text,
-    session_id_in,
     user_config_file,
 )
 from emag_rt.streams.description import MAX_DEPTH, NodeBudget, require_sane
@@ -45,14 +44,6 @@ _FORMAT_NAMES = {
     pylsl.cf_int32: "int32",
     pylsl.cf_int64: "int64",
 }
-
-
-class _Settings:
-    """liblsl reads its settings once in the life of a process, and so do we."""
-
-    lock = threading.Lock()
-    chosen: tuple[Scope | None, str | None, int] | None = None
-    in_use = False
 
 
 def configure(
@@ -84,34 +75,25 @@ def configure(
     own = environment_config_file()
     base = None if own else user_config_file()
     text = lsl_config_text(scope, session_id, log_level, base.read_text() if base else "")
-    with _Settings.lock:
-        before = _Settings.chosen
+    with LslSettings.lock:
+        before = LslSettings.chosen
         if before == wanted:
             return
-        if before is not None or (_Settings.in_use and (scope or session_id) and not own):
+        if before is not None or (LslSettings.in_use and (scope or session_id) and not own):
             raise SettingsError(
                 "LSL settings (scope, session id, log level) must be given once, before LSL is "
                 f"used, got {wanted} after {before or 'its defaults'}. Use another process."
             )
-        _Settings.chosen = wanted
-        if own is None and not _Settings.in_use:
+        LslSettings.chosen = wanted
+        if own is None and not LslSettings.in_use:
             pylsl.set_config_content(text)
         elif own is not None and (scope or session_id):
             logger.info("LSLAPICFG is set: its LSL settings are used, scope and session id not")
 
 
-def session_id() -> str:
-    """LSL's session id in this process; empty for the default one."""
-    own, user = environment_config_file(), user_config_file()
-    if own is None and _Settings.chosen is not None and _Settings.chosen[1]:
-        return _Settings.chosen[1]
-    file = own or user
-    return session_id_in(file.read_text()) if file else ""
-
-
 def local_clock() -> float:
     """Time on this host's LSL clock, in seconds."""
-    _Settings.in_use = True
+    LslSettings.in_use = True
     return float(pylsl.local_clock())
 
 
@@ -158,7 +140,7 @@ class Resolver:
     """A search that goes on in the background for streams that match an XPath predicate."""
 
     def __init__(self, predicate: str) -> None:
-        _Settings.in_use = True
+        LslSettings.in_use = True
         self._resolver = pylsl.ContinuousResolver(pred=predicate)
 
     def results(self) -> list[Any]:
@@ -168,7 +150,7 @@ class Resolver:
 
 def resolve(predicate: str, timeout_s: float) -> list[Any]:
     """Handles of streams: the first that match a predicate, or all when it is empty."""
-    _Settings.in_use = True
+    LslSettings.in_use = True
     if not predicate:
         return list(pylsl.resolve_streams(timeout_s))
     return list(pylsl.resolve_bypred(predicate, 1, timeout_s))
@@ -241,7 +223,7 @@ class Inlet:
         recover: bool = False,
         our_clock: bool = False,
     ) -> None:
-        _Settings.in_use = True
+        LslSettings.in_use = True
         self.what = what
         self._here = port_here(info)
         require_sane(header(info), what)
@@ -387,7 +369,7 @@ class Outlet:
     """
 
     def __init__(self, head: StreamFormat, desc: Tree, max_buffer_s: int) -> None:
-        _Settings.in_use = True
+        LslSettings.in_use = True
         self.what = f"outlet {head.name!r}"
         ports = used_up()
         if ports:
