@@ -41,8 +41,8 @@ N_FADE = round(FADE_S * SFREQ)
 ENGINES = ["packed", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason="C"))]
 
 
-def adaptable():
-    bundle = make_bundle(1, coupled=False, n_memory=1)
+def adaptable(**options):
+    bundle = make_bundle(1, coupled=False, n_memory=1, **options)
     n = len(bundle.manifest.hd)
     return replace(bundle, hd_bands=HdBands(np.array([1.0, 8.0, 30.0]), np.eye(n)[None, None]))
 
@@ -70,8 +70,8 @@ class Told:
 class Bench:
     """What adapts, and the upsampler that it changes."""
 
-    def __init__(self, engine="packed"):
-        self.upsampler = Upsampler(adaptable(), engine=engine)
+    def __init__(self, engine="packed", **options):
+        self.upsampler = Upsampler(adaptable(**options), engine=engine)
         self.learner, self.wishes = Told(), Wishes()
         self.adapting = Adapting(self.upsampler, self.learner, self.wishes)
 
@@ -92,9 +92,12 @@ class Bench:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("size", [1, 10])
-def test_weights_go_over_in_small_steps_and_back_to_the_bit(engine, size):
-    bench, plain, ld = Bench(engine), Bench(engine), ld_signal(4 * N_FADE)
+@pytest.mark.parametrize(
+    ("size", "options"), [(1, {}), (10, {}), (1, {"hidden": "dilated", "look_ahead": 3})]
+)
+def test_weights_go_over_in_small_steps_and_back_to_the_bit(engine, size, options):
+    bench, plain = Bench(engine, **options), Bench(engine, **options)
+    ld = ld_signal(4 * N_FADE)
     bench.adapting.news(False)
     learned = bench.learned()
     bench.learner.tell(learned)
@@ -104,9 +107,9 @@ def test_weights_go_over_in_small_steps_and_back_to_the_bit(engine, size):
     late = slice(N_FADE + size, None)
     other = replace(bench.upsampler.plan.operator)
     other = replace(other, weights=other.weights + learned.change)
-    swapped = replace(adaptable(), operator=other)
+    swapped = replace(adaptable(**options), operator=other)
     there = Upsampler(swapped, engine=engine)
-    then = np.concatenate([there.push(ld[i : i + 1])[0] for i in range(2 * N_FADE)])
+    then = there.push(ld[: 2 * N_FADE])[0]
     np.testing.assert_allclose(rows[late], then[late], rtol=1e-5, atol=1e-3)
     # A step of the fade is a 64th of what differs in the end.
     steps = np.abs(np.diff(differs, axis=0))[: N_FADE + size]
