@@ -19,6 +19,7 @@ from emag_rt.daemon.loop import Server
 from emag_rt.daemon.settings import ServeSettings
 from emag_rt.daemon.signal_path import make_upsampler
 from emag_rt.daemon.status.outlet import STATUS_NUMBERS, StatusOutlet
+from emag_rt.daemon.status.terminal import LiveView
 from emag_rt.daemon.stopping import answering
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import BundleError, SettingsError
@@ -182,11 +183,14 @@ def test_the_sessions_own_state_and_misfit_lead_back():
     assert bench.learner.blocks[0][1] > 0, "nothing is put together with what did not fit"
 
 
-def test_a_learner_that_has_ended_leaves_what_is_in_use():
+def test_a_learner_that_has_ended_leaves_what_is_in_use(caplog):
     bench = Bench()
     bench.learner.tell(bench.learned(), Ended("exit 1"))
     assert bench.names() == ["adapted", "adapting"]
     assert (bench.adapting.state, bench.adapting.share) == ("ended", 0.2)
+    bench.wishes.save()
+    assert (bench.names(), bench.learner.n_saves) == ([], 0)
+    assert "nothing is saved: adapting has ended" in caplog.text
     bench.wishes.undo()
     assert bench.names() == ["unadapted"]
     bench.wishes.undo()
@@ -253,6 +257,21 @@ def test_after_a_silence_blocks_are_of_another_era():
     server._judge_anew()
     bench.adapting.take(np.zeros((4, 2)))
     assert bench.learner.blocks[-1][1] == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"adapting": "adapted", "adapted": 0.084}, "adapted (8 %)"),
+        ({"adapting": "undone"}, "undone"),
+    ],
+)
+def test_the_terminal_shows_it(monkeypatch, told, shown):
+    served_status = served()[1].status()
+    view, lines = LiveView("HD"), []
+    monkeypatch.setattr(view._live, "update", lambda line, refresh: lines.append(line.plain))
+    view(replace(served_status, **told))
+    assert shown in lines[0]
 
 
 @pytest.mark.parametrize(
