@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from calibration.population.follower import Follower, follow
+from calibration.regression.sources import find_sources
 from emag_rt import Upsampler
 from emag_rt.bundle import load_bundle
 from emag_rt.core.drive import reference_free
@@ -36,6 +37,15 @@ AFTER_S, EVERY_S = 30.0, 60.0
 @pytest.fixture(scope="module")
 def bundle(states_bundle):
     return load_bundle(states_bundle)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sources_found_once(bundle):
+    """They take most of the time, and are the same for every test."""
+    found = find_sources(bundle.hd_bands)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("calibration.population.state.find_sources", lambda _: found)
+        yield
 
 
 @pytest.fixture(scope="module")
