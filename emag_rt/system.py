@@ -42,7 +42,7 @@ yield_core: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 """Let another thread of this core go first."""
 
 _PR_SET_TIMERSLACK = 29
-_NICE, _LAST_NICE = 10, 19
+_NICE = 10
 
 
 def flush_to_disk(path: Path) -> None:
@@ -107,8 +107,8 @@ def step_back(session: bool = False) -> None:
     ----------
     session : bool
         Its session, too, where it is the first process of one: Linux shares cores among sessions
-        first, and in one of its own an idle process has as much as any. On a machine without a
-        free core it then hardly gets on.
+        first, and in one of its own an idle process has as much as any. With this it has a ninth
+        of that, so that on a machine without a free core it gets on slowly.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -122,7 +122,7 @@ def step_back(session: bool = False) -> None:
         return
     if session and os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(_LAST_NICE))
+            Path("/proc/self/autogroup").write_text(str(_NICE))
 
 
 def precise_timers() -> bool:

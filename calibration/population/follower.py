@@ -44,7 +44,7 @@ class Follower:
         Rendered electrodes, over which the size of a change is told.
     after_s, every_s : float
         LD needed for the first time, and new LD for each time after that; it learns from the
-        last blocks of the longer of the two.
+        last blocks of the longer of the two, and a second time once it has so many.
 
     Raises
     ------
@@ -98,7 +98,9 @@ class Follower:
         found = fit_of(self._bundle, self._blocks, sfreq)
         if found is not None and not found.fits:
             return
-        self._n_new, self._wanted = 0, self._every
+        # Half a minute may be an odd one: again once there are as many blocks as it looks at.
+        missing = (self._blocks.maxlen or 0) - len(self._blocks)
+        self._n_new, self._wanted = 0, min(self._every, missing or self._every)
         self._news.append(self._learn(sfreq))
 
     def _learn(self, sfreq: float) -> Learned:

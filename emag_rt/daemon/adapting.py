@@ -132,7 +132,9 @@ class Adapting:
         return [event]
 
     def _save(self) -> None:
-        if self._in_use:
+        if self.state == "ended":
+            log.warning("nothing is saved: adapting has ended")
+        elif self._in_use:
             self._learner.save()
         else:
             log.warning("nothing is saved: the bundle is served as it is, not adapted")

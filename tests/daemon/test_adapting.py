@@ -19,6 +19,7 @@ from emag_rt.daemon.loop import Server
 from emag_rt.daemon.settings import ServeSettings
 from emag_rt.daemon.signal_path import make_upsampler
 from emag_rt.daemon.status.outlet import STATUS_NUMBERS, StatusOutlet
+from emag_rt.daemon.status.terminal import LiveView
 from emag_rt.daemon.stopping import answering
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import BundleError, SettingsError
@@ -41,8 +42,8 @@ N_FADE = round(FADE_S * SFREQ)
 ENGINES = ["packed", pytest.param("native", marks=pytest.mark.skipif(bool(why_not()), reason="C"))]
 
 
-def adaptable():
-    bundle = make_bundle(1, coupled=False, n_memory=1)
+def adaptable(**options):
+    bundle = make_bundle(1, coupled=False, n_memory=1, **options)
     n = len(bundle.manifest.hd)
     return replace(bundle, hd_bands=HdBands(np.array([1.0, 8.0, 30.0]), np.eye(n)[None, None]))
 
@@ -70,8 +71,8 @@ class Told:
 class Bench:
     """What adapts, and the upsampler that it changes."""
 
-    def __init__(self, engine="packed"):
-        self.upsampler = Upsampler(adaptable(), engine=engine)
+    def __init__(self, engine="packed", **options):
+        self.upsampler = Upsampler(adaptable(**options), engine=engine)
         self.learner, self.wishes = Told(), Wishes()
         self.adapting = Adapting(self.upsampler, self.learner, self.wishes)
 
@@ -92,9 +93,12 @@ class Bench:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("size", [1, 10])
-def test_weights_go_over_in_small_steps_and_back_to_the_bit(engine, size):
-    bench, plain, ld = Bench(engine), Bench(engine), ld_signal(4 * N_FADE)
+@pytest.mark.parametrize(
+    ("size", "options"), [(1, {}), (10, {}), (1, {"hidden": "dilated", "look_ahead": 3})]
+)
+def test_weights_go_over_in_small_steps_and_back_to_the_bit(engine, size, options):
+    bench, plain = Bench(engine, **options), Bench(engine, **options)
+    ld = ld_signal(4 * N_FADE)
     bench.adapting.news(False)
     learned = bench.learned()
     bench.learner.tell(learned)
@@ -104,9 +108,9 @@ def test_weights_go_over_in_small_steps_and_back_to_the_bit(engine, size):
     late = slice(N_FADE + size, None)
     other = replace(bench.upsampler.plan.operator)
     other = replace(other, weights=other.weights + learned.change)
-    swapped = replace(adaptable(), operator=other)
+    swapped = replace(adaptable(**options), operator=other)
     there = Upsampler(swapped, engine=engine)
-    then = np.concatenate([there.push(ld[i : i + 1])[0] for i in range(2 * N_FADE)])
+    then = there.push(ld[: 2 * N_FADE])[0]
     np.testing.assert_allclose(rows[late], then[late], rtol=1e-5, atol=1e-3)
     # A step of the fade is a 64th of what differs in the end.
     steps = np.abs(np.diff(differs, axis=0))[: N_FADE + size]
@@ -179,11 +183,14 @@ def test_the_sessions_own_state_and_misfit_lead_back():
     assert bench.learner.blocks[0][1] > 0, "nothing is put together with what did not fit"
 
 
-def test_a_learner_that_has_ended_leaves_what_is_in_use():
+def test_a_learner_that_has_ended_leaves_what_is_in_use(caplog):
     bench = Bench()
     bench.learner.tell(bench.learned(), Ended("exit 1"))
     assert bench.names() == ["adapted", "adapting"]
     assert (bench.adapting.state, bench.adapting.share) == ("ended", 0.2)
+    bench.wishes.save()
+    assert (bench.names(), bench.learner.n_saves) == ([], 0)
+    assert "nothing is saved: adapting has ended" in caplog.text
     bench.wishes.undo()
     assert bench.names() == ["unadapted"]
     bench.wishes.undo()
@@ -253,6 +260,21 @@ def test_after_a_silence_blocks_are_of_another_era():
 
 
 @pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"adapting": "adapted", "adapted": 0.084}, "adapted (8 %)"),
+        ({"adapting": "undone"}, "undone"),
+    ],
+)
+def test_the_terminal_shows_it(monkeypatch, told, shown):
+    served_status = served()[1].status()
+    view, lines = LiveView("HD"), []
+    monkeypatch.setattr(view._live, "update", lambda line, refresh: lines.append(line.plain))
+    view(replace(served_status, **told))
+    assert shown in lines[0]
+
+
+@pytest.mark.parametrize(
     ("bundle", "sections", "error", "why"),
     [
         (make_bundle(1), {}, BundleError, "Calibrate again with HD. Or serve it without --adapt"),
@@ -314,7 +336,7 @@ def test_a_process_that_gets_no_core_stops_nothing(tmp_path, monkeypatch, wait_u
             wait_until(idle, 60, "idle priority")
             group = Path(f"/proc/{pid}/autogroup")
             if group.exists():
-                wait_until(lambda: "nice 19" in group.read_text(), 10, "the session's share")
+                wait_until(lambda: "nice 10" in group.read_text(), 10, "the session's share")
         for _ in range(100):
             learner.add(np.zeros((400, len(LD))), 0)
         learner.save()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from calibration.population.follower import Follower, follow
+from calibration.regression.sources import find_sources
 from emag_rt import Upsampler
 from emag_rt.bundle import load_bundle
 from emag_rt.core.drive import reference_free
@@ -36,6 +37,15 @@ AFTER_S, EVERY_S = 30.0, 60.0
 @pytest.fixture(scope="module")
 def bundle(states_bundle):
     return load_bundle(states_bundle)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sources_found_once(bundle):
+    """They take most of the time, and are the same for every test."""
+    found = find_sources(bundle.hd_bands)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("calibration.population.state.find_sources", lambda _: found)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -152,20 +162,20 @@ def test_it_goes_over_without_a_jump(plain, adapted):
 
 
 def test_what_changed_is_told(adapted):
-    (event,) = adapted.events("adapted")
+    event, again = adapted.events("adapted")
     power = {low: db for low, _, db in event["power_db"]}
     assert max(power, key=power.get) == 8
     assert power[8] > 3
-    assert event["seconds"] == AFTER_S
+    assert [event["seconds"], again["seconds"]] == [AFTER_S, EVERY_S]
     status = adapted.status
-    assert (status.adapting, status.counters.adaptations) == ("adapted", 1)
-    assert status.adapted == pytest.approx(event["percent"] / 100, abs=1e-3)
+    assert (status.adapting, status.counters.adaptations) == ("adapted", 2)
+    assert status.adapted == pytest.approx(again["percent"] / 100, abs=1e-3)
     assert 0.02 < status.adapted < 1.0
     assert status.as_dict()["adapting"] == "adapted"
 
 
 def test_the_change_that_is_told_is_the_one_that_is_rendered(plain, adapted):
-    late = slice(at(AFTER_S + FADE_S), None)
+    late = slice(at(EVERY_S + 4 + FADE_S), None)
     rows = adapted.upsampler.fading.rendered
     differs = adapted.rows[late][:, rows].astype(float) - plain.rows[late][:, rows]
     mean = plain.rows[late][:, [i for i in range(plain.rows.shape[1]) if i not in rows]]
@@ -196,7 +206,7 @@ def test_undone_it_renders_as_before_to_the_bit(bundle, truth, states_bundle, en
 
 def test_undone_twice_at_once_is_not_undone(bundle, truth, states_bundle):
     wishes = [(40, "undo"), (40, "undo")]
-    assert Served(bundle, ld_of(bundle, truth), states_bundle, wishes).told == ["adapted"]
+    assert Served(bundle, ld_of(bundle, truth), states_bundle, wishes).told == ["adapted"] * 2
 
 
 def test_in_the_sessions_own_state_nothing_changes(bundle, states, states_bundle):
@@ -211,11 +221,10 @@ def test_back_in_the_sessions_state_the_bundle_is_as_it_was(bundle, truth, state
     ld = ld_of(bundle, truth)[: at(40)]
     recording = read_recording(states["same"])
     same = ld_of(bundle, (recording.data_uv, recording.labels))
-    served = Served(bundle, np.concatenate([ld, same, same]), states_bundle)
-    assert served.told[0] == "adapted"
-    assert served.told[-1] == "unadapted" or served.events("adapted")[-1]["percent"] < (
-        0.7 * served.events("adapted")[0]["percent"]
-    )
+    served = Served(bundle, np.concatenate([ld, same, same, same]), states_bundle)
+    assert served.told == ["adapted", "adapted", "unadapted"]
+    assert served.events("unadapted")[0]["reason"] == "as_calibrated"
+    assert (served.status.adapting, served.status.adapted) == ("learning", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +246,7 @@ def test_what_was_learned_is_taken_back_where_ld_no_longer_fits(
 ):
     ld = np.concatenate([ld_of(bundle, truth)[: at(45)], others_ld])
     served = Served(bundle, ld, states_bundle)
-    assert served.told == ["adapted", "unadapted"]
+    assert served.told in (["adapted", "unadapted"], ["adapted", "adapted", "unadapted"])
     assert served.events("unadapted")[0]["reason"] == "ld_misfit"
     tail = slice(-at(5), None)
     np.testing.assert_array_equal(served.rows[tail], Served(bundle, ld).rows[tail])
@@ -269,7 +278,7 @@ def test_saved_beside_the_first_over_nothing_and_as_it_was_rendered(
     assert taken.read_text() == "somebody's"
     again = load_bundle(saved[0])
     assert again.manifest.calibration["adapted"]["seconds"] == AFTER_S
-    late = slice(at(40), None)
+    late = slice(at(40), at(60))
     rows = Upsampler(again, engine="packed").push(ld)[0][late]
     np.testing.assert_allclose(served.rows[late], rows, atol=2e-3)
 

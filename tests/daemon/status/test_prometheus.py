@@ -117,6 +117,9 @@ def test_every_counter_and_state_is_a_metric(watched):
     watched.vitals(replace(watched.server.status(), ld_misfit=1.5, unfit=True))
     told = watched.metrics()
     assert (told["emag_rt_ld_misfit",], told["emag_rt_unfit",]) == (1.5, 1.0)
+    assert ("emag_rt_adapted",) not in told, "it was not asked for"
+    watched.vitals(replace(watched.server.status(), adapting="adapted", adapted=0.08))
+    assert watched.metrics()["emag_rt_adapted",] == 0.08
 
 
 def test_metrics_stand_still_between_reports(watched):
