@@ -22,6 +22,10 @@ _SMOOTH_MM = 60.0
 _FLOOR = 0.02
 """Of the power of the mean LD channel, and below it a frequency is taken as empty."""
 _EMPTY = 1e-4
+_TAPERED = 0.15
+_LIMIT = 2.0
+"""No place counts as louder or quieter than the rest by a factor beyond exp of this: a loose
+electrode is no source."""
 
 
 def likely_mean(people: Population, ld_mm: FloatArray, own: FloatArray) -> FloatArray:
@@ -93,16 +97,18 @@ def _with_powers(
         _powers(np.diagonal(covariances, axis1=1, axis2=2)) for covariances in (own, expected)
     )
     louder = np.log(ours.sum(axis=1) / theirs.sum(axis=1))
-    shape = np.log(ours / theirs) - louder[:, None]
+    shape = np.clip(np.log(ours / theirs) - louder[:, None], -_LIMIT, _LIMIT)
     ld_mm = places.ld_mm
     known = _alike(ld_mm, ld_mm) + np.eye(len(ld_mm))
     over_head = _alike(places.population.places.positions_mm, ld_mm) @ np.linalg.solve(
         known, shape.T
     )
     gains = np.exp(0.5 * _HALF_WAY * (over_head.T + (louder - louder.mean())[:, None]))
-    spectrum = np.fft.fft(_windowed(mean), axis=0) * gains[:, :, None] * gains[:, None, :]
-    found = np.fft.ifft(spectrum, axis=0).real[: len(mean)]
-    return np.asarray(found / _window(len(mean))[:, None, None])
+    spectrum = np.fft.fft(_windowed(mean), axis=0)
+    spectrum *= gains[:, :, None] * gains[:, None, :] - 1.0
+    more = np.fft.ifft(spectrum, axis=0).real[: len(mean)]
+    # The last lags are all but tapered away: little is known of how they change.
+    return np.asarray(mean + more / np.maximum(_window(len(mean)), _TAPERED)[:, None, None])
 
 
 def _alike(a_mm: FloatArray, b_mm: FloatArray) -> FloatArray:

@@ -10,6 +10,7 @@ from calibration.scores.held_out import evaluate_recording
 from emag_rt import Upsampler
 from emag_rt.bundle import load_bundle, save_bundle
 from emag_rt.errors import CalibrationError, MontageError, SettingsError
+from emag_rt.recordings.read import read_recording
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,22 @@ def test_ld_recordings_give_scale_and_noise(made, population, people_files):
     # The fifth person was made five times as loud as the first.
     assert loud > 1.5 * usual
     assert manifest.provenance["inputs"][0]["file"] == "P4_raw.fif"
+
+
+@pytest.mark.parametrize("sfreq", [128.0, 320.0])
+def test_the_wearers_ld_does_no_harm_at_rates_other_than_the_populations(
+    made, population, people_files, sfreq
+):
+    """At 128 Hz the field reaches the population's last lags, at 320 Hz its profiles are smooth."""
+    settings = NoHdSettings(tuple(made.ld.labels), "cap", sfreq)
+    recording = read_recording(people_files["P4"], sfreq=sfreq)
+    errors = [
+        evaluate_recording(
+            calibrate_without_hd(settings, paths, population).bundle, recording, "packed"
+        ).methods["field"]["unseen"]["nmse"]
+        for paths in ((), [people_files["P4"]])
+    ]
+    assert errors[1] < 1.02 * errors[0]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +176,6 @@ def test_the_verdict_is_sober_and_the_report_stands_alone(made, tmp_path):
 )
 def test_never_worse_than_the_spline_on_people_left_out(data_file, people):
     """Whole path, by the people of the package but the one that is scored; and another cap."""
-    from emag_rt.recordings.read import read_recording
     from tools.studies.population.leave_out import score_cap, without
 
     adult = load_population()
