@@ -75,7 +75,7 @@ class StreamField:
         if self.people is None or seconds == 0:
             return ()
         who = f"{self.people.n_people} other people ({self.people.name})"
-        return (f"the field leans on {who}: they count as {seconds:g} s of signal",)
+        return (f"the field leans on {who}: in part of it they count as {seconds:g} s of signal",)
 
     def facts(self) -> dict[str, object]:
         """For the manifest."""

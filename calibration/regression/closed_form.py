@@ -13,7 +13,7 @@ beliefs on the blocks held out is kept; a short session may lean on other people
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,9 +31,9 @@ from calibration.regression.blocks import Block, Segment, check_segments, make_b
 from calibration.regression.gram_matrices import SplitGrams, accumulate
 from calibration.regression.other_people import (
     MAX_SESSION_S,
+    SECONDS,
     People,
     alike,
-    choose_seconds,
 )
 from calibration.regression.priors import (
     MAX_REVERSAL_S,
@@ -208,20 +208,27 @@ def _believing(
 def _lean(
     grams: SplitGrams,
     believed: PriorGrams,
-    known: IndexArray,
+    plan: Sequence[_Planned],
     scales: Scales,
-    strength: Strength,
-) -> Strength:
-    """How far to lean on other people, who stand in the template's place; nothing if no help.
+    group: list[Choice],
+    error: FloatArray,
+    reversal: float,
+) -> tuple[list[Choice], FloatArray]:
+    """Average a group with banks that lean on other people, as far as blocks held out allow.
 
-    Sought on the profiles of one bank that people's lags reach.
+    People stand in the template's place.
     """
-    alone = replace(strength, template=0.0)
-    error_of = _error_of(grams, believed, known, scales)
-    seconds = choose_seconds(
-        lambda s: error_of(replace(alone, people_s=s)), grams.total.n / believed.sfreq
-    )
-    return replace(alone, people_s=seconds) if seconds > 0 else NOTHING
+    limit, mixed, found = alike(grams.total.n / believed.sfreq), group, error
+    least = error.sum()
+    for seconds in SECONDS:
+        strength = Strength(0.0, reversal, seconds)
+        tried = [*group, *_believing(grams, believed, plan, scales, strength)]
+        _, errors = best_group(grams, [tried])
+        least = min(least, errors.sum())
+        if errors.sum() > limit * least:
+            break
+        mixed, found = tried, errors
+    return mixed, found
 
 
 def _groups(
@@ -317,7 +324,7 @@ def fit_linear(
     ]
     now = int(np.argmin(np.abs(union.centers_s)))
     believers: list[Choice] = []
-    leaning: list[Choice] = []
+    same: list[_Planned] = []
     if prior is not None and banks is None:
         seconds = sum(len(x) for x, _ in segments) / sfreq
         short = seconds <= MAX_REVERSAL_S
@@ -330,23 +337,17 @@ def fit_linear(
         plan = list(zip(used[1:], places[1:], growths[1:], strict=True))
         believers = _believing(grams, believed, plan, scales, strength)
         if people is not None and seconds <= MAX_SESSION_S:
-            covariance = people(union, n_look_ahead)
-            believed.lean_on(covariance)
-            # The last bank has people's own steps.
-            known = np.intersect1d(places[-1], covariance.profiles)
-            lean = _lean(grams, believed, known, scales, strength)
+            believed.lean_on(people(union, n_look_ahead))
+            # Leaning changes little in how the penalty should grow: that is not sought again.
             same = [(bank, at, (choices[i + 1].gamma,)) for i, (bank, at, _) in enumerate(plan)]
-            leaning = _believing(grams, believed, same, scales, lean)
     present: Choice | None = None
     if banks is None:
         at = np.array([now], dtype=np.intp)
         plain = plain_statistics(grams, scales.columns(at))
         present = fit_bank("present", grams, plain, at, scales, (0.0,))
     group, error = best_group(grams, _groups(choices, believers, present))
-    if leaning:
-        leaner, other = best_group(grams, [leaning, [choices[0], *leaning], [*group, *leaning]])
-        if other.sum() <= alike(grams.total.n / sfreq) * error.sum():
-            group, error = leaner, other
+    if same:
+        group, error = _lean(grams, believed, same, scales, group, error, strength.reversal)
     weights, bias, split_weights, split_bias = average(group)
     power = np.maximum(np.sum([gram.yy for gram in grams.splits], axis=0), np.finfo(float).tiny)
     shape = (len(union.centers_s), n_ld, n_out)
