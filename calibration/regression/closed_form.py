@@ -218,17 +218,14 @@ def _lean(
 
     People stand in the template's place.
     """
-    limit, mixed, found = alike(grams.total.n / believed.sfreq), group, error
-    least = error.sum()
-    for seconds in SECONDS:
+    limit = alike(grams.total.n / believed.sfreq) * error.sum()
+    for seconds in reversed(SECONDS):
         strength = Strength(0.0, reversal, seconds)
-        tried = [*group, *_believing(grams, believed, plan, scales, strength)]
-        _, errors = best_group(grams, [tried])
-        least = min(least, errors.sum())
-        if errors.sum() > limit * least:
-            break
-        mixed, found = tried, errors
-    return mixed, found
+        leaning = [*group, *_believing(grams, believed, plan, scales, strength)]
+        _, errors = best_group(grams, [leaning])
+        if errors.sum() <= limit:
+            return leaning, errors
+    return group, error
 
 
 def _groups(

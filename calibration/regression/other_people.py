@@ -5,8 +5,8 @@ is a better start than none. Their covariances, at the session's own electrodes 
 session's own power, are added to its sums as so many seconds of signal, and the fits that follow
 are averaged with those of the session alone: that costs next to nothing where people mislead.
 How many seconds is chosen by the average's error on blocks held out. Blocks of a short session
-resemble each other more than what comes later, so of strengths that err alike the greatest is
-taken; what counts as alike shrinks as the session grows.
+resemble each other more than what comes later, so the greatest strength is taken that errs like
+the session alone; what counts as alike shrinks as the session grows.
 """
 
 from __future__ import annotations
@@ -90,5 +90,5 @@ class People(Protocol):
 
 
 def alike(seconds: float) -> float:
-    """By how much the errors of a session of so many seconds may differ and count as one."""
+    """Ratio of two errors of a session of so many seconds that still counts as no difference."""
     return 1.0 + _ALIKE_S / seconds
