@@ -109,6 +109,7 @@ class FieldCalibrator:
             left_out = None
             if isinstance(field, StreamField):
                 left_out = left_out_scores(session, field.start)
+                notes += field.leaning
             scores = cross_validated_scores(
                 session, baselines, field.cv_nmse, field.protocol, left_out
             )
@@ -153,7 +154,7 @@ class FieldCalibrator:
         reason = why_not_refined(session)
         if reason is not None:
             log.warning(reason)
-            return replace(closed, notes=(reason,))
+            return replace(closed, notes=(*closed.notes, reason))
         if self._unfinished_path is not None:
             self._unfinished = unfinished_training(self._unfinished_path, session, settings)
         return refine(closed, session, settings, watch, self._unfinished)

@@ -11,6 +11,7 @@ from calibration.field.placement import SpatialStart
 from calibration.field.refinement import Refinement
 from calibration.paper.paper_fit import PaperFit
 from calibration.regression.closed_form import LinearFit
+from calibration.regression.other_people import People
 from calibration.regression.window_closed_form import WindowFit
 from calibration.residual.bag import ResidualNet
 from emag_rt.array_types import FloatArray
@@ -36,6 +37,8 @@ class StreamField:
         Non-linear branch; None where it was not asked for, did not help, or torch is missing.
     refinement : Refinement or None
         What the gradient steps on the Gaussians gave; None where none were taken.
+    people : People or None
+        Other people whom the closed form could lean on.
     notes : tuple of str
         What the user should know.
     """
@@ -45,6 +48,7 @@ class StreamField:
     start: SpatialStart
     residual: ResidualNet | None = None
     refinement: Refinement | None = None
+    people: People | None = None
     notes: tuple[str, ...] = ()
 
     protocol: ClassVar[str] = WITHIN_SESSION
@@ -64,11 +68,27 @@ class StreamField:
         """Spatial width of the Gaussians, the median where they differ."""
         return self.start.width_mm
 
+    @property
+    def leaning(self) -> tuple[str, ...]:
+        """How much other people count, in words; empty where they do not."""
+        seconds = self.linear.prior.people_s
+        if self.people is None or seconds == 0:
+            return ()
+        who = f"{self.people.n_people} other people ({self.people.name})"
+        return (f"the field leans on {who}: in part of it they count as {seconds:g} s of signal",)
+
     def facts(self) -> dict[str, object]:
         """For the manifest."""
-        residual, refinement = self.residual, self.refinement
+        residual, refinement, people = self.residual, self.refinement, self.people
         return {
             "width_mm": self.width_mm,
+            "prior": None
+            if people is None
+            else {
+                "name": people.name,
+                "n_people": people.n_people,
+                "counts_as_s": self.linear.prior.people_s,
+            },
             "closed_form": {"bank": self.linear.bank, "gamma": list(self.linear.gamma)},
             "residual": None if residual is None else {"fold_ratios": list(residual.split_ratios)},
             "refinement": None if refinement is None else refinement.report,

@@ -24,6 +24,7 @@ from calibration.field.model import (
 from calibration.field.refinement import refine_field
 from calibration.field_fits import PaperField, StreamField, WindowField
 from calibration.paper.paper_field import fit_session
+from calibration.population.session_prior import session_people
 from calibration.regression.blocks import make_blocks
 from calibration.regression.closed_form import fit_linear
 from calibration.regression.priors import session_prior
@@ -89,10 +90,14 @@ def fit_closed_form(
     """The ``stream`` field in closed form."""
     with watch.stage("closed_form", 0.1, "closed-form start"):
         ahead, prior = settings.n_look_ahead(session.sfreq), session_prior(session)
-        linear = fit_linear(session.target_segments, session.sfreq, ahead, prior=prior)
+        people, notes = session_people(session, settings)
+        linear = fit_linear(
+            session.target_segments, session.sfreq, ahead, prior=prior, people=people
+        )
     with watch.stage("spatial", 0.25, "widths of the Gaussians"):
         start = choose_start(session, grid_for(session, settings), linear)
-    return StreamField(stream_model(session, linear, None, start), linear, start)
+    model = stream_model(session, linear, None, start)
+    return StreamField(model, linear, start, people=people, notes=notes)
 
 
 def why_not_refined(session: Session) -> str | None:

@@ -62,6 +62,7 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
         "What is calibrated": ("ld", "out", "headset", "channels", "sfreq", "band", "look_ahead_s"),
         "How": (
             "refine",
+            "prior",
             "anchor",
             "window_s",
             "grid_resolution",
@@ -147,6 +148,12 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
     show_default=True,
     help="Gradient refinement after the closed-form start (needs torch); with --no-hd the network "
     "of many people, upon their field (in the package: no torch).",
+)
+@click.option(
+    "--prior",
+    metavar="adult|none|FILE",
+    help="Other people whose heads a short session leans on, by as much as helps: of the package, "
+    "of a FILE that tools/studies/population made, or none (default: adult, where it can be used).",
 )
 @click.option(
     "--anchor",

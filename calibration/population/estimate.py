@@ -116,9 +116,30 @@ def make_timing(population: Population, sfreq: float, n_look_ahead: int = 0) -> 
     centers = step * np.arange(-n_ahead, n_steps - n_ahead + 1, dtype=np.float64)
     widths = np.full(len(centers), _WIDTH * step if dense else DELAY_WIDTH / sfreq)
     widths[n_ahead] = DELAY_WIDTH / sfreq
-    bank = Bank("population", centers, widths)
+    return timing_of(population, Bank("population", centers, widths), sfreq, n_look_ahead)
+
+
+def timing_of(population: Population, bank: Bank, sfreq: float, n_look_ahead: int = 0) -> Timing:
+    """How covariances through any profiles follow from the population's lags.
+
+    Parameters
+    ----------
+    population : Population
+        For its lags.
+    bank : Bank
+        Profiles, no further apart than the lags reach.
+    sfreq : float
+        Rate in Hz.
+    n_look_ahead : int
+        Samples waited for.
+
+    Returns
+    -------
+    Timing
+        Of the bank.
+    """
     n_lags = n_lags_of(bank, sfreq, n_look_ahead)
-    kernel = taps(centers, widths, sfreq, n_look_ahead, n_lags)
+    kernel = taps(bank.centers_s, bank.widths_s, sfreq, n_look_ahead, n_lags)
     lags = np.arange(n_lags) - n_look_ahead
     cross = kernel @ _between_lags(population, lags / sfreq)
     products = np.array(

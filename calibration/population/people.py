@@ -150,13 +150,15 @@ def population_path(name: str) -> Path:
     return _FOLDER / f"{name}{_SUFFIX}" if name in population_names() else Path(name)
 
 
-def load_population(name: str = ADULT) -> Population:
+def load_population(name: str = ADULT, option: str = "--population") -> Population:
     """Read a population.
 
     Parameters
     ----------
     name : str
         One of the package (``adult``), or a file that ``tools.studies.population`` made.
+    option : str
+        What it was named by.
 
     Returns
     -------
@@ -171,7 +173,7 @@ def load_population(name: str = ADULT) -> Population:
     path = population_path(name)
     if not path.is_file():
         raise CalibrationError(
-            f"--population must be one of {', '.join(population_names())}, or a file that "
+            f"{option} must be one of {', '.join(population_names())}, or a file that "
             f"`python -m tools.studies.population` made, got {name!r}."
         )
     if path.stat().st_size > _MAX_BYTES:

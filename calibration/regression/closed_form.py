@@ -7,18 +7,34 @@ cross-validation, and averaged with the plain 16-lag ridge: the average is again
 its errors are never above the mean of theirs, and the ridge in it bounds what a wrong choice
 costs. Where positions are known, the same average is made once more with the beliefs of
 :mod:`calibration.regression.priors` in the banks. The best of ridge, average and average with
-beliefs on the blocks held out is kept.
+beliefs on the blocks held out is kept; a short session may lean on other people's heads as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from calibration.regression.bank_fit import (
+    NOTHING,
+    Choice,
+    Scales,
+    average,
+    best_group,
+    fit_bank,
+    held_out_path,
+    plain_statistics,
+)
 from calibration.regression.blocks import Block, Segment, check_segments, make_blocks
-from calibration.regression.gram_matrices import LAMBDAS, Gram, RidgePath, SplitGrams, accumulate
+from calibration.regression.gram_matrices import SplitGrams, accumulate
+from calibration.regression.other_people import (
+    MAX_SESSION_S,
+    SECONDS,
+    People,
+    alike,
+)
 from calibration.regression.priors import (
     MAX_REVERSAL_S,
     PriorGrams,
@@ -37,9 +53,10 @@ from calibration.regression.profiles import (
     taps,
 )
 from emag_rt.array_types import FloatArray, IndexArray
-from emag_rt.errors import CalibrationError
 
 GAMMAS = (0.0, 1.0, 2.0, 3.0)
+_Planned = tuple[Bank, IndexArray, Sequence[float]]
+"""A bank, where its profiles are in the union, and the gammas to try."""
 _SEARCH_GAMMA = 2.0
 
 
@@ -138,19 +155,6 @@ class LinearFit:
         return rendered
 
 
-@dataclass(frozen=True, eq=False)
-class _Choice:
-    """One bank at its best gamma and penalty; weights stand on the union of the banks."""
-
-    bank: str
-    gamma: float
-    lam: float
-    weights: FloatArray
-    bias: FloatArray
-    split_weights: FloatArray
-    split_bias: FloatArray
-
-
 def _union(banks: Sequence[Bank]) -> tuple[Bank, list[IndexArray]]:
     """Merge banks; also the index of each bank's profiles in the union."""
     keys = [
@@ -163,104 +167,70 @@ def _union(banks: Sequence[Bank]) -> tuple[Bank, list[IndexArray]]:
     return Bank("+".join(bank.name for bank in banks), centers, widths), places
 
 
-@dataclass(frozen=True)
-class _Scales:
-    """Energy of each profile, how its penalty grows with its delay, and its inputs."""
-
-    energy: FloatArray
-    growth: FloatArray
-    n_ld: int
-
-    def columns(self, place: IndexArray) -> IndexArray:
-        return np.asarray((place[:, None] * self.n_ld + np.arange(self.n_ld)).ravel())
-
-    def penalty(self, place: IndexArray, gamma: float) -> FloatArray:
-        return np.repeat(self.energy[place] * self.growth[place] ** gamma, self.n_ld)
-
-
-def _held_out_path(
-    training: Sequence[Gram], splits: Sequence[Gram], penalty: FloatArray
-) -> tuple[FloatArray, list[RidgePath]]:
-    """Error of every penalty over the splits (n_lambdas,), and the splits' solutions."""
-    paths = [RidgePath(gram, penalty) for gram in training]
-    pairs = zip(paths, splits, strict=True)
-    errors = np.sum([path.errors(held, LAMBDAS).sum(axis=1) for path, held in pairs], axis=0)
-    return errors, paths
-
-
-def _fit_bank(
-    name: str,
-    grams: SplitGrams,
-    statistics: Sequence[Gram],
-    place: IndexArray,
-    scales: _Scales,
-    gammas: Sequence[float],
-) -> _Choice:
-    """Choose gamma and the penalty over all outputs, then fit; see `_Choice`.
-
-    ``statistics`` are those to train on, a split, and those of the session. A penalty an output
-    follows chance: tried, it was worse on later data (see docs/accuracy-notebook.md).
-    """
-    n_all, n_out = grams.total.zy.shape
-    columns = scales.columns(place)
-    splits = grams.part(columns).splits
-    best: tuple[float, float, float, list[RidgePath]] | None = None
-    for gamma in gammas:
-        errors, paths = _held_out_path(statistics[:-1], splits, scales.penalty(place, gamma))
-        at = int(np.argmin(errors))
-        if best is None or errors[at] < best[0]:
-            best = (float(errors[at]), gamma, float(LAMBDAS[at]), paths)
-    if best is None:
-        raise CalibrationError("gammas must hold at least one value, got none. Use the default.")
-    _, gamma, lam, paths = best
-    whole = RidgePath(statistics[-1], scales.penalty(place, gamma))
-    weights = np.zeros((len(paths) + 1, n_all, n_out))
-    biases = np.empty((len(paths) + 1, n_out))
-    for index, path in enumerate([*paths, whole]):
-        solved = path.weights(np.array([lam]))
-        weights[index, columns], biases[index] = solved, path.bias(solved)
-    return _Choice(name, gamma, lam, weights[-1], biases[-1], weights[:-1], biases[:-1])
-
-
-def _plain(grams: SplitGrams, columns: IndexArray) -> list[Gram]:
-    """Statistics without beliefs: every split's training set, then the session."""
-    part = grams.part(columns)
-    return [*(part.training(split) for split in range(len(part.splits))), part.total]
-
-
-def _search(
-    grams: SplitGrams, believed: PriorGrams, place: IndexArray, scales: _Scales
-) -> Strength:
+def _search(grams: SplitGrams, believed: PriorGrams, place: IndexArray, scales: Scales) -> Strength:
     """Strength of the beliefs, by the held-out error of one bank."""
+    error_of = _error_of(grams, believed, place, scales)
+    return choose_strength(error_of, reversal=believed.backwards is not None)
+
+
+def _error_of(
+    grams: SplitGrams, believed: PriorGrams, place: IndexArray, scales: Scales
+) -> Callable[[Strength], float]:
+    """Held-out error of one bank at the best penalty, by the strength of the beliefs."""
     penalty = scales.penalty(place, _SEARCH_GAMMA)
     splits = grams.part(scales.columns(place)).splits
 
     def error_of(strength: Strength) -> float:
         training = believed.blended(place, strength)[:-1]
-        return float(_held_out_path(training, splits, penalty)[0].min())
+        return float(held_out_path(training, splits, penalty)[0].min())
 
-    return choose_strength(error_of, reversal=believed.backwards is not None)
-
-
-def _held_out_error(
-    grams: SplitGrams, split_weights: FloatArray, split_bias: FloatArray
-) -> FloatArray:
-    """Squared error (n_out,) of any fits on the splits they did not see, from the Grams."""
-    error = np.zeros(split_bias.shape[1])
-    for gram, w, b in zip(grams.splits, split_weights, split_bias, strict=True):
-        moved = gram.centered(np.zeros(len(w)), b)
-        error += moved.yy - 2 * (w * moved.zy).sum(axis=0) + (w * (gram.zz @ w)).sum(axis=0)
-    return np.maximum(error, 0.0)
+    return error_of
 
 
-def _average(choices: Sequence[_Choice]) -> tuple[FloatArray, ...]:
-    names = ("weights", "bias", "split_weights", "split_bias")
-    return tuple(np.mean([getattr(choice, name) for choice in choices], axis=0) for name in names)
+def _believing(
+    grams: SplitGrams,
+    believed: PriorGrams,
+    plan: Sequence[_Planned],
+    scales: Scales,
+    strength: Strength,
+) -> list[Choice]:
+    """The banks with beliefs; none where nothing is believed."""
+    if strength == NOTHING:
+        return []
+    return [
+        fit_bank(
+            bank.name, grams, believed.blended(place, strength), place, scales, tried, strength
+        )
+        for bank, place, tried in plan
+    ]
+
+
+def _lean(
+    grams: SplitGrams,
+    believed: PriorGrams,
+    plan: Sequence[_Planned],
+    scales: Scales,
+    group: list[Choice],
+    error: FloatArray,
+    reversal: float,
+) -> tuple[list[Choice], FloatArray]:
+    """Average a group with banks that lean on other people, as far as blocks held out allow.
+
+    People stand in the template's place.
+    """
+    limit = alike(grams.total.n / believed.sfreq) * error.sum()
+    for seconds in reversed(SECONDS):
+        strength = Strength(0.0, reversal, seconds)
+        leaning = [*group, *_believing(grams, believed, plan, scales, strength)]
+        _, errors = best_group(grams, [leaning])
+        if errors.sum() <= limit:
+            return leaning, errors
+    return group, error
 
 
 def _groups(
-    choices: list[_Choice], believers: list[_Choice], present: _Choice | None
-) -> list[list[_Choice]]:
+    choices: list[Choice], believers: list[Choice], present: Choice | None
+) -> list[list[Choice]]:
     """What may be averaged: the first bank alone, all of them, and those with beliefs."""
     groups = [choices[:1], choices]
     if believers:
@@ -269,15 +239,6 @@ def _groups(
         # Ten seconds may be too short for many lags: averages with the present alone are on offer.
         groups += [[present, *group] for group in groups]
     return groups
-
-
-def _best_group(
-    grams: SplitGrams, groups: Sequence[list[_Choice]]
-) -> tuple[list[_Choice], FloatArray]:
-    """The group whose average errs least on the blocks held out, and its error (n_out,)."""
-    errors = [_held_out_error(grams, *_average(group)[2:]) for group in groups]
-    best = int(np.argmin([error.sum() for error in errors]))
-    return groups[best], errors[best]
 
 
 def _plan(
@@ -300,6 +261,7 @@ def fit_linear(
     gammas: Sequence[float] = GAMMAS,
     blocks: Sequence[Block] | None = None,
     prior: SpatialPrior | None = None,
+    people: People | None = None,
 ) -> LinearFit:
     """Fit the closed-form start.
 
@@ -323,6 +285,9 @@ def fit_linear(
         From :func:`calibration.regression.priors.spatial_prior`: lets short sessions lean on what
         is known of EEG, by as much as helps on blocks held out. Without it (or with ``banks``)
         nothing is believed.
+    people : callable, optional
+        From :mod:`calibration.population.session_prior`: what other people have at the session's
+        electrodes, for short sessions to lean on as well. Only with ``prior``.
 
     Returns
     -------
@@ -347,33 +312,40 @@ def fit_linear(
 
     grams = accumulate(segments, blocks, features, guard=n_lags)
     growth = 1.0 + np.abs(union.centers_s) / spacing_s(sfreq)
-    scales = _Scales((kernel**2).sum(axis=1), growth, n_ld)
+    scales = Scales((kernel**2).sum(axis=1), growth, n_ld)
     choices = [
-        _fit_bank(bank.name, grams, _plain(grams, scales.columns(place)), place, scales, tried)
+        fit_bank(
+            bank.name, grams, plain_statistics(grams, scales.columns(place)), place, scales, tried
+        )
         for bank, place, tried in zip(used, places, growths, strict=True)
     ]
     now = int(np.argmin(np.abs(union.centers_s)))
-    strength = Strength()
-    believers: list[_Choice] = []
+    believers: list[Choice] = []
+    same: list[_Planned] = []
     if prior is not None and banks is None:
-        short = sum(len(x) for x, _ in segments) <= MAX_REVERSAL_S * sfreq
+        seconds = sum(len(x) for x, _ in segments) / sfreq
+        short = seconds <= MAX_REVERSAL_S
         backwards = reversed_grams(segments, blocks, features, n_lags) if short else None
         correlation = autocorrelation(segments, n_lags)
-        believed = PriorGrams(grams, backwards, prior, kernel, now, n_look_ahead, correlation)
+        believed = PriorGrams(
+            grams, backwards, prior, kernel, now, n_look_ahead, correlation, sfreq
+        )
         strength = _search(grams, believed, places[0], scales)
-        if strength != Strength():
-            plan = zip(used[1:], places[1:], growths[1:], strict=True)
-            believers = [
-                _fit_bank(bank.name, grams, believed.blended(at, strength), at, scales, tried)
-                for bank, at, tried in plan
-            ]
-    present: _Choice | None = None
+        plan = list(zip(used[1:], places[1:], growths[1:], strict=True))
+        believers = _believing(grams, believed, plan, scales, strength)
+        if people is not None and seconds <= MAX_SESSION_S:
+            believed.lean_on(people(union, n_look_ahead))
+            # Leaning changes little in how the penalty should grow: that is not sought again.
+            same = [(bank, at, (choices[i + 1].gamma,)) for i, (bank, at, _) in enumerate(plan)]
+    present: Choice | None = None
     if banks is None:
         at = np.array([now], dtype=np.intp)
-        plain = _plain(grams, scales.columns(at))
-        present = _fit_bank("present", grams, plain, at, scales, (0.0,))
-    group, error = _best_group(grams, _groups(choices, believers, present))
-    weights, bias, split_weights, split_bias = _average(group)
+        plain = plain_statistics(grams, scales.columns(at))
+        present = fit_bank("present", grams, plain, at, scales, (0.0,))
+    group, error = best_group(grams, _groups(choices, believers, present))
+    if same:
+        group, error = _lean(grams, believed, same, scales, group, error, strength.reversal)
+    weights, bias, split_weights, split_bias = average(group)
     power = np.maximum(np.sum([gram.yy for gram in grams.splits], axis=0), np.finfo(float).tiny)
     shape = (len(union.centers_s), n_ld, n_out)
     driven = np.flatnonzero(np.abs(weights.reshape(shape)).sum(axis=(1, 2)) > 0)
@@ -394,5 +366,5 @@ def fit_linear(
         blocks=blocks,
         split_weights=split_weights.reshape(-1, *shape)[:, kept],
         split_bias=split_bias,
-        prior=strength if any(choice in group for choice in believers) else Strength(),
+        prior=group[-1].strength,
     )

@@ -1,11 +1,13 @@
 """What is known of EEG before the session is seen: how it spreads, and that it is reversible.
 
-Short sessions determine lagged weights badly. Two beliefs help, each worth some share of the
-evidence, chosen on blocks held out; both enter as if they were samples, so the fit stays linear.
+Short sessions determine lagged weights badly. Three beliefs help, each worth some share of the
+evidence, chosen on blocks held out; all enter as if they were samples, so the fit stays linear.
 
 - *Template*: sources of several sizes spread over the head give neighbours like signals
   (a sum of Gaussian kernels on the sphere), and all of them the session's own autocorrelation.
   Its conditional mean is an interpolation at lag zero: the fit shrinks toward that, not to zero.
+- *People*: what other people have at the same electrodes; see
+  :mod:`calibration.regression.other_people`.
 - *Reversal*: volume conduction is instantaneous, so lagged covariances of EEG are close to
   symmetric. The recording played backwards is then a second recording.
 """
@@ -21,6 +23,7 @@ from scipy.linalg import toeplitz
 
 from calibration.regression.blocks import Block, Segment
 from calibration.regression.gram_matrices import Features, Gram, SplitGrams, accumulate
+from calibration.regression.other_people import PeopleCovariance
 from calibration.session.segments import Session
 from emag_rt.array_types import FloatArray, IndexArray
 from emag_rt.errors import CalibrationError
@@ -61,10 +64,13 @@ class Strength:
         Share of the evidence that the template is, 0 to 1.
     reversal : float
         Weight of a sample of the reversed recording; a true one has 1.
+    people_s : float
+        Seconds of signal that other people count as.
     """
 
     template: float = 0.0
     reversal: float = 0.0
+    people_s: float = 0.0
 
 
 def spatial_prior(ld_mm: FloatArray, targets_mm: FloatArray, scale_uv: FloatArray) -> SpatialPrior:
@@ -155,6 +161,8 @@ class PriorGrams:
         Lag axis of the kernel starts at -n_look_ahead.
     correlation : ndarray, shape (n_lags,), float64
         As from `autocorrelation`.
+    sfreq : float
+        Rate in Hz.
     """
 
     def __init__(
@@ -166,11 +174,18 @@ class PriorGrams:
         now: int,
         n_look_ahead: int,
         correlation: FloatArray,
+        sfreq: float,
     ) -> None:
         self.grams, self.backwards, self.prior, self.now = grams, backwards, prior, now
+        self.sfreq = sfreq
+        self._people: tuple[FloatArray, FloatArray] | None = None
         lags = np.abs(np.arange(kernel.shape[1]) - n_look_ahead)
         self._among = kernel @ toeplitz(correlation) @ kernel.T
         self._with_now = kernel @ correlation[lags]
+
+    def lean_on(self, people: PeopleCovariance) -> None:
+        """Let a strength's ``people_s`` count; people's covariance is on the kernel's profiles."""
+        self._people = people.on_all(self._among, self.now)
 
     def blended(self, profiles: IndexArray, strength: Strength) -> list[Gram]:
         """Training statistics of every split, then of the whole session, with the beliefs in.
@@ -206,6 +221,13 @@ class PriorGrams:
                 with_now = self._with_now[profiles, None]
                 zz = (1 - share) * zz + share * size * np.kron(among, self.prior.ld_ld)
                 zy = (1 - share) * zy + share * size * np.kron(with_now, self.prior.ld_out)
+            if strength.people_s > 0 and self._people is not None:
+                n = strength.people_s * self.sfreq
+                share = n / (n + gram.n)
+                now = _training(self.grams, split).part(present)
+                size = float(np.trace(_covariances(now)[0]))
+                zz = (1 - share) * zz + share * size * self._people[0][np.ix_(columns, columns)]
+                zy = (1 - share) * zy + share * size * self._people[1][columns]
             blends.append(_as_gram(gram, zz, zy))
         return blends
 

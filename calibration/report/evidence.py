@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from calibration.field_fits import StreamField
+from calibration.population.people import population_names
+from calibration.population.session_prior import session_people
 from calibration.regression.blocks import Block, Segment, make_blocks
 from calibration.regression.closed_form import LinearFit, fit_linear
 from calibration.regression.priors import session_prior
@@ -17,7 +19,7 @@ from calibration.regression.profiles import DELAY_WIDTH, Bank, candidate_banks
 from calibration.result import Calibration
 from calibration.scores.held_out import Estimates, estimate_recording, usable_rows
 from calibration.session.segments import Session, make_session, stretches
-from calibration.settings.calibration_settings import SETTLE_S, CalibrationSettings
+from calibration.settings.calibration_settings import NO_PRIOR, SETTLE_S, CalibrationSettings
 from emag_rt.array_types import Float32Array, IndexArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.labels import canonical
@@ -143,10 +145,22 @@ def from_recordings(bundle: Bundle, paths: Sequence[str | Path]) -> Evidence:
         return _held_out(session, bundle, new)
     linear = None
     if manifest.anchor == "stream":
+        people, _ = session_people(session, replace(settings, prior=_prior_of(bundle)))
         linear = fit_linear(
-            session.target_segments, session.sfreq, _ahead(bundle), prior=session_prior(session)
+            session.target_segments,
+            session.sfreq,
+            _ahead(bundle),
+            prior=session_prior(session),
+            people=people,
         )
     return _cross_validated(session, linear, bundle, bundle.sha256, settings.settle_s)
+
+
+def _prior_of(bundle: Bundle) -> str:
+    """The population that a bundle leans on, where the package has it."""
+    prior = bundle.manifest.calibration.get("prior")
+    name = prior.get("name") if isinstance(prior, dict) else None
+    return name if name in population_names() else NO_PRIOR
 
 
 def _ahead(bundle: Bundle) -> int:

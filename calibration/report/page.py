@@ -251,6 +251,13 @@ def provenance_table(
     ]
     if isinstance(versions, dict):
         rows.append(["calibrated with", escape(", ".join(f"{k} {v}" for k, v in versions.items()))])
+    prior = manifest.calibration.get("prior")
+    if isinstance(prior, dict):
+        told = (
+            f"{prior.get('name')} ({prior.get('n_people')} people), counted as "
+            f"{prior.get('counts_as_s')} s of signal"
+        )
+        rows.append(["other people", escape(told)])
     if facts.get("git_commit"):
         rows.append(["git commit", hashed(facts["git_commit"])])
     for entry in inputs if isinstance(inputs, list) else []:

@@ -11,6 +11,8 @@ from emag_rt.core.model import Anchor
 from emag_rt.core.naming import ChannelNames
 from emag_rt.errors import SettingsError
 
+NO_PRIOR = "none"
+"""A prior that lets a session speak for itself alone."""
 SETTLE_S = 1.0
 """Seconds at the start of a stretch in which the causal filter settles."""
 
@@ -50,6 +52,9 @@ class CalibrationSettings:
         What the channels of recordings are called, where these do not say.
     settle_s : float
         Seconds left out at the start of each stretch while the filter settles.
+    prior : str or None
+        Other people whose heads a short session leans on (``stream`` only): a population's name
+        or file, or ``none``. None: the package's adults, where they can be used.
     """
 
     sfreq: float | None = None
@@ -66,6 +71,7 @@ class CalibrationSettings:
     method: Literal["ridge_start", "paper"] = "ridge_start"
     paper: PaperOptions | None = None
     names: ChannelNames | None = None
+    prior: str | None = None
 
     def __post_init__(self) -> None:
         if self.sfreq is not None and not 16 <= self.sfreq <= 100_000:
@@ -94,6 +100,12 @@ class CalibrationSettings:
         elif self.paper is not None:
             raise SettingsError(
                 f"paper must be left out, or go with method paper, got method {self.method}."
+            )
+        windows = self.anchor == "window" or self.method == "paper"
+        if windows and self.prior not in (None, NO_PRIOR):
+            raise SettingsError(
+                f"--prior must be {NO_PRIOR} or left out with windows (--anchor window, --method "
+                f"paper), whose fits lean on no other people, got {self.prior}."
             )
         if not 0 <= self.settle_s <= 60:
             raise SettingsError(f"settle_s must be from 0 to 60 s, got {self.settle_s}.")

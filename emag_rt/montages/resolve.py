@@ -106,9 +106,9 @@ def resolve_on_head(
                 f"montage {path}: must be a table or JSON ({', '.join(SUFFIXES)}) here, got "
                 f"{path.suffix or 'no suffix'}. Write name, x, y, z to a .tsv file."
             )
-        return _aligned(places, cap, radius_mm)
+        return laid_on_head(places, cap, radius_mm)
     if is_standard(text):
-        return _aligned(positions_of(text), cap, radius_mm)
+        return laid_on_head(positions_of(text), cap, radius_mm)
     return _from_list(text, cap, radius_mm)
 
 
@@ -123,8 +123,28 @@ def placed_montage(montage: Montage, bundle: Bundle) -> Placement:
     )
 
 
-def _aligned(places: dict[str, FloatArray], cap: Montage, radius_mm: float) -> Placement:
-    """Electrodes in a frame of their own, laid on a head with a cap."""
+def laid_on_head(places: dict[str, FloatArray], cap: Montage, radius_mm: float) -> Placement:
+    """Electrodes in a frame of their own, laid on a head with a cap.
+
+    Parameters
+    ----------
+    places : dict of str to ndarray, shape (3,)
+        Electrodes in mm.
+    cap : Montage
+        Electrodes whose places are known, origin at the centre of the head sphere.
+    radius_mm : float
+        Radius of the head sphere.
+
+    Returns
+    -------
+    Placement
+        In the cap's frame.
+
+    Raises
+    ------
+    MontageError
+        If they cannot be aligned.
+    """
     notes: list[str] = []
     labels = tuple(places)
     # Labels of the cap alone may be too few to tell how a file's axes stand.
@@ -159,7 +179,7 @@ def _from_list(text: str, cap: Montage, radius_mm: float) -> Placement:
         elif canonical(label) in own:
             points.append(cap.positions_mm[own[canonical(label)]])
         else:
-            template = template or _aligned(positions_of(TEN_FIVE), cap, radius_mm)
+            template = template or laid_on_head(positions_of(TEN_FIVE), cap, radius_mm)
             points.append(_template_point(label, template, text))
         labels.append(label.strip())
     if not labels:

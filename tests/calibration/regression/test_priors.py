@@ -138,7 +138,7 @@ def exact_lags(segments: list[Segment], n_lags: int, n_ld: int) -> PriorGrams:
     n_out = segments[0][1].shape[1]
     prior = SpatialPrior(np.eye(n_ld), np.ones((n_ld, n_out)))
     correlation = autocorrelation(segments, n_lags)
-    return PriorGrams(grams, backwards, prior, np.eye(n_lags), 0, 0, correlation)
+    return PriorGrams(grams, backwards, prior, np.eye(n_lags), 0, 0, correlation, SFREQ)
 
 
 def covariance(gram) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]

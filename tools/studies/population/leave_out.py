@@ -5,13 +5,15 @@
 For every person of the population a bundle is made of the others, as `calibrate --no-hd` makes it
 (alone, and with a minute of the person's LD channels), and scored on that person's test run through
 the engine that serves, beside the spatial methods and lagged ridge on 30 s of their own HD. Prints
-Markdown; --other scores recordings of other caps by the whole population.
+Markdown; --other scores recordings of other caps by the whole population. --own 10,30 scores the
+closed form on so many seconds of the person's own HD instead, with the others as prior and without.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +23,9 @@ import numpy as np
 
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.population.no_hd import NoHdSettings, calibrate_without_hd
-from calibration.population.people import Population, load_population
+from calibration.population.people import Population, load_population, save_population
 from calibration.scores.held_out import evaluate_recording
+from calibration.settings.calibration_settings import NO_PRIOR
 from emag_rt.array_types import FloatArray
 from emag_rt.core.montage import spread_choice
 from emag_rt.errors import EmagError
@@ -64,14 +67,36 @@ def score_person(
     return found
 
 
+def score_short(
+    population: Population, labels: Sequence[str], train: Path, test: Path, seconds: float
+) -> dict[str, float]:
+    """NMSE on unseen channels after a short HD session, alone and with a prior of the others."""
+    recording = read_recording(test)
+    with tempfile.TemporaryDirectory() as below:
+        others = str(Path(below, "others.safetensors"))
+        save_population(population, others)
+        return {
+            name: _own(labels, train, recording, seconds, prior)["field"]
+            for name, prior in (("alone", NO_PRIOR), ("prior", others))
+        }
+
+
 def _own_ridge(labels: Sequence[str], train: Path, test: Recording) -> float:
+    return _own(labels, train, test, OWN_HD_S, NO_PRIOR)["lagged_ridge"]
+
+
+def _own(
+    labels: Sequence[str], train: Path, test: Recording, seconds: float, prior: str
+) -> dict[str, float]:
+    """NMSE on unseen channels by method, the closed form of a person's own first seconds of HD."""
     first = read_recording(train)
     try:
-        own = FieldCalibrator(list(labels), CalibrationSettings(refine=False))
-        bundle = own.fit([cut(first, 0, round(OWN_HD_S * first.sfreq))]).result_.bundle
+        own = FieldCalibrator(list(labels), CalibrationSettings(refine=False, prior=prior))
+        bundle = own.fit([cut(first, 0, round(seconds * first.sfreq))]).result_.bundle
     except EmagError:
-        return float("nan")  # an LD electrode is bad in these 30 s
-    return evaluate_recording(bundle, test, _ENGINE).methods["lagged_ridge"]["unseen"]["nmse"]
+        return defaultdict(lambda: float("nan"))  # an LD electrode is bad in these seconds
+    scored = evaluate_recording(bundle, test, _ENGINE).methods
+    return {name: values["unseen"]["nmse"] for name, values in scored.items()}
 
 
 def score_cap(population: Population, path: Path, n_ld: int) -> dict[str, float]:
@@ -117,12 +142,19 @@ def summary(rows: Sequence[dict[str, float]]) -> list[str]:
 @click.option("--train", default="R03", show_default=True, help="Run of LD and of 30 s of HD.")
 @click.option("--test", default="R04", show_default=True, help="Run that is scored.")
 @click.option("--ld", default="16,8", show_default=True, help="Counts of LD channels.")
+@click.option("--own", default="", help="Seconds of own HD to calibrate on, such as 10,30.")
 @click.option("--other", multiple=True, help="Recording of another cap.")
-def main(folder: Path, name: str, train: str, test: str, ld: str, other: tuple[str, ...]) -> None:
+def main(
+    folder: Path, name: str, train: str, test: str, ld: str, own: str, other: tuple[str, ...]
+) -> None:
     """Print the tables."""
+    lengths = [float(seconds) for seconds in own.split(",") if seconds]
     try:
         population = load_population(name)
         for count in map(int, ld.split(",")):
+            if lengths:
+                _own_table(folder, population, count, train, test, lengths)
+                continue
             _people_table(folder, population, count, train, test)
             for path in other:
                 found = score_cap(population, folder / path, count)
@@ -133,14 +165,54 @@ def main(folder: Path, name: str, train: str, test: str, ld: str, other: tuple[s
         sys.exit(error.exit_code)
 
 
-def _people_table(folder: Path, population: Population, count: int, train: str, test: str) -> None:
-    files = people_of(folder, population.texts["people"].split(","))
-    places = population.places
-    labels = [places.labels[i] for i in spread_choice(places.positions_mm, count)]
-    click.echo(f"\n{count} of {len(places)}: {', '.join(labels)}")
+def _own_table(
+    folder: Path, population: Population, count: int, train: str, test: str, lengths: list[float]
+) -> None:
+    """Errors over those of lagged ridge on 30 s, and with the prior over without."""
+    labels = _spread(population, count)
     rows = []
-    for person, paths in files.items():
-        of_run = {path.stem.removeprefix(person)[:3]: path for path in paths}
+    for person, of_run in _runs(folder, population).items():
+        paths = of_run[train], of_run[test]
+        row = {"ridge": _own_ridge(labels, paths[0], read_recording(paths[1]))}
+        for seconds in lengths:
+            found = score_short(without(population, person), labels, *paths, seconds)
+            row |= {f"{key} {seconds:g}": value for key, value in found.items()}
+        rows.append(row)
+        told = ", ".join(f"{key} {value:.4f}" for key, value in row.items())
+        click.echo(f"{count} {person}: {told}", err=True)
+    click.echo("| LD | own HD | alone | with prior | with prior over alone, median | worst |")
+    click.echo("| --- | --- | --- | --- | --- | --- |")
+    for seconds in lengths:
+        ridge, alone, prior = (
+            np.array([row[key] for row in rows])
+            for key in ("ridge", f"alone {seconds:g}", f"prior {seconds:g}")
+        )
+        gain = prior / alone
+        click.echo(
+            f"| {count} | {seconds:g} s | {np.nanmedian(alone / ridge):.3f} "
+            f"| {np.nanmedian(prior / ridge):.3f} | {np.nanmedian(gain):.3f} "
+            f"| {np.nanmax(gain):.3f} |"
+        )
+
+
+def _spread(population: Population, count: int) -> list[str]:
+    places = population.places
+    return [places.labels[i] for i in spread_choice(places.positions_mm, count)]
+
+
+def _runs(folder: Path, population: Population) -> dict[str, dict[str, Path]]:
+    """Every person's recordings by the name of the run."""
+    return {
+        person: {path.stem.removeprefix(person)[:3]: path for path in paths}
+        for person, paths in people_of(folder, population.texts["people"].split(",")).items()
+    }
+
+
+def _people_table(folder: Path, population: Population, count: int, train: str, test: str) -> None:
+    labels = _spread(population, count)
+    click.echo(f"\n{count} of {len(population.places)}: {', '.join(labels)}")
+    rows = []
+    for person, of_run in _runs(folder, population).items():
         row = score_person(without(population, person), labels, of_run[train], of_run[test])
         rows.append(row)
         told = ", ".join(f"{key} {row[key]:.3f}" for key in METHODS)
