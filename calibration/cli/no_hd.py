@@ -24,6 +24,7 @@ NO_HD_NAMES = ("no_hd", *_OWN)
 """Parameters of the options below."""
 # What is fitted to an HD session, and what only an HD session can be fitted with.
 _NEEDS_HD = (
+    "networks",
     "anchor",
     "window_s",
     "grid_resolution",

@@ -41,6 +41,7 @@ class FitOptions(TypedDict):
     sfreq: float | None
     look_ahead_s: float
     refine: bool
+    networks: Literal["bag", "one"]
     anchor: Anchor
     window_s: float
     grid_resolution: int | None
@@ -175,6 +176,7 @@ def calibration_settings(band: tuple[float, float], options: FitOptions) -> Cali
         band_hz=band,
         look_ahead_s=options["look_ahead_s"],
         refine=options["refine"],
+        networks=options["networks"],
         anchor="window" if paper else options["anchor"],
         window_s=options["window_s"],
         grid_resolution=options["grid_resolution"],

@@ -2,9 +2,10 @@
 
 Several small networks with dilated memory learn the cross-fitted residuals, each validated on
 blocks of time it never saw, all trained side by side. They are kept only where they help on
-blocks held out, each output with a gain shrunk by its standard error. Then one network of the same
-shape learns to give what the bag gives, so that serving costs one network. It, or the bag as a
-wider one, is ``h = z W_in' + b_in``, the blocks of :mod:`emag_rt.core.dilated`, and
+blocks held out, each output with a gain shrunk by its standard error. Where that is asked for, one
+network of the same shape then learns to give what the bag gives, so that serving costs one network.
+It, or the bag as a wider one, is ``h = z W_in' + b_in``, the blocks of
+:mod:`emag_rt.core.dilated`, and
 ``y = GELU(h) W_out' + b_out``, with the exact (erf) GELU.
 """
 

@@ -20,8 +20,8 @@ _N_DELAYS = 16
 _DILATED = (0, 1, 2, 3, 4, 5, 7, 10, 15, 22, 33, 50)
 _TAIL = ((20, 3.0), (27, 5.0), (38, 8.0), (55, 12.0), (80, 20.0))
 
-N_NETWORKS = 1
-"""It was taught by several; bundles made before hold eight side by side."""
+N_NETWORKS = 8
+"""Five splits, and three networks that learn from everything."""
 N_UNITS = 32
 N_BLOCKS = 8
 

@@ -36,8 +36,7 @@ def test_layout_is_calibrations(sfreq, look_ahead):
 def test_networks_are_calibrations():
     settings = ResidualSettings()
     assert (settings.n_units, settings.n_blocks) == (N_UNITS, N_BLOCKS)
-    assert settings.one_steps > 0
-    assert N_NETWORKS == 1
+    assert 5 + settings.n_whole == N_NETWORKS
 
 
 def test_folds_as_the_core_does():

@@ -12,8 +12,9 @@ from calibration.regression.profiles import candidate_banks
 from calibration.residual.bag import LEAST_S, fit_residual
 from calibration.residual.task import ResidualSettings
 from calibration.residual.unfinished import UnfinishedTraining
+from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.core.dilated import run_blocks
-from emag_rt.errors import CalibrationError
+from emag_rt.errors import CalibrationError, SettingsError
 
 SFREQ = 160.0
 QUICK = ResidualSettings(
@@ -88,7 +89,7 @@ def test_form_is_one_layer_then_blocks(torch: Any) -> None:
     segments = session(1.5)
     net = fit_residual(segments, linear_fit(segments), settings=QUICK)
     assert net is not None
-    assert [block.weight.shape for block in net.blocks] == [(1, 12, 24)] * 3
+    assert [block.weight.shape for block in net.blocks] == [(1, 12, 24)] * 3  # QUICK: one network
     assert [block.dilation for block in net.blocks] == [1, 2, 4]
     assert [w.shape for w, _ in net.layers] == [(12, 3), (2, 12)]
     assert all(part.dtype == np.float32 for layer in net.layers for part in layer)
@@ -278,6 +279,8 @@ def test_bad_arguments_are_refused(torch: Any) -> None:
         fit_residual(segments[:1], linear_fit(segments))
     with pytest.raises(CalibrationError, match="dropout"):
         ResidualSettings(dropout=1.0)
+    with pytest.raises(SettingsError, match="networks must be bag without"):
+        CalibrationSettings(networks="one", refine=False)
 
 
 def test_short_sessions_get_no_network() -> None:
