@@ -40,6 +40,7 @@ from emag_rt import __version__
 log = logging.getLogger(__name__)
 Progress = Callable[[float, str], None]
 N_BASELINE_LAGS = 16
+_ONE_STEPS = 1000
 
 
 class Stopwatch:
@@ -147,6 +148,7 @@ def refine(
         residual = fit_residual(
             session.target_segments,
             linear,
+            settings=ResidualSettings(one_steps=_ONE_STEPS if settings.networks == "one" else 0),
             seed=settings.seed,
             device=device,
             progress=watch.part(0.3, 0.5),

@@ -63,6 +63,7 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
         "How": (
             "refine",
             "prior",
+            "networks",
             "anchor",
             "window_s",
             "grid_resolution",
@@ -154,6 +155,14 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
     metavar="adult|none|FILE",
     help="Other people whose heads a short session leans on, by as much as helps: of the package, "
     "of a FILE that tools/studies/population made, or none (default: adult, where it can be used).",
+)
+@click.option(
+    "--networks",
+    type=click.Choice(["bag", "one"]),
+    default="bag",
+    show_default=True,
+    help="What refinement keeps: all its networks, or one that they taught (under half the cost of "
+    "rendering, up to about 1 % more error, longer to fit).",
 )
 @click.option(
     "--anchor",

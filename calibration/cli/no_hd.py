@@ -26,6 +26,7 @@ NO_HD_NAMES = ("no_hd", *_OWN)
 # What is fitted to an HD session, and what only an HD session can be fitted with.
 _NEEDS_HD = (
     "prior",
+    "networks",
     "anchor",
     "window_s",
     "grid_resolution",

@@ -42,6 +42,7 @@ class FitOptions(TypedDict):
     look_ahead_s: float
     refine: bool
     prior: str | None
+    networks: Literal["bag", "one"]
     anchor: Anchor
     window_s: float
     grid_resolution: int | None
@@ -177,6 +178,7 @@ def calibration_settings(band: tuple[float, float], options: FitOptions) -> Cali
         look_ahead_s=options["look_ahead_s"],
         refine=options["refine"],
         prior=options["prior"],
+        networks=options["networks"],
         anchor="window" if paper else options["anchor"],
         window_s=options["window_s"],
         grid_resolution=options["grid_resolution"],

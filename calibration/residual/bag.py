@@ -2,15 +2,17 @@
 
 Several small networks with dilated memory learn the cross-fitted residuals, each validated on
 blocks of time it never saw, all trained side by side. They are kept only where they help on
-blocks held out, each output with a gain shrunk by its standard error, and the bag is written down
-as one wider network: ``h = z W_in' + b_in``, the blocks of :mod:`emag_rt.core.dilated`, and
+blocks held out, each output with a gain shrunk by its standard error. Where that is asked for, one
+network of the same shape then learns to give what the bag gives, so that serving costs one network.
+It, or the bag as a wider one, is ``h = z W_in' + b_in``, the blocks of
+:mod:`emag_rt.core.dilated`, and
 ``y = GELU(h) W_out' + b_out``, with the exact (erf) GELU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -43,7 +45,7 @@ _PREDICT_ROWS = 8192
 
 @dataclass(frozen=True)
 class ResidualNet:
-    """The bag of networks as one, in plain arrays.
+    """The network, or the bag of them as one, in plain arrays.
 
     Attributes
     ----------
@@ -57,7 +59,7 @@ class ResidualNet:
     n_look_ahead : int
         Samples waited for.
     gains : ndarray, shape (n_out,), float64
-        Shrink factor of each output, in [0, 1], already in the last layer.
+        Shrink factor of each output, in [0, 1]; what the network gives is already shrunk.
     split_ratios : tuple of float
         Held-out squared error with the split's network over that without, a split; loud
         stretches count less, as in training.
@@ -164,14 +166,19 @@ def fit_residual(
     kernel, step = encoder_taps(linear.sfreq)
     task = _prepare(segments, linear, kernel, step)
     _require_torch(device)
-    from calibration.residual.training import train
+    from calibration.residual.training import learn_bag, train
 
     nets = train(task, settings, seed, device, progress or _silent, unfinished)
     gains, ratios = output_gains(task, nets, settings.bag_size, linear.sfreq)
     if not gains.any():
         return None
     layers, blocks = _one_network(nets, task, gains)
-    return ResidualNet(kernel, layers, blocks, linear.n_look_ahead, gains, ratios)
+    bag = ResidualNet(kernel, layers, blocks, linear.n_look_ahead, gains, ratios)
+    if not settings.one_steps:
+        return bag
+    one = learn_bag(task, nets, gains, settings, seed, device)
+    layers, blocks = _one_network([one], task, np.ones(len(gains)))
+    return replace(bag, layers=layers, blocks=blocks)
 
 
 def _silent(fraction: float, message: str) -> None:
@@ -225,7 +232,7 @@ def _prepare(segments: Sequence[Segment], linear: LinearFit, kernel: FloatArray,
 def _one_network(
     nets: Sequence[TrainedNetwork], task: Task, gains: FloatArray
 ) -> tuple[tuple[Layer, Layer], Blocks]:
-    """Write the bag as one network on unscaled inputs, its output in µV and shrunk."""
+    """Write the mean of networks as one on unscaled inputs, its output in µV and shrunk."""
     used = [net.weights for net in nets if net.weights is not None]
     scale = (gains * task.r_scale / len(used))[:, None]
     into = np.concatenate([w["into.weight"].T / task.z_scale for w in used])

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_f
 
 from calibration.residual.network import Dropout, Networks
 from calibration.residual.task import ALL_SPLITS, ResidualSettings, Task, TrainedNetwork
-from emag_rt.array_types import BoolArray, IndexArray
+from emag_rt.array_types import BoolArray, Float32Array, IndexArray
 
 
 class Data:
@@ -48,6 +48,11 @@ class GroupState(TypedDict):
     noise: Tensor
     draw: dict[str, object]
     best: list[Best]
+
+
+def stacked(weights: Sequence[dict[str, Float32Array]]) -> dict[str, Tensor]:
+    """Several networks' weights, as :class:`Networks` holds them."""
+    return {name: torch.from_numpy(np.stack([w[name] for w in weights])) for name in weights[0]}
 
 
 class Loop:
@@ -107,6 +112,10 @@ class Loop:
             return warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / n_steps)))
 
         self._schedule = LambdaLR(self._optimizer, rate)
+
+    def start_from(self, weights: dict[str, Float32Array]) -> None:
+        """Begin with one network's weights; for a group of one."""
+        self._networks.load_state_dict(stacked([weights]))
 
     def _starts_of(self, mask: BoolArray) -> IndexArray:
         """First samples of the sequences of which at least half may be learnt from."""

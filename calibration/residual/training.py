@@ -9,19 +9,24 @@ such sample only: the cost does not grow with the rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypedDict, cast
 
 import numpy as np
 import torch
 
-from calibration.residual.loop import Data, GroupState, Loop
+from calibration.residual.loop import Data, GroupState, Loop, stacked
+from calibration.residual.network import Dropout, Networks
 from calibration.residual.task import ALL_SPLITS, ResidualSettings, Task, TrainedNetwork
 from calibration.residual.unfinished import UnfinishedTraining
+from emag_rt.array_types import Float32Array, FloatArray
 
 Progress = Callable[[float, str], None]
+_ROWS = 8192
+"""Samples that networks are run over at a time: more of them only take memory."""
 
 
 class _State(TypedDict):
@@ -77,6 +82,73 @@ def train(
                 unfinished.save(bag.state())
     progress(1.0, "residual: trained")
     return bag.trained()
+
+
+def learn_bag(
+    task: Task,
+    nets: Sequence[TrainedNetwork],
+    gains: FloatArray,
+    settings: ResidualSettings,
+    seed: int,
+    device: str,
+) -> TrainedNetwork:
+    """Teach one network what a bag gives: it has no noise in it, so there is none to learn.
+
+    Parameters
+    ----------
+    task : Task
+        What the bag learned.
+    nets : sequence of TrainedNetwork
+        The bag; the last one is the start.
+    gains : ndarray, shape (n_out,), float64
+        How much of what it gives is used.
+    settings : ResidualSettings
+        How the bag was trained, and for how long the one network is.
+    seed : int
+        As for :func:`train`.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+
+    Returns
+    -------
+    TrainedNetwork
+        What it gives is already shrunk by the gains.
+    """
+    weights = [net.weights for net in nets if net.weights is not None]
+    given = _mean_output(weights, task, settings, device) * gains.astype(np.float32)
+    lesson = replace(task, r=given, sample_weight=np.ones_like(task.sample_weight))
+    # Without noise there is nothing to be careful about: no dropout, hardly any decay.
+    taught = replace(
+        settings, dropout=0.0, weight_decay=1e-4, ema=0.98, min_steps=settings.one_steps,
+        max_steps=settings.one_steps, learning_rate=settings.one_learning_rate,
+    )  # fmt: skip
+    loop = Loop(lesson, taught, seed, Data(lesson, device), [ALL_SPLITS])
+    loop.start_from(weights[-1])
+    loop.run(settings.one_steps)
+    loop.keep_whole()
+    return loop.trained()[0]
+
+
+@torch.no_grad()
+def _mean_output(
+    weights: Sequence[dict[str, Float32Array]], task: Task, settings: ResidualSettings, device: str
+) -> Float32Array:
+    """What networks give on average for the task's samples, over its scale."""
+    n_features, n_out = task.z.shape[1], task.r.shape[1]
+    quiet = Dropout(0.0, torch.Generator(device))
+    networks = Networks(
+        len(weights), n_features, settings.n_units, n_out, settings.n_blocks, quiet, 0
+    ).to(device)
+    networks.load_state_dict(stacked(weights))
+    reach, given, first = networks.memory * task.step, [], 0
+    for length in task.lengths:
+        z = np.concatenate([np.zeros((reach, n_features), np.float32), task.z[first:][:length]])
+        for start in range(0, length, _ROWS):
+            part = torch.from_numpy(z[start : start + reach + _ROWS]).to(device)
+            several = part.expand(len(weights), 1, *part.shape)
+            given.append(networks(several, task.step)[:, 0].mean(dim=0).cpu().numpy())
+        first += length
+    return np.concatenate(given)
 
 
 class _Bag:

@@ -31,6 +31,8 @@ class CalibrationSettings:
         Seconds waited for, 0 to 1: more is more accurate, and later.
     refine : bool
         Gradient refinement after the closed-form start, where torch is installed.
+    networks : {"bag", "one"}
+        Keep the bag of networks that refinement trains, or one network that it taught.
     anchor : {"stream", "window"}
         Where time starts: ``stream`` for serving, ``window`` for epochs (the paper's).
     window_s : float
@@ -61,6 +63,7 @@ class CalibrationSettings:
     band_hz: tuple[float, float] = (0.5, 45.0)
     look_ahead_s: float = 0.0
     refine: bool = True
+    networks: Literal["bag", "one"] = "bag"
     anchor: Anchor = "stream"
     window_s: float = 1.0
     grid_resolution: int | None = None
@@ -91,6 +94,14 @@ class CalibrationSettings:
             raise SettingsError(f"anchor must be 'stream' or 'window', got {self.anchor!r}.")
         if self.device not in ("auto", "cpu", "cuda"):
             raise SettingsError(f"device must be auto, cpu or cuda, got {self.device!r}.")
+        if self.networks not in ("bag", "one"):
+            raise SettingsError(f"networks must be bag or one, got {self.networks!r}.")
+        refined = self.refine and self.anchor == "stream" and self.method == "ridge_start"
+        if self.networks == "one" and not refined:
+            raise SettingsError(
+                "networks must be bag without refinement, with anchor window and with method "
+                f"paper, which train none, got {self.networks!r}. Leave it out."
+            )
         if not 0 <= self.seed < 2**31:
             raise SettingsError(f"seed must be from 0 to 2**31 - 1, got {self.seed}.")
         if self.method not in ("ridge_start", "paper"):

@@ -12,13 +12,15 @@ from calibration.regression.profiles import candidate_banks
 from calibration.residual.bag import LEAST_S, fit_residual
 from calibration.residual.task import ResidualSettings
 from calibration.residual.unfinished import UnfinishedTraining
+from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.core.dilated import run_blocks
-from emag_rt.errors import CalibrationError
+from emag_rt.errors import CalibrationError, SettingsError
 
 SFREQ = 160.0
 QUICK = ResidualSettings(
     n_units=12, n_blocks=3, n_whole=1, dropout=0.0, min_steps=150, max_steps=150, batch_size=4,
     n_times=64, learning_rate=2e-2, weight_decay=1e-3, ema=0.97, n_checks=6,
+    one_steps=100,
 )  # fmt: skip
 
 
@@ -87,10 +89,9 @@ def test_form_is_one_layer_then_blocks(torch: Any) -> None:
     segments = session(1.5)
     net = fit_residual(segments, linear_fit(segments), settings=QUICK)
     assert net is not None
-    n_nets = len(net.blocks[0].weight)
-    assert 2 <= n_nets <= 6
+    assert [block.weight.shape for block in net.blocks] == [(1, 12, 24)] * 3  # QUICK: one network
     assert [block.dilation for block in net.blocks] == [1, 2, 4]
-    assert [w.shape for w, _ in net.layers] == [(12 * n_nets, 3), (2, 12 * n_nets)]
+    assert [w.shape for w, _ in net.layers] == [(12, 3), (2, 12)]
     assert all(part.dtype == np.float32 for layer in net.layers for part in layer)
     x = segments[0][0][:50]
     h = np.vstack([np.zeros((7, 3)), x]) @ net.layers[0][0].T + net.layers[0][1]
@@ -98,6 +99,24 @@ def test_form_is_one_layer_then_blocks(torch: Any) -> None:
     np.testing.assert_allclose(net.predict(x), y, atol=1e-5)
     # A causal network: what comes later changes nothing.
     np.testing.assert_allclose(net.predict(segments[0][0])[:50], y, atol=1e-5)
+
+
+def test_one_network_gives_what_the_bag_gives(torch: Any) -> None:
+    segments, (x, y) = session(1.5), session(1.5, seed=1)[0]
+    linear = linear_fit(segments)
+    bag, one = (
+        fit_residual(segments, linear, settings=replace(QUICK, one_steps=steps))
+        for steps in (0, QUICK.one_steps)
+    )
+    assert bag is not None
+    assert one is not None
+    assert len(bag.blocks[0].weight) > 1
+    assert len(one.blocks[0].weight) == 1
+    assert one.split_ratios == bag.split_ratios
+    apart = ((one.predict(x) - bag.predict(x)) ** 2).sum() / (bag.predict(x) ** 2).sum()
+    assert 0.0 < apart < 0.05
+    missed = y - linear.predict(x)
+    assert ((missed - one.predict(x)) ** 2).sum() < 1.02 * ((missed - bag.predict(x)) ** 2).sum()
 
 
 def test_look_ahead_moves_the_network(torch: Any) -> None:
@@ -260,6 +279,8 @@ def test_bad_arguments_are_refused(torch: Any) -> None:
         fit_residual(segments[:1], linear_fit(segments))
     with pytest.raises(CalibrationError, match="dropout"):
         ResidualSettings(dropout=1.0)
+    with pytest.raises(SettingsError, match="networks must be bag without"):
+        CalibrationSettings(networks="one", refine=False)
 
 
 def test_short_sessions_get_no_network() -> None:
