@@ -195,7 +195,7 @@ def main(
     as_json: bool,
 ) -> None:
     """Print the curves; all of them, on the usual four cases, unless told otherwise."""
-    folder, settings = data_folder(), CalibrationSettings(refine=refine)
+    folder, settings = data_folder(), CalibrationSettings(refine=refine, prior="none")
     everything: dict[str, list[dict[str, Any]]] = {}
     for curve in curves or tuple(HEADERS):
         header = HEADERS[curve]

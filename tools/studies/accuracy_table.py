@@ -56,7 +56,7 @@ def summary(results: dict[str, dict[str, Any]]) -> list[str]:
 @click.option("--json", "as_json", is_flag=True)
 def main(refine: bool, names: tuple[str, ...], as_json: bool) -> None:
     """Print the table; of all cases, unless told otherwise."""
-    folder, settings = data_folder(), CalibrationSettings(refine=refine)
+    folder, settings = data_folder(), CalibrationSettings(refine=refine, prior="none")
     results: dict[str, dict[str, Any]] = {}
     click.echo(
         "| case (LD channels) | field | lagged ridge | ridge | spherical spline | minimum norm "

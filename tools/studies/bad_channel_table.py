@@ -69,7 +69,7 @@ class Subject:
 
 def calibrate(folder: Path, case: Case) -> Subject:
     """Fit, save, load."""
-    settings = CalibrationSettings(refine=False)
+    settings = CalibrationSettings(refine=False, prior="none")
     train, test = read_case(folder, case)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "case.emag")

@@ -1,4 +1,8 @@
-"""The recordings that the tables are made on, and how each is cut in two."""
+"""The recordings that the tables are made on, and how each is cut in two.
+
+Tables are made with ``prior="none"``: S001 is one of the people whom the package brings, and a
+short session that leaned on them would lean on itself.
+"""
 
 from __future__ import annotations
 

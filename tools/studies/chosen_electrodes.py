@@ -176,7 +176,7 @@ class Bench:
 
     def with_refine(self, refine: bool) -> CalibrationSettings:
         """Settings with the gradient steps, or without."""
-        return CalibrationSettings(band_hz=self.settings.band_hz, refine=refine)
+        return CalibrationSettings(band_hz=self.settings.band_hz, refine=refine, prior="none")
 
     def random_sets(self, n_worn: int, n_seeds: int) -> Iterator[list[str]]:
         """Yield sets drawn at random."""
@@ -195,7 +195,7 @@ def main(refine: bool, worn: tuple[int, ...], band: tuple[float, float], seeds: 
     data = os.environ.get("EMAG_RT_DATA")
     if not data:
         sys.exit("set EMAG_RT_DATA to the folder with the recordings")
-    settings = CalibrationSettings(band_hz=band, refine=False)
+    settings = CalibrationSettings(band_hz=band, refine=False, prior="none")
     bench = Bench(Path(data), settings)
     click.echo(f"S001, runs 3 and 4 -> 5 and 7, causal {band[0]:g} to {band[1]:g} Hz, look-ahead 0")
     for n_worn in worn:

@@ -39,7 +39,7 @@ def row(n_ld: int, mode: str, found: list[ModeScores], nmse: float) -> str:
 @click.option("--refine", is_flag=True, help="With the networks.")
 def main(people: tuple[str, ...], refine: bool) -> None:
     """Print the table."""
-    folder, settings = data_folder(), CalibrationSettings(refine=refine)
+    folder, settings = data_folder(), CalibrationSettings(refine=refine, prior="none")
     for n_ld in (16, 8):
         scores: dict[str, list[ModeScores]] = {}
         for person in people:

@@ -276,7 +276,7 @@ def row_of(name: str, scores: list[VirtualScores], seconds: float) -> str:
 @click.option("--json", "as_json", is_flag=True)
 def main(refine: bool, names: tuple[str, ...], more: bool, rotations: int, as_json: bool) -> None:
     """Print the table."""
-    folder, settings = data_folder(), CalibrationSettings(refine=refine)
+    folder, settings = data_folder(), CalibrationSettings(refine=refine, prior="none")
     chosen = names or (tuple(name for name in CASES if name not in USUAL) if more else USUAL)
     results = {}
     click.echo(

@@ -132,7 +132,9 @@ def calibrated(files: Sequence[Path], n_ld: int, refine: bool, place: Path) -> B
     """The person's bundle; made once, and kept."""
     if not place.exists():
         recordings = [read_recording(path, sfreq=SFREQ) for path in files]
-        calibrator = FieldCalibrator(n_ld, CalibrationSettings(refine=refine)).fit(recordings)
+        calibrator = FieldCalibrator(n_ld, CalibrationSettings(refine=refine, prior="none")).fit(
+            recordings
+        )
         place.parent.mkdir(parents=True, exist_ok=True)
         calibrator.save(place)
     return load_bundle(place)

@@ -85,6 +85,7 @@ def _calibrated(problem: Problem, settings: BenchmarkSettings) -> Predict:
         settle_s=settings.settle_s,
         look_ahead_s=settings.look_ahead_s,
         seed=settings.seed,
+        prior="none",
     )
     bundle = FieldCalibrator(problem.ld_labels, chosen).fit(problem.recordings).result_.bundle
     rows = bundle.manifest.hd_montage.index([problem.montage.labels[i] for i in problem.targets])

@@ -122,7 +122,12 @@ def calibrate(
     """
     labels = [subject.montage.labels[i] for i in ld]
     settings = CalibrationSettings(
-        band_hz=BAND_HZ, refine=refine, grid_resolution=grid_resolution, seed=seed, device="cpu"
+        band_hz=BAND_HZ,
+        refine=refine,
+        grid_resolution=grid_resolution,
+        seed=seed,
+        device="cpu",
+        prior="none",
     )
     calibration = FieldCalibrator(labels, settings).fit([subject.recording(data_uv, rows)]).result_
     _all_good(calibration.session)
