@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.population.state import LEAST_DB, PULL, State, fit_of
+from calibration.population.state import PULL, State, fit_of
 from calibration.population.wearer import read_ld
 from calibration.regression.sources import follow_powers, ld_model
 from emag_rt import __version__
@@ -85,18 +85,15 @@ def adapt(bundle: Bundle, recordings: Sequence[str | Path]) -> Adaptation:
     _require_fit(bundle, signals)
     blocks = state.contrasts(signals, manifest.sfreq)
     now = blocks.mean(axis=0)
-    power_db, edges_hz = state.power_db(now), state.edges_hz
+    power_db = state.power_db(now)
     adapted = bundle
-    if np.sqrt((power_db**2).mean()) >= LEAST_DB:
+    if state.differs(power_db):
         change = state.readout_change(now)
         adapted = with_change(bundle, change, recorded.seconds, recorded.inputs)
     return Adaptation(
         adapted,
         recorded.seconds,
-        tuple(
-            (float(a), float(b), float(db))
-            for a, b, db in zip(edges_hz[:-1], edges_hz[1:], power_db, strict=True)
-        ),
+        state.by_band(power_db),
         _held_out_gain(state.mixing, state.powers, blocks),
         0.0 if adapted is bundle else _size_of(bundle, adapted, signals),
     )

@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from calibration.population.adapt import with_change
-from calibration.population.state import LEAST_DB, State, fit_of
+from calibration.population.state import State, fit_of, through_taps
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, load_bundle, save_bundle
 from emag_rt.core.folding import fold_readout
@@ -20,7 +20,6 @@ from emag_rt.daemon.learner import Ended, Learned, News, Saved, receive, tell
 from emag_rt.errors import CalibrationError, EmagError
 
 _SMALLEST = 1e-9
-_FREQUENCY_STEP_HZ = 0.1
 
 
 class Follower:
@@ -107,12 +106,8 @@ class Follower:
         state = self._state
         now = state.contrasts(self._blocks, sfreq).mean(axis=0)
         power_db = state.power_db(now)
-        edges_hz, seconds = state.edges_hz, BLOCK_S * len(self._blocks)
-        bands = tuple(
-            (float(a), float(b), float(db))
-            for a, b, db in zip(edges_hz[:-1], edges_hz[1:], power_db, strict=True)
-        )
-        if np.sqrt((power_db**2).mean()) < LEAST_DB:
+        bands, seconds = state.by_band(power_db), BLOCK_S * len(self._blocks)
+        if not state.differs(power_db):
             return Learned(self._era, seconds, bands)
         readout = state.readout_change(now)
         self._adapted = readout, seconds
@@ -129,15 +124,10 @@ class Follower:
 
     def _share(self, change: FloatArray, now: FloatArray) -> float:
         """How large a change is on LD of the present spectrum, over what is rendered of it."""
-        lags, size = np.arange(self._taps.shape[1]), self._weights.shape[2]
+        size = self._weights.shape[2]
         fed = np.zeros((size, size))
-        for a, b, covariance in zip(
-            self._state.edges_hz[:-1], self._state.edges_hz[1:], now, strict=True
-        ):
-            hz = np.arange(a, b, _FREQUENCY_STEP_HZ)
-            angle = 2.0 * np.pi * hz[:, None] / self._bundle.model.sfreq
-            response = np.exp(-1j * angle * lags) @ self._taps.T
-            between = (response.conj().T @ response).real / len(hz)
+        bands = through_taps(self._taps.T, self._state.edges_hz, self._bundle.model.sfreq)
+        for (_, _, between), covariance in zip(bands, now, strict=True):
             fed += np.kron(between, self._state.at_channels(covariance))
         parts = [part[0, self._rows] for part in (change, self._weights)]
         differs, renders = (float(np.einsum("ij,jk,ik->", p, fed, p, optimize=True)) for p in parts)

@@ -12,6 +12,7 @@ import numpy as np
 from calibration.population.estimate import Places, own_noise
 from calibration.population.people import SPHERE_SHARE, Population
 from emag_rt.array_types import FloatArray
+from emag_rt.core.drive import contrasts
 
 _N_LAGS = 4
 _SHARPNESS = 0.3
@@ -78,7 +79,7 @@ def _misfit(own: FloatArray, other: FloatArray) -> float:
 def _stacked(covariances: FloatArray) -> FloatArray:
     """Covariance of some samples in a row, of unit power, without the channels' mean."""
     n = covariances.shape[1]
-    basis = np.linalg.svd(np.eye(n) - 1.0 / n)[0][:, : n - 1]
+    basis = contrasts(n)
     lagged = basis.T @ covariances[:_N_LAGS] @ basis * (n / np.trace(covariances[0]))
     lagged[0] += _NOISE * np.eye(n - 1)
     return np.block(

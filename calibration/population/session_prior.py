@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -50,13 +51,18 @@ class SessionPeople:
         """How many people it holds."""
         return self.places.population.n_people
 
+    @cached_property
+    def _expected(self) -> FloatArray:
+        """The population's mean, the same for every bank."""
+        return self.places.population.mean()
+
     def __call__(self, bank: Bank, n_look_ahead: int) -> PeopleCovariance:
         """What they have, seen through the profiles of a bank that their lags reach."""
         people = self.places.population
         known = _known(bank, people, self.sfreq)
         part = Bank(bank.name, bank.centers_s[known], bank.widths_s[known])
         timing = timing_of(people, part, self.sfreq, n_look_ahead)
-        found = moments(self.places, timing, people.mean())
+        found = moments(self.places, timing, self._expected)
         scale = np.where(self.scale_uv > 0, self.scale_uv, 1.0)
         return PeopleCovariance(
             known,

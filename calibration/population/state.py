@@ -6,14 +6,17 @@ LD channels. What the sources say of the best linear operator, now less then, is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.regression.sources import Sources, find_sources, follow_powers, ld_model
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, why_not_adaptable
+from emag_rt.core.drive import contrasts
 from emag_rt.core.labels import canonical
 from emag_rt.core.ld_bands import block_covariances, mean_bands
 from emag_rt.core.misfit import MIN_CHANNELS, Misfit, misfit
@@ -60,8 +63,7 @@ class State:
         self.edges_hz = bundle.hd_bands.edges_hz
         self._profiles = _profiles(bundle)
         self._sources = find_sources(bundle.hd_bands)
-        n = len(self._ld)
-        self._basis = np.linalg.svd(np.eye(n) - 1.0 / n)[0][:, : n - 1]
+        self._basis = contrasts(len(self._ld))
         self.mixing = self._basis.T @ self._sources.mixing[self._ld]
         self.powers = self._sources.powers
         self._then: FloatArray | None = None
@@ -95,6 +97,17 @@ class State:
         power = np.trace(now, axis1=1, axis2=2) / np.trace(then, axis1=1, axis2=2)
         return np.asarray(10.0 * np.log10(power))
 
+    def differs(self, power_db: FloatArray) -> bool:
+        """Whether a :meth:`power_db` is another state than the session's."""
+        return bool(np.sqrt((power_db**2).mean()) >= LEAST_DB)
+
+    def by_band(self, power_db: FloatArray) -> tuple[tuple[float, float, float], ...]:
+        """Each band from and to in Hz, and its :meth:`power_db`."""
+        return tuple(
+            (float(a), float(b), float(db))
+            for (a, b), db in zip(pairwise(self.edges_hz), power_db, strict=True)
+        )
+
     def readout_change(self, now: FloatArray) -> FloatArray:
         """What the drive's readout must gain, shape (n_points, n_gaussians, n_ld).
 
@@ -115,14 +128,10 @@ class State:
         model, ld = self._bundle.model, self._ld
         left, values, _ = np.linalg.svd(self._profiles, full_matrices=False)
         taps = left[:, values > _SMALLEST * values[0]]
-        lags = np.arange(len(taps))
         size = taps.shape[1] * len(ld)
         inner, outer = np.zeros((size, size)), np.zeros((size, len(sources.mixing)))
-        for a, b, power in zip(self.edges_hz[:-1], self.edges_hz[1:], sources.powers, strict=True):
-            hz = np.arange(a, b, _FREQUENCY_STEP_HZ)
-            angle = 2.0 * np.pi * hz[:, None] / model.sfreq
-            response = np.exp(-1j * angle * lags) @ taps
-            between = (response.conj().T @ response).real / len(hz)
+        bands = through_taps(taps, self.edges_hz, model.sfreq)
+        for (angle, response, between), power in zip(bands, sources.powers, strict=True):
             to_now = (response.conj() * np.exp(-1j * angle * model.look_ahead)).real.mean(axis=0)
             covariance = (sources.mixing * power) @ sources.mixing.T
             inner += np.kron(between, covariance[np.ix_(ld, ld)])
@@ -145,6 +154,37 @@ class State:
             solver = np.linalg.pinv(kernel[:, :, g], rcond=_SMALLEST)
             readout[:, g] = solver @ (by_profile[g].T * model.scale_uv)
         return readout
+
+
+def through_taps(
+    taps: FloatArray, edges_hz: FloatArray, sfreq: float
+) -> Iterator[tuple[FloatArray, NDArray[np.complex128], FloatArray]]:
+    """What white signals of each band are behind taps.
+
+    Parameters
+    ----------
+    taps : ndarray, shape (n_lags, n_taps)
+        Filters, the present first.
+    edges_hz : ndarray, shape (n_bands + 1,)
+        Where one band ends and the next begins.
+    sfreq : float
+        Rate in Hz.
+
+    Yields
+    ------
+    angle : ndarray, shape (n_hz, 1)
+        What a sample turns each frequency of the band by.
+    response : ndarray, shape (n_hz, n_taps), complex128
+        The taps' own.
+    between : ndarray, shape (n_taps, n_taps)
+        Covariance of the taps' outputs, for a signal of variance 1.
+    """
+    lags = np.arange(len(taps))
+    for a, b in pairwise(edges_hz):
+        hz = np.arange(a, b, _FREQUENCY_STEP_HZ)
+        angle = 2.0 * np.pi * hz[:, None] / sfreq
+        response = np.exp(-1j * angle * lags) @ taps
+        yield angle, response, (response.conj().T @ response).real / len(hz)
 
 
 def fit_of(bundle: Bundle, signals: Sequence[FloatArray], sfreq: float) -> Misfit | None:

@@ -12,7 +12,7 @@ from calibration.population.estimate import NOISE
 from calibration.session.channel_quality import suspicious_channels
 from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray
-from emag_rt.core.drive import reference_free
+from emag_rt.core.drive import contrasts, reference_free
 from emag_rt.core.labels import match_labels
 from emag_rt.core.ld_bands import LdBands, band_edges, mean_bands
 from emag_rt.errors import CalibrationError
@@ -170,7 +170,7 @@ def _scale_and_noise(own: FloatArray, mean: FloatArray) -> tuple[float, float]:
     """Most likely amplitude and noise of ``amplitude**2 * (mean + noise * its power)``."""
     n = len(own)
     # What the mean of the channels leaves: n - 1 directions.
-    basis = np.linalg.svd(np.eye(n) - 1.0 / n)[0][:, : n - 1]
+    basis = contrasts(n)
     own, mean = basis.T @ own @ basis, basis.T @ mean @ basis
     power = float(np.trace(mean)) / n
     best = (np.inf, 1.0, NOISE)

@@ -273,3 +273,19 @@ def reference_free(ld: ArrayLike) -> tuple[FloatArray, FloatArray]:
     values = np.asarray(ld, dtype=np.float64)
     mean = values.mean(axis=1, keepdims=True)
     return values - mean, mean
+
+
+def contrasts(n: int) -> FloatArray:
+    """Orthonormal contrasts of channels: all that is left of them without their mean.
+
+    Parameters
+    ----------
+    n : int
+        Channels.
+
+    Returns
+    -------
+    ndarray, shape (n, n - 1), float64
+        Columns are orthogonal, of length 1, and sum to 0.
+    """
+    return np.asarray(np.linalg.svd(np.eye(n) - 1.0 / n)[0][:, : n - 1])

@@ -54,7 +54,7 @@ def test_in_the_same_state_the_bundle_stays_as_it_was(states_bundle, states, tmp
 
 
 def test_changes_too_small_to_count_do_no_harm_when_followed(states_bundle, states, monkeypatch):
-    monkeypatch.setattr("calibration.population.adapt.LEAST_DB", 0.0)
+    monkeypatch.setattr("calibration.population.state.LEAST_DB", 0.0)
     before = load_bundle(states_bundle)
     found = adapt(before, [states["same"]])
     assert 0 < found.change < 0.1

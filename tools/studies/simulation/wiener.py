@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from emag_rt.array_types import FloatArray
+from emag_rt.core.drive import contrasts
 from emag_rt.errors import SettingsError
 
 _JITTER = 1e-9
@@ -89,7 +90,7 @@ class LinearProblem:
         n_ld = self.n_ld
         n = n_lags * n_ld
         # Inputs relative to their mean have one dimension less than channels.
-        basis = np.linalg.svd(np.eye(n_ld) - 1.0 / n_ld)[0][:, : n_ld - 1]
+        basis = contrasts(n_ld)
         blocks = self.xx[:n, :n].reshape(n_lags, n_ld, n_lags, n_ld)
         zz = np.einsum("iajb,ap,bq->ipjq", blocks, basis, basis, optimize=True)
         zz = zz.reshape(n_lags * (n_ld - 1), -1)
