@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,10 +29,19 @@ _LOOK_EVERY_S = 0.5
 _JUDGE_EVERY_S = 1.0
 _MANY = 20_000
 _ON_ITS_WAY_S = 5.0
+_QUIET_S = 0.5
 
 
 class MarkerSource(Protocol):
-    """Where events come from."""
+    """Where events come from.
+
+    Attributes
+    ----------
+    streams : list of str
+        Names of the streams found so far.
+    """
+
+    streams: list[str]
 
     def look(self) -> list[str]:
         """Names of streams that have come up."""
@@ -86,6 +96,8 @@ class LiveSession:
         What was typed.
     description : str
         Where the recording comes from.
+    pause : callable
+        Waits so many seconds of the clock.
 
     Attributes
     ----------
@@ -105,6 +117,7 @@ class LiveSession:
     markers: MarkerSource | None = None
     keys: ReadKeys = field(default=lambda: "")
     description: str = ""
+    pause: Callable[[float], object] = time.sleep
     saved: bool = False
 
     def __post_init__(self) -> None:
@@ -182,23 +195,35 @@ class LiveSession:
                 self._began = datetime.now(UTC)
 
     def _hear_out(self) -> None:
-        """Markers of samples that came, but are still on their way: a flood takes a while."""
-        end = self.clock() + _ON_ITS_WAY_S
-        while self._hear() <= self._newest and self.clock() < end:
-            pass
+        """Markers of samples that came, but are still on their way.
+
+        A flood takes a while, and a busy computer may bring nothing for a moment in its midst.
+        """
+        if self.markers is None or not self.markers.streams:
+            return
+        now, n_heard = self.clock(), len(self._events)
+        end, until = now + _ON_ITS_WAY_S, now + _QUIET_S
+        while now < min(until, end):
+            if self._hear() <= self._newest:
+                until = self.clock() + _QUIET_S
+            else:
+                self.pause(_QUIET_S / 20)
+            now = self.clock()
+        last = self._newest + 1.0 / self.recorder.sfreq  # what is after it is nobody's loss
+        self._events[n_heard:] = [m for m in self._events[n_heard:] if m.stamp <= last]
 
     def _hear(self) -> float:
-        """Take in the markers that came; returns the time of the last, infinity without one."""
-        last = math.inf
+        """Take in the markers that came; returns the time of the first, infinity without one."""
+        first = math.inf
         if self.markers is None:
-            return last
+            return first
         now = self.clock()
         if now - self._looked >= _LOOK_EVERY_S:
             self._looked = now
             for name in self.markers.look():
                 self.display.say(f"recording the markers of {name!r}")
         for marker in self.markers.pull():
-            last, text = marker.stamp, marker.text.strip()
+            first, text = min(first, marker.stamp), marker.text.strip()
             if not self.recorder.started and text == self.plan.start_marker:
                 self._start(marker.stamp)
             if not self.recorder.started:
@@ -207,7 +232,7 @@ class LiveSession:
             if text == self.plan.stop_marker and self._stop_at is None:
                 self.display.say(f"marker {text!r}: stop")
                 self._stop_at = marker.stamp
-        return last
+        return first
 
     def _type(self) -> None:
         typed = set(self.keys())

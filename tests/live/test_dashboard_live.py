@@ -86,7 +86,7 @@ def test_from_waiting_to_the_end_in_a_browser(cli, subject, unique_id, page, rec
     title, words = until(page, "silent")
     assert title == "Source silent"
     assert "No samples from the amplifier" in words
-    assert "silent" in page.inner_text("#events")
+    wait_in(page, "document.querySelector('#events').innerText.includes('silent')")
     start_player(cli, subject, unique_id, "--loop")
     until(page, "running")
     until_pixels_change(page, "hd-map")

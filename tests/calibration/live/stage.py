@@ -60,21 +60,32 @@ class Said(PlainDisplay):
 
 
 class Markers:
-    """Events that come with the clock."""
+    """Events that come with the clock, or so much later."""
 
-    def __init__(self, clock, markers):
-        self.clock, self.waiting = clock, list(markers)
+    def __init__(self, clock, markers, late_s=0.0):
+        self.clock, self.waiting, self.late_s = clock, list(markers), late_s
+        self.streams = ["task"]
 
     def look(self):
         return []
 
     def pull(self):
-        due = [m for m in self.waiting if m.stamp <= self.clock()]
+        due = [m for m in self.waiting if m.stamp <= self.clock() - self.late_s]
         self.waiting = [m for m in self.waiting if m not in due]
         return due
 
 
-def stage(tmp_path, events, *, form=None, plan=None, markers=(), patience_s=5.0, **channel_options):
+def stage(
+    tmp_path,
+    events,
+    *,
+    form=None,
+    plan=None,
+    markers=(),
+    late_s=0.0,
+    patience_s=5.0,
+    **channel_options,
+):
     """A session that records ``events``, and what it says."""
     form = form or stream()
     clock, said = ManualClock(START_S), Said()
@@ -91,6 +102,7 @@ def stage(tmp_path, events, *, form=None, plan=None, markers=(), patience_s=5.0,
         display=said,
         stop=StopRequest(),
         clock=clock,
-        markers=Markers(clock, markers),
+        markers=Markers(clock, markers, late_s),
+        pause=clock.advance,
     )
     return session, said
