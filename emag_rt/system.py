@@ -101,28 +101,31 @@ def lock(descriptor: int) -> bool:
 def step_back(session: bool = False) -> None:
     """Let every other process of this machine go first, the daemon above all.
 
-    A process that is merely nice is not always put aside at once when the daemon wakes up.
+    A process that is merely nice is not always put aside at once when the daemon wakes up, so
+    the first process of a session becomes an idle one. Linux shares cores among sessions first:
+    alone in its own it has as much as any. Beside others in theirs it might never run.
 
     Parameters
     ----------
     session : bool
-        Its session, too, where it is the first process of one: Linux shares cores among sessions
-        first, and in one of its own an idle process has as much as any. With this it has a ninth
-        of that, so that on a machine without a free core it gets on slowly.
+        That session, too: it has a ninth of another's share, so that on a machine without a free
+        core it gets on slowly.
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        if os.getsid(0) == os.getpid():
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            if session:
+                with contextlib.suppress(OSError):
+                    Path("/proc/self/autogroup").write_text(str(_NICE))
+            return
     except (AttributeError, OSError):  # not Linux, or not allowed
-        if hasattr(os, "nice"):
-            os.nice(_NICE)
-        else:
-            import psutil
+        pass
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    else:
+        import psutil
 
-            psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)  # type: ignore[attr-defined]
-        return
-    if session and os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(_NICE))
+        psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)  # type: ignore[attr-defined]
 
 
 def precise_timers() -> bool:

@@ -224,12 +224,12 @@ class Child:
         self._reader.join(5.0)
         return code
 
-    def terminate(self, deadline_s: float = 10.0) -> int:
+    def terminate(self, deadline_s: float = 30.0) -> int:
         """Send SIGTERM, and return the exit status."""
         self.process.terminate()
         return self.finish(deadline_s)
 
-    def interrupt(self, deadline_s: float = 10.0) -> int:
+    def interrupt(self, deadline_s: float = 30.0) -> int:
         """Send SIGINT, and return the exit status."""
         self.process.send_signal(signal.SIGINT)
         return self.finish(deadline_s)

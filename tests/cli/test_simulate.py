@@ -161,7 +161,7 @@ def test_mne_lsl_hears_a_real_recording(cli, data_file, unique_id, wait_until):
     child = cli("simulate", "--recording", path, "--source-id", unique_id, "--duration", 20)
     child.wait_for("playing")
     stream = mne_lsl.stream.StreamLSL(4.0, source_id=unique_id)
-    stream.connect(acquisition_delay=0.02, timeout=10.0)
+    stream.connect(acquisition_delay=0.02, timeout=30.0)
     try:
         wait_until(lambda: stream.n_new_samples >= 160, 15.0)
         data, stamps = stream.get_data(winsize=1.0)

@@ -336,7 +336,7 @@ def test_a_process_that_gets_no_core_stops_nothing(tmp_path, monkeypatch, wait_u
             wait_until(idle, 60, "idle priority")
             group = Path(f"/proc/{pid}/autogroup")
             if group.exists():
-                wait_until(lambda: "nice 10" in group.read_text(), 10, "the session's share")
+                wait_until(lambda: "nice 10" in group.read_text(), 30, "the session's share")
         for _ in range(100):
             learner.add(np.zeros((400, len(LD))), 0)
         learner.save()

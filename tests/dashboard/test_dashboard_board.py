@@ -420,7 +420,7 @@ def test_an_error_while_reading_is_said_and_tried_again(daemon, monkeypatch, cap
     monkeypatch.setattr(feed_module, "_LOOK_S", 0.01)
     feed = feed_module.Feed(daemon.board, "s01-HD", None, {})
     feed.start()
-    wait_until(lambda: len(attempts) > 2, 10, "another attempt")
+    wait_until(lambda: len(attempts) > 2, 30, "another attempt")
     feed.stop()
     assert daemon.board.state()["title"] == "Cannot attach"
     assert "a bug" in caplog.text
@@ -442,7 +442,7 @@ def test_a_companion_that_fails_is_taken_up_again(monkeypatch, wait_until):
 
     helper = threading.Thread(target=feed_module._quietly, args=(read, hd_outlet(), gone))
     helper.start()
-    wait_until(lambda: len(attempts) == 3, 10, "another attempt")
+    wait_until(lambda: len(attempts) == 3, 30, "another attempt")
     gone.set()
     helper.join(10)
     assert not helper.is_alive()

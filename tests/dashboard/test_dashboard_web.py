@@ -163,7 +163,7 @@ def test_a_browser_gets_layout_maps_state_and_samples(client, daemon, wait_until
         assert n_hd == n_ld > 0
         values = np.frombuffer(blob, "<f4", -1, 16 + 8 * (n_hd + n_ld))
         np.testing.assert_array_equal(values[: len(HD)], np.arange(len(HD)))
-    wait_until(lambda: not client.app.state.hub.viewers, 10, "the browser to be forgotten")
+    wait_until(lambda: not client.app.state.hub.viewers, 30, "the browser to be forgotten")
 
 
 def test_whoever_says_anything_is_hung_up_on(client):

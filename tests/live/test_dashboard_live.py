@@ -162,7 +162,7 @@ def test_attached_by_hand_it_knows_what_was_before_and_its_death_harms_nobody(
     daemon = start_daemon(cli, subject, unique_id, "--dashboard", "--dashboard-port", "0")
     daemon.wait_for(f"channel {label} is bad", 30)
     by_hand = cli("dashboard", name, "--dashboard-port", "0")
-    with connect(address(by_hand).replace("http", "ws") + "ws") as socket:
+    with connect(address(by_hand).replace("http", "ws") + "ws", open_timeout=40) as socket:
         state, layout = messages(
             socket,
             lambda m: any(channel["bad"] for channel in m.get("quality", ())),
@@ -173,6 +173,10 @@ def test_attached_by_hand_it_knows_what_was_before_and_its_death_harms_nobody(
         assert layout["hd"]["map"]
         assert layout["ld"]["map"]
         (child,) = psutil.Process(daemon.process.pid).children()
+        if hasattr(os, "SCHED_IDLE"):  # an idle process beside busy ones might never run
+            assert os.sched_getscheduler(child.pid) == os.SCHED_IDLE
+            assert os.sched_getscheduler(by_hand.process.pid) == os.SCHED_OTHER
+            assert psutil.Process(by_hand.process.pid).nice() >= 10
         os.kill(child.pid, signal.SIGKILL)
         daemon.wait_for("the dashboard has ended (exit -9): serving goes on", 20)
         messages(socket, lambda m: m.get("state") == "running")

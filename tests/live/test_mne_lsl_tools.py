@@ -47,9 +47,9 @@ def test_player_is_a_source_and_epochs_come_from_the_rendered_stream(
         ready = daemon.wait_for("ready", 60)
         assert "declares no unit" not in daemon.output
         assert f"8 ch, {SFREQ:g} Hz" in ready
-        stream = StreamLSL(bufsize=4, name=hd).connect(acquisition_delay=0.05, timeout=20)
+        stream = StreamLSL(bufsize=4, name=hd).connect(acquisition_delay=0.05, timeout=30)
         events = StreamLSL(bufsize=60, name=f"{amp}-annotations")
-        events.connect(acquisition_delay=0.05, processing_flags=["clocksync"], timeout=20)
+        events.connect(acquisition_delay=0.05, processing_flags=["clocksync"], timeout=30)
         epochs = EpochsStream(
             stream, 6, None, ["left", "right"], events, tmin=-0.1, tmax=0.4, baseline=(None, 0)
         ).connect(acquisition_delay=0.05)

@@ -68,7 +68,7 @@ def test_waited_for_stopped_for_three_seconds_and_back_in_another_order(
     order = labels_of(subject)[::-1]
     start_player(cli, subject, unique_id, "--loop", "--channels", ",".join(order))
     daemon.wait_for("in another order", 30)
-    daemon.wait_for("the source is back", 5)
+    daemon.wait_for("the source is back", 30)
     ld = open_stream(f"amp-{unique_id}")
     (rows, stamps), (raw, raw_stamps) = read_until(
         [hd, ld], lambda seen: min(map(len, seen)) > 1.2 * SFREQ

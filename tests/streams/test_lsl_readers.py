@@ -35,7 +35,7 @@ def test_a_description_is_read_as_it_was_published_and_the_end_is_heard(unique_i
     source = LslSource(find_stream(StreamQuery(source_id=unique_id), 10), recover=False)
     assert source.description() == description(spec)
     sink.push(np.ones((1, 2), np.float32), np.array([1.0]))
-    wait_until(lambda: len(source.pull(0.1)[1]), 10, "a sample")
+    wait_until(lambda: len(source.pull(0.1)[1]), 30, "a sample")
     sink.close()
 
     def lost():
@@ -55,7 +55,7 @@ def test_events_arrive_with_their_stamps_and_the_end_is_heard(unique_id, wait_un
     source = LslMarkerSource(StreamQuery(source_id=unique_id), 10)
     assert source.pull(0.0) is None
     sink.push('{"event": "gap µ"}', 12.5)
-    assert wait_until(lambda: source.pull(0.1), 10, "an event") == ('{"event": "gap µ"}', 12.5)
+    assert wait_until(lambda: source.pull(0.1), 30, "an event") == ('{"event": "gap µ"}', 12.5)
     sink.close()
 
     def lost():

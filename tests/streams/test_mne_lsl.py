@@ -30,7 +30,7 @@ def test_labels_units_positions_and_stamps(unique_id, wait_until, kind):
         )
     )
     stream = mne_lsl.stream.StreamLSL(5.0, name=f"hd-{kind}", source_id=unique_id)
-    stream.connect(acquisition_delay=0.02, timeout=10.0)
+    stream.connect(acquisition_delay=0.02, timeout=30.0)
     try:
         info = stream.info
         assert tuple(info.ch_names) == labels
