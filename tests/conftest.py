@@ -36,6 +36,11 @@ for _name in ("EMAG_RT_LSL_SCOPE", "EMAG_RT_SESSION_ID"):
 # it waits for its other half, and one file takes 5 minutes instead of 20 s.
 one_blas_thread()
 
+# Hundreds of child processes import the packages. Each would compile them anew (a seventh of the
+# suite's computing) where the environment forbids to keep what is compiled; git ignores it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # A script's background and `nohup` ignore SIGINT, and what is ignored stays so in every child.
 # Tests send it, to themselves and to children, and mean what a terminal's Ctrl-C does.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
