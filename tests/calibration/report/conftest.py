@@ -1,15 +1,15 @@
-"""One calibrated synthetic subject, and its report, for all tests of the report."""
+"""One calibrated synthetic subject for all tests of the report."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
 import pytest
+from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.report.evidence import from_calibration
-from calibration.report.write import report_of_calibration
 from emag_rt.bundle import load_bundle
 
 
@@ -27,14 +27,11 @@ def subject(session_files, tmp_path_factory):
     calibrator = FieldCalibrator(8, CalibrationSettings(refine=False)).fit(session_files[:1])
     digest = calibrator.save(folder / "s01.emag")
     calibration = calibrator.result_
-    verdict = report_of_calibration(calibration, digest, folder / "s01.html")
     return SimpleNamespace(
         calibration=calibration,
         digest=digest,
-        verdict=verdict,
         bundle=load_bundle(folder / "s01.emag"),
         path=folder / "s01.emag",
-        page=folder / "s01.html",
         seen=session_files[0],
         unseen=session_files[2],
     )
@@ -44,3 +41,9 @@ def subject(session_files, tmp_path_factory):
 def evidence(subject):
     """What the report is made from."""
     return from_calibration(subject.calibration, subject.digest)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made but not drawn, which takes most of a report's time."""
+    monkeypatch.setattr(Figure, "savefig", lambda *_arguments, **_options: None)
