@@ -35,6 +35,8 @@ for _name in ("EMAG_RT_LSL_SCOPE", "EMAG_RT_SESSION_ID"):
 # Workers and child processes share the cores: a BLAS of two threads in each of them spins while
 # it waits for its other half, and one file takes 5 minutes instead of 20 s.
 one_blas_thread()
+# The same of torch, where a test gives it two threads: they sleep while they wait.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Hundreds of child processes import the packages. Each would compile them anew (a seventh of the
 # suite's computing) where the environment forbids to keep what is compiled; git ignores it.
@@ -120,6 +122,14 @@ def browser():
             pytest.skip(f"no Chromium that playwright can start: {str(error).splitlines()[0]}")
         yield found
         found.close()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made but not drawn, which takes most of a report's time."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda *_arguments, **_options: None)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from matplotlib.figure import Figure
 from threadpoolctl import threadpool_limits
 
 from calibration import CalibrationSettings, FieldCalibrator
@@ -41,9 +40,3 @@ def subject(session_files, tmp_path_factory):
 def evidence(subject):
     """What the report is made from."""
     return from_calibration(subject.calibration, subject.digest)
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Figures are made but not drawn, which takes most of a report's time."""
-    monkeypatch.setattr(Figure, "savefig", lambda *_arguments, **_options: None)
