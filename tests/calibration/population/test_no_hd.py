@@ -155,6 +155,7 @@ def test_what_cannot_be_is_refused(population):
         NoHdSettings(4, "cap", 3.0)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_verdict_is_sober_and_the_report_stands_alone(made, tmp_path):
     verdict = judge_without_hd(made)
     assert verdict.grade != "good"
