@@ -182,9 +182,8 @@ def test_never_worse_than_the_spline_on_people_left_out(data_file, people):
     adult = load_population()
     over = {8: [], 16: []}
     for person in people:
-        test = read_recording(data_file(f"{person}R04.edf"))
+        test, others = read_recording(data_file(f"{person}R04.edf")), without(adult, person)
         for n_ld, ratios in over.items():
-            others = without(adult, person)
             made = calibrate_without_hd(NoHdSettings(n_ld, "cap", 160.0), (), others)
             found = evaluate_recording(made.bundle, test, "packed")
             ratios.append(found.ratios["spherical_spline"])
