@@ -102,11 +102,23 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("live")
 
 
+# Minutes each, many of them waited: begun last, one worker has them while all others have ended.
+LONG_PLACES = (
+    "docs/test_snippets.py",
+    "live/clients/test_stock_amplifiers.py",
+    "live/test_calibrate_journal.py",
+    "live/test_serve.py",
+    "tools",
+)
+LONG = {ROOT / "tests" / place for place in LONG_PLACES}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take a minute begin first: last, one worker has them while all others wait."""
-    first = ROOT / "tests" / "tools"
+    """Long files begin first, and those that are of no package."""
     items.sort(
-        key=lambda item: item.path.parent != ROOT / "tests" and first not in item.path.parents
+        key=lambda item: (
+            item.path.parent != ROOT / "tests" and not LONG & {item.path, *item.path.parents}
+        )
     )
 
 
