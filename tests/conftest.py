@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import shutil
 import signal
@@ -35,6 +36,13 @@ for _name in ("EMAG_RT_LSL_SCOPE", "EMAG_RT_SESSION_ID"):
 # Workers and child processes share the cores: a BLAS of two threads in each of them spins while
 # it waits for its other half, and one file takes 5 minutes instead of 20 s.
 one_blas_thread()
+# The same of torch, where a test gives it two threads: they sleep while they wait.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Hundreds of child processes import the packages. Each would compile them anew (a seventh of the
+# suite's computing) where the environment forbids to keep what is compiled; git ignores it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A script's background and `nohup` ignore SIGINT, and what is ignored stays so in every child.
 # Tests send it, to themselves and to children, and mean what a terminal's Ctrl-C does.
@@ -94,11 +102,23 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("live")
 
 
+# Minutes each, many of them waited: begun last, one worker has them while all others have ended.
+LONG_PLACES = (
+    "docs/test_snippets.py",
+    "live/clients/test_stock_amplifiers.py",
+    "live/test_calibrate_journal.py",
+    "live/test_serve.py",
+    "tools",
+)
+LONG = {ROOT / "tests" / place for place in LONG_PLACES}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take a minute begin first: last, one worker has them while all others wait."""
-    first = ROOT / "tests" / "tools"
+    """Long files begin first, and those that are of no package."""
     items.sort(
-        key=lambda item: item.path.parent != ROOT / "tests" and first not in item.path.parents
+        key=lambda item: (
+            item.path.parent != ROOT / "tests" and not LONG & {item.path, *item.path.parents}
+        )
     )
 
 
@@ -115,6 +135,20 @@ def browser():
             pytest.skip(f"no Chromium that playwright can start: {str(error).splitlines()[0]}")
         yield found
         found.close()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of reports are made but not drawn, which takes most of a report's time."""
+    from matplotlib.figure import Figure
+
+    real = Figure.savefig
+
+    def save(figure: Figure, target: object, **options: object) -> None:
+        if not isinstance(target, io.BytesIO):  # a picture's own file is what was asked for
+            real(figure, target, **options)
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 @pytest.fixture

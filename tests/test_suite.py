@@ -64,8 +64,9 @@ def test_to_a_child(spawn):
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_where_sigint_is_ignored_tests_that_send_it_pass(tmp_path):
     """As under ``nohup``, and in the background of a script."""
-    (tmp_path / "test_sent.py").write_text(SENT)
-    said = run_pytest(tmp_path, before=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    path = tmp_path / "test_sent.py"  # one file: one process, which is the one that ignores it
+    path.write_text(SENT)
+    said = run_pytest(path, before=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     assert "2 passed" in said
 
 

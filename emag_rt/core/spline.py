@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.polynomial.legendre import legval
 from numpy.typing import ArrayLike
-from scipy.special import eval_legendre
 
 from emag_rt.array_types import FloatArray
 
@@ -50,8 +50,6 @@ def _unit(points_mm: ArrayLike) -> FloatArray:
 
 
 def _g(cosine: FloatArray) -> FloatArray:
-    x = np.clip(cosine, -1.0, 1.0)
-    total = np.zeros_like(x)
-    for n in range(1, _N_TERMS + 1):
-        total += (2 * n + 1) / (n * (n + 1)) ** _STIFFNESS * eval_legendre(n, x)
-    return total / (4 * np.pi)
+    n = np.arange(1, _N_TERMS + 1)
+    terms = np.concatenate([[0.0], (2 * n + 1) / (n * (n + 1.0)) ** _STIFFNESS])
+    return np.asarray(legval(np.clip(cosine, -1.0, 1.0), terms)) / (4 * np.pi)

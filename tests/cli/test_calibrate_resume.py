@@ -16,12 +16,12 @@ from emag_rt.synthetic.head import SyntheticHead
 pytest.importorskip("torch")
 pytestmark = pytest.mark.live
 
-# The command, with small networks.
+# The command, with small networks that learn for seconds.
 COMMAND = """
 from functools import partialmethod
 from calibration.residual.loop import ResidualSettings
 from emag_rt.cli.main import main
-small = {"n_units": 8, "n_blocks": 4, "n_times": 128}
+small = {"n_units": 8, "n_blocks": 4, "n_times": 128, "min_steps": 150, "max_steps": 150}
 ResidualSettings.__init__ = partialmethod(ResidualSettings.__init__, **small)
 main()
 """
@@ -32,7 +32,7 @@ def recording(tmp_path_factory):
     path = tmp_path_factory.mktemp("resume") / "hd_raw.fif"
     head = SyntheticHead(16, 128.0, seed=3)
     write_raw(
-        path, head.generate(128 * 40), head.labels, 128.0, head.montage.positions_mm,
+        path, head.generate(128 * 24), head.labels, 128.0, head.montage.positions_mm,
         origin_mm=head.origin_mm,
     )  # fmt: skip
     return path

@@ -105,6 +105,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     assert [path.name for path in tmp_path.iterdir()] in ([], [target])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_recordings_of_any_name_are_fitted_scored_and_reported(files, tmp_path):
     """Also where its bytes are no UTF-8: found out at the end, it would cost the work."""
     path = tmp_path / "سلام 😀 \udce9 a\x07b_raw.fif"

@@ -44,7 +44,7 @@ STAND_INS = {
 }
 """Files of the readers, and what is there instead."""
 SHORTER = {
-    "calibrate": ["--no-refine", "--grid-resolution", "8", "--quiet"],
+    "calibrate": ["--no-refine", "--no-report", "--grid-resolution", "8", "--quiet"],
     "montage": ["--count", "4", "--starts", "0", "--quiet"],
 }
 """Added to what would take minutes; of an option given twice, the last one counts."""

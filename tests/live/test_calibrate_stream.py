@@ -50,7 +50,7 @@ def test_recorded_with_a_restart_in_the_middle_fitted_and_served(
     player = play(cli, recording, hd, "--speed", speed)
     play(cli, recording, ld, "--no-wait", "--channels", ",".join(WORN))
     task = LslMarkerSink(f"task-{unique_id}", f"task-{unique_id}")
-    run = calibrate(cli, hd, out, "--ld", f"@stream:{ld}", "--duration", 14)
+    run = calibrate(cli, hd, out, "--ld", f"@stream:{ld}", "--duration", 14, "--no-report")
     run.wait_for("recording the markers", 30)
     run.wait_for("32 of 32 channels good")
     now = local_clock()

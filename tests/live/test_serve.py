@@ -111,6 +111,7 @@ def test_mne_lsl_reads_labels_units_positions_and_values(cli, subject, unique_id
         end = time.monotonic() + 20
         while stream.n_new_samples < SFREQ:
             assert time.monotonic() < end, "no samples"
+            time.sleep(0.02)
         data, stamps = stream.get_data(winsize=1.0)
         assert np.isfinite(data).all()
         assert 1 < data.std() < 500, "µV of EEG"
@@ -121,6 +122,7 @@ def test_mne_lsl_reads_labels_units_positions_and_values(cli, subject, unique_id
         end = time.monotonic() + 20
         while True:
             assert time.monotonic() < end, "no samples after the source came back"
+            time.sleep(0.02)
             data, stamps = stream.get_data()
             lost = np.isnan(data).all(axis=0)
             if lost.any() and not lost[-50:].any():

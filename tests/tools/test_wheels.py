@@ -32,12 +32,19 @@ def test_what_is_no_library_is_refused():
         read_library(b"kernel.c")
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The wheels of all platforms by their tag, of one source distribution."""
+    made = build(PLATFORMS, tmp_path_factory.mktemp("wheels"))
+    return {one.tag: wheel for one, wheel in zip(PLATFORMS, made, strict=True)}
+
+
 @needs_zig
 @pytest.mark.live  # minutes where zig has not compiled before
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("platform", PLATFORMS, ids=lambda one: one.tag)
-def test_a_wheel_holds_the_kernel_of_its_platform(tmp_path, platform):
-    (wheel,) = build((platform,), tmp_path)
+def test_a_wheel_holds_the_kernel_of_its_platform(built, platform):
+    wheel = built[platform.tag]
     assert wheel.name.endswith(f"-py3-none-{platform.tag}.whl")
     assert problems(wheel, platform) == []
     other = next(one for one in PLATFORMS if one.kind == platform.kind and one != platform)
@@ -50,11 +57,9 @@ def test_a_wheel_holds_the_kernel_of_its_platform(tmp_path, platform):
 @pytest.mark.live
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="made for Linux")
-def test_without_a_compiler_the_wheel_serves_natively(tmp_path):
+def test_without_a_compiler_the_wheel_serves_natively(built, tmp_path):
     """The files alone, beside the libraries of this environment; no compiler on the path."""
-    here = next(one for one in PLATFORMS if one.tag == "manylinux2014_x86_64")
-    (wheel,) = build((here,), tmp_path)
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(built["manylinux2014_x86_64"]) as archive:
         archive.extractall(tmp_path / "site")
     bundle = tmp_path / "a.emag"
     code = (

@@ -34,6 +34,7 @@ def small(**options):
     return CalibrationSettings(method="paper", window_s=0.125, anchor="window", paper=paper)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_calibrate_to_bundle_to_evaluate(session_files, tmp_path):
     out = tmp_path / "paper.emag"
     done = run(

@@ -117,6 +117,7 @@ def test_where_nobody_judged_it_it_is_off_and_that_is_said(population, network, 
     assert any("field alone" in note and text in note for note in made.notes)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_expected_errors_count_it_and_the_report_tells(population, network, tmp_path):
     settings = NoHdSettings(6, "cap", 160.0)
     refined = calibrate_without_hd(settings, (), population, network)

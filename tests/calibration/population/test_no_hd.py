@@ -155,6 +155,7 @@ def test_what_cannot_be_is_refused(population):
         NoHdSettings(4, "cap", 3.0)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_verdict_is_sober_and_the_report_stands_alone(made, tmp_path):
     verdict = judge_without_hd(made)
     assert verdict.grade != "good"
@@ -181,9 +182,8 @@ def test_never_worse_than_the_spline_on_people_left_out(data_file, people):
     adult = load_population()
     over = {8: [], 16: []}
     for person in people:
-        test = read_recording(data_file(f"{person}R04.edf"))
+        test, others = read_recording(data_file(f"{person}R04.edf")), without(adult, person)
         for n_ld, ratios in over.items():
-            others = without(adult, person)
             made = calibrate_without_hd(NoHdSettings(n_ld, "cap", 160.0), (), others)
             found = evaluate_recording(made.bundle, test, "packed")
             ratios.append(found.ratios["spherical_spline"])

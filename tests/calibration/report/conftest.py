@@ -1,4 +1,4 @@
-"""One calibrated synthetic subject, and its report, for all tests of the report."""
+"""One calibrated synthetic subject for all tests of the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from threadpoolctl import threadpool_limits
 
 from calibration import CalibrationSettings, FieldCalibrator
 from calibration.report.evidence import from_calibration
-from calibration.report.write import report_of_calibration
 from emag_rt.bundle import load_bundle
 
 
@@ -27,14 +26,11 @@ def subject(session_files, tmp_path_factory):
     calibrator = FieldCalibrator(8, CalibrationSettings(refine=False)).fit(session_files[:1])
     digest = calibrator.save(folder / "s01.emag")
     calibration = calibrator.result_
-    verdict = report_of_calibration(calibration, digest, folder / "s01.html")
     return SimpleNamespace(
         calibration=calibration,
         digest=digest,
-        verdict=verdict,
         bundle=load_bundle(folder / "s01.emag"),
         path=folder / "s01.emag",
-        page=folder / "s01.html",
         seen=session_files[0],
         unseen=session_files[2],
     )

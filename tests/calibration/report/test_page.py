@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
+
+from calibration.report.write import report_of_calibration
 
 SECTIONS = (
     "Verdict",
@@ -29,19 +32,27 @@ PICTURE = "document.getElementById('emag-canvas').toDataURL()"
 
 
 @pytest.fixture(scope="module")
-def page(browser, subject):
+def written(subject, tmp_path_factory):
+    """The subject's report, with all pictures and curves."""
+    path = tmp_path_factory.mktemp("page") / "s01.html"
+    verdict = report_of_calibration(subject.calibration, subject.digest, path)
+    return SimpleNamespace(path=path, verdict=verdict)
+
+
+@pytest.fixture(scope="module")
+def page(browser, written):
     """The report, opened; whatever is asked for or goes wrong is collected."""
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.asked, page.wrong = [], []
     page.on("request", lambda request: page.asked.append(request.url))
     page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: page.wrong.append(str(error)))
-    page.goto(subject.page.as_uri())
+    page.goto(written.path.as_uri())
     yield page
     page.close()
 
 
-def test_everything_is_inside_and_nothing_goes_wrong(page, subject):
+def test_everything_is_inside_and_nothing_goes_wrong(page, written):
     assert tuple(page.get_by_role("navigation").get_by_role("link").all_inner_texts()) == SECTIONS
     assert tuple(page.locator("summary").all_inner_texts()) == FOLDED
     assert page.locator("details[open]").count() == 0
@@ -53,7 +64,7 @@ def test_everything_is_inside_and_nothing_goes_wrong(page, subject):
         assert len(images.nth(i).get_attribute("alt")) > 20
     # Pictures inside are data: URLs; those are no requests.
     outside = [url for url in page.asked if not url.startswith("data:")]
-    assert outside == [subject.page.as_uri()]
+    assert outside == [written.path.as_uri()]
     assert page.wrong == []
 
 
@@ -180,11 +191,11 @@ def test_it_says_whose_it_is_and_fits_a_phone(page, subject):
     page.set_viewport_size({"width": 1280, "height": 720})
 
 
-def test_verdict_and_provenance_can_be_read(page, subject):
+def test_verdict_and_provenance_can_be_read(page, written, subject):
     text = page.locator("body").inner_text()
-    assert subject.verdict.headline in text
+    assert written.verdict.headline in text
     assert subject.digest in text
     assert subject.seen.name in text
-    assert str(subject.seen.parent) not in subject.page.read_text(encoding="utf-8")
+    assert str(subject.seen.parent) not in written.path.read_text(encoding="utf-8")
     assert "slightly optimistic" in text
     assert "they are not sources in the brain" in text

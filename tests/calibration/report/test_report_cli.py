@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from calibration.cli.calibrate import calibrate
 from calibration.cli.report import left_out, open_report, report, report_path
 from calibration.report.curves import Curves
+from calibration.report.elements import escape
 from emag_rt.cli.inspect import inspect
 from emag_rt.errors import SettingsError
 
@@ -28,14 +29,19 @@ def fit(session_files, tmp_path):
     return call
 
 
-def test_calibrate_writes_it_beside_the_bundle(fit, tmp_path, monkeypatch):
+def test_calibrate_writes_it_beside_the_bundle_and_inspect_begins_alike(fit, tmp_path, monkeypatch):
     # Curves have tests of their own, and take most of the time.
     monkeypatch.setattr("calibration.report.write.measure_curves", lambda _material: Curves())
     done = fit()
     assert done.exit_code == 0, done.output
     assert f"{tmp_path / 's.html'}: " in done.output
-    assert (tmp_path / "s.html").stat().st_size > 100_000
-    assert (tmp_path / "s.emag").exists()
+    page, bundle = (tmp_path / "s.html").read_text(encoding="utf-8"), tmp_path / "s.emag"
+    assert len(page) > 100_000
+    verdict, advice, blank = run(inspect, bundle).output.splitlines()[:3]
+    assert len(verdict) > 20
+    assert escape(verdict) in page
+    assert f"emag-rt evaluate {bundle} RECORDING" in advice
+    assert blank == ""
 
 
 def test_no_report_where_none_is_wanted(fit, tmp_path):
@@ -73,6 +79,7 @@ def test_impossible_names_are_told_before_the_work(fit, tmp_path, options, says)
     assert not (tmp_path / "s.emag").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_of_a_bundle_on_a_run_it_has_not_seen(subject, tmp_path):
     out = tmp_path / "held.html"
     done = run(report, subject.path, subject.unseen, "--out", out, "--quiet", "--curves", "no")
@@ -82,13 +89,6 @@ def test_report_of_a_bundle_on_a_run_it_has_not_seen(subject, tmp_path):
     assert "slightly optimistic" not in text
     assert "left out: not asked for" in text
     assert subject.digest in text
-
-
-def test_inspect_begins_with_the_verdict_in_two_lines(subject):
-    lines = run(inspect, subject.path).output.splitlines()
-    assert lines[0] == subject.verdict.headline
-    assert f"emag-rt evaluate {subject.path} RECORDING" in lines[1]
-    assert lines[2] == ""
 
 
 def test_a_report_on_a_run_never_overwrites_that_of_the_calibration():

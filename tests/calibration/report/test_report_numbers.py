@@ -92,6 +92,7 @@ def test_a_recording_not_seen_goes_through_the_engine(subject):
     assert set(scores.bands["field"]) == {"delta", "theta", "alpha", "beta", "gamma"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_bundle_without_baselines_can_be_reported_on(subject, tmp_path):
     """Such as an imported checkpoint, which also does not say how long it learned."""
     manifest = subject.bundle.manifest.model_copy(update={"calibration": {}})
@@ -287,6 +288,7 @@ def test_other_electrodes_are_not_sought_where_that_takes_long(evidence):
     assert found.cost_s == 100.0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_events_are_found_where_they_are_in_the_signal(subject, evidence, tmp_path):
     """In a calibration's own recordings and in others; broken or rare ones do not count."""
     raw = mne.io.read_raw_fif(subject.unseen, preload=True, verbose="ERROR")

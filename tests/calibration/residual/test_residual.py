@@ -1,5 +1,5 @@
 import builtins
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from calibration.regression.blocks import Segment
 from calibration.regression.closed_form import LinearFit, fit_linear
 from calibration.regression.profiles import candidate_banks
-from calibration.residual.bag import LEAST_S, fit_residual
+from calibration.residual.bag import LEAST_S, ResidualNet, fit_residual
 from calibration.residual.task import ResidualSettings
 from calibration.residual.unfinished import UnfinishedTraining
 from calibration.settings.calibration_settings import CalibrationSettings
@@ -48,14 +48,39 @@ def torch() -> Any:
     module.set_num_threads(before)
 
 
-def test_planted_non_linearity_is_found(torch: Any) -> None:
-    segments, (x, y) = session(1.5), session(1.5, seed=1)[0]
-    linear = linear_fit(segments)
-    heard: list[float] = []
+@dataclass(frozen=True)
+class Fit:
+    segments: list[Segment]
+    linear: LinearFit
+    net: ResidualNet
+    heard: list[float]
+    torch_state_kept: bool
+
+
+def fitted(module: Any, segments: list[Segment]) -> Fit:
+    linear, heard, state = linear_fit(segments), [], module.random.get_rng_state()
     net = fit_residual(
-        segments, linear, settings=QUICK, progress=lambda part, _: heard.append(part)
+        segments, linear, settings=QUICK, progress=lambda part, _: heard.append(part), seed=3
     )
     assert net is not None
+    kept = bool(module.equal(state, module.random.get_rng_state()))
+    return Fit(segments, linear, net, heard, kept)
+
+
+@pytest.fixture(scope="module")
+def planted(torch: Any) -> Fit:
+    """What the networks learn of a session with a non-linearity."""
+    return fitted(torch, session(1.5))
+
+
+@pytest.fixture(scope="module")
+def short(torch: Any) -> Fit:
+    """The same of a session of little more than the least length."""
+    return fitted(torch, session(1.5, n=1700))
+
+
+def test_planted_non_linearity_is_found(planted: Fit) -> None:
+    (x, y), linear, net, heard = session(1.5, seed=1)[0], planted.linear, planted.net, planted.heard
     before = ((y - linear.predict(x)) ** 2).mean(axis=0)
     after = ((y - linear.predict(x) - net.predict(x)) ** 2).mean(axis=0)
     assert after[0] < 0.6 * before[0]
@@ -85,10 +110,8 @@ def test_memory_is_used(torch: Any) -> None:
         assert left[0] < 0.7
 
 
-def test_form_is_one_layer_then_blocks(torch: Any) -> None:
-    segments = session(1.5)
-    net = fit_residual(segments, linear_fit(segments), settings=QUICK)
-    assert net is not None
+def test_form_is_one_layer_then_blocks(planted: Fit) -> None:
+    segments, net = planted.segments, planted.net
     assert [block.weight.shape for block in net.blocks] == [(1, 12, 24)] * 3  # QUICK: one network
     assert [block.dilation for block in net.blocks] == [1, 2, 4]
     assert [w.shape for w, _ in net.layers] == [(12, 3), (2, 12)]
@@ -101,15 +124,10 @@ def test_form_is_one_layer_then_blocks(torch: Any) -> None:
     np.testing.assert_allclose(net.predict(segments[0][0])[:50], y, atol=1e-5)
 
 
-def test_one_network_gives_what_the_bag_gives(torch: Any) -> None:
-    segments, (x, y) = session(1.5), session(1.5, seed=1)[0]
-    linear = linear_fit(segments)
-    bag, one = (
-        fit_residual(segments, linear, settings=replace(QUICK, one_steps=steps))
-        for steps in (0, QUICK.one_steps)
-    )
+def test_one_network_gives_what_the_bag_gives(planted: Fit) -> None:
+    (x, y), linear, one = session(1.5, seed=1)[0], planted.linear, planted.net
+    bag = fit_residual(planted.segments, linear, settings=replace(QUICK, one_steps=0), seed=3)
     assert bag is not None
-    assert one is not None
     assert len(bag.blocks[0].weight) > 1
     assert len(one.blocks[0].weight) == 1
     assert one.split_ratios == bag.split_ratios
@@ -140,10 +158,8 @@ def test_look_ahead_moves_the_network(torch: Any) -> None:
     assert found[1] < 0.7
 
 
-def test_interrupted_training_goes_on_to_the_same_numbers(torch: Any, tmp_path: Path) -> None:
-    segments = session(1.5, n=1700)
-    linear = linear_fit(segments)
-    whole = fit_residual(segments, linear, settings=QUICK)
+def test_interrupted_training_goes_on_to_the_same_numbers(short: Fit, tmp_path: Path) -> None:
+    segments, linear, whole = short.segments, short.linear, short.net
     unfinished, steps = UnfinishedTraining(tmp_path / "work", "a"), []
 
     def interrupt(_share: float, message: str) -> None:
@@ -152,18 +168,20 @@ def test_interrupted_training_goes_on_to_the_same_numbers(torch: Any, tmp_path: 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_residual(segments, linear, settings=QUICK, progress=interrupt, unfinished=unfinished)
+        fit_residual(
+            segments, linear, settings=QUICK, seed=3, progress=interrupt, unfinished=unfinished
+        )
     assert unfinished.path.exists()
     steps.clear()
     resumed = fit_residual(
         segments,
         linear,
         settings=QUICK,
+        seed=3,
         progress=lambda _, m: steps.append(m),
         unfinished=unfinished,
     )
     assert "step 101" in steps[0]  # the hundred before it were not done again
-    assert whole is not None
     assert resumed is not None
     np.testing.assert_array_equal(whole.layers[1][0], resumed.layers[1][0])
     np.testing.assert_array_equal(whole.blocks[2].mix, resumed.blocks[2].mix)
@@ -242,18 +260,16 @@ def test_nothing_is_added_to_a_linear_session(torch: Any) -> None:
         assert ((error - net.predict(x)) ** 2).sum() < 1.005 * (error**2).sum()
 
 
-def test_same_seed_gives_the_same_numbers_and_leaves_torch_alone(torch: Any) -> None:
-    segments = session(1.5, n=1700)
-    linear, state = linear_fit(segments), torch.random.get_rng_state()
-    first, again, other = (
-        fit_residual(segments, linear, settings=QUICK, seed=seed) for seed in (3, 3, 4)
+def test_same_seed_gives_the_same_numbers_and_leaves_torch_alone(short: Fit) -> None:
+    first, (again, other) = (
+        short.net,
+        (fit_residual(short.segments, short.linear, settings=QUICK, seed=seed) for seed in (3, 4)),
     )
-    assert first is not None
     assert again is not None
     assert other is not None
     np.testing.assert_array_equal(first.layers[0][0], again.layers[0][0])
     assert not np.array_equal(first.layers[0][0], other.layers[0][0])
-    assert torch.equal(state, torch.random.get_rng_state())
+    assert short.torch_state_kept
 
 
 def test_missing_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
