@@ -44,6 +44,12 @@ def draw_outline(axes: Axes, edge: float) -> None:
     axes.axis("off")
 
 
+def map_positions(montage: Montage) -> FloatArray:
+    """Where :func:`head_map` draws electrodes on its axes, shape (n_electrodes, 2), in m."""
+    radii = np.linalg.norm(montage.positions_mm, axis=1, keepdims=True)
+    return np.asarray(flat_positions(montage.positions_mm) * radii / 1000.0)
+
+
 def head_map(
     axes: Axes, montage: Montage, values: FloatArray, limits: tuple[float, float], **options: object
 ) -> AxesImage:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from emag_rt.array_types import FloatArray
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    Spots = tuple[Axes, FloatArray, Sequence[str]]
 
 COLOURS = {
     "truth": "0.55",
@@ -43,7 +50,7 @@ def new_figure(height_in: float) -> Figure:
     return Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
 
 
-def embed(figure: Figure, alt: str, caption: str = "") -> str:
+def embed(figure: Figure, alt: str, caption: str = "", spots: Sequence[Spots] = ()) -> str:
     """HTML that holds a figure.
 
     Parameters
@@ -54,24 +61,42 @@ def embed(figure: Figure, alt: str, caption: str = "") -> str:
         What it shows, for those who do not see it.
     caption : str
         HTML below it.
+    spots : sequence of tuple
+        Axes, points on them, shape (n, 2), and what to say where the pointer is near each.
 
     Returns
     -------
     str
-        A ``figure`` element; the picture is inside: strokes, which are sharp at any size and
-        turned dark with the page (class ``lines``), or pixels where it holds images.
+        A ``figure`` element; the picture is inside: strokes, which are sharp at any size, or
+        pixels where it holds images. The page shows through it, and the style turns it dark.
     """
-    content, kind, lines = _strokes(figure), "svg+xml", ' class="lines"'
+    content, kind = _strokes(figure), "svg+xml"
     if not content:
         pixels = io.BytesIO()
-        figure.savefig(pixels, format="png", dpi=_DPI)
-        content, kind, lines = pixels.getvalue(), "png", ""
+        figure.savefig(pixels, format="png", dpi=_DPI, transparent=True)
+        content, kind = pixels.getvalue(), "png"
     data = base64.b64encode(content).decode("ascii")
+    picture = f'<img src="data:image/{kind};base64,{data}" alt="{html.escape(alt, quote=True)}">'
+    if spots:
+        told = html.escape(json.dumps(_on_picture(figure, spots), ensure_ascii=False), quote=True)
+        picture = (
+            f'<div class="spots" data-spots="{told}">{picture}<i hidden></i></div>'
+            '<p class="soft" role="status">Point at an electrode, or touch it, for its name.</p>'
+        )
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return (
-        f'<figure><img{lines} src="data:image/{kind};base64,{data}" '
-        f'alt="{html.escape(alt, quote=True)}">{below}</figure>'
-    )
+    return f"<figure>{picture}{below}</figure>"
+
+
+def _on_picture(figure: Figure, spots: Sequence[Spots]) -> list[tuple[float, float, str]]:
+    """Where points are on a picture that was drawn, as parts of its width and of its height."""
+    found = []
+    for axes, points, texts in spots:
+        shown = figure.transFigure.inverted().transform(axes.transData.transform(points))
+        found += [
+            (round(float(x), 4), round(1 - float(y), 4), text)
+            for (x, y), text in zip(shown, texts, strict=True)
+        ]
+    return found
 
 
 def _strokes(figure: Figure) -> bytes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.electrodes.head_view import draw_outline, flat_positions, head_map
+from calibration.electrodes.head_view import draw_outline, flat_positions, head_map, map_positions
 from calibration.report.drawing import BAD_COLOUR, LD_COLOUR, NAMES, embed, new_figure
 from calibration.report.evidence import Evidence
 from calibration.report.gaussians import spatial_widths_mm, temporal_widths_s
@@ -75,7 +75,13 @@ def electrodes_figure(evidence: Evidence) -> str:
         labelspacing=1.4,
     )
     summary = ", ".join(f"{len(rows)} {kind}" for kind, rows in kinds.items() if rows)
-    return embed(figure, f"Head seen from above, nose up, with {summary} electrodes")
+    what = {row: styles[kind][0] for kind, rows in kinds.items() for row in rows}
+    told = [f"{label}: {what[row]}" for row, label in enumerate(montage.labels)]
+    return embed(
+        figure,
+        f"Head seen from above, nose up, with {summary} electrodes",
+        spots=[(axes, places, told)],
+    )
 
 
 def error_maps(
@@ -90,6 +96,7 @@ def error_maps(
     axes = np.atleast_1d(figure.subplots(1, len(columns)))
     everything = [v for errors in columns.values() for v in errors.values() if np.isfinite(v)]
     top = float(np.clip(np.percentile(everything, 90), 0.1, 1.0))
+    points, spots = map_positions(montage), []
     for place, (name, errors) in zip(axes, columns.items(), strict=True):
         values = np.array([errors.get(label, 0.0) for label in montage.labels])
         image = head_map(
@@ -103,9 +110,17 @@ def error_maps(
             mask_params={"marker": "o", "markerfacecolor": LD_COLOUR, "markersize": 5},
         )
         place.set_title(titles[name], fontsize=11)
+        kind = titles[name].split("\n")[0]
+        told = [
+            f"{label}: " + ("worn" if label in worn else f"error {errors[label]:.3f}, {kind}")
+            for label in montage.labels
+        ]
+        spots.append((place, points, told))
     # All heads share one scale.
     figure.colorbar(image, ax=list(axes), shrink=0.75, extend="max", label="NMSE")
-    return embed(figure, f"Heads seen from above with the error of each channel, {what}")
+    return embed(
+        figure, f"Heads seen from above with the error of each channel, {what}", spots=spots
+    )
 
 
 def method_maps(evidence: Evidence, scores: Scores) -> str:

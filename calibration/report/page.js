@@ -73,6 +73,21 @@ document.addEventListener("DOMContentLoaded", () => {
       body.append(...rows);
     });
   });
+  document.querySelectorAll(".spots").forEach((picture) => {
+    const spots = JSON.parse(picture.dataset.spots), ring = picture.querySelector("i");
+    const told = picture.nextElementSibling, asked = told.textContent;
+    function point({ clientX, clientY }) {
+      const { left, top, width, height } = picture.getBoundingClientRect();
+      const far = spots.map(([x, y]) =>
+        Math.hypot(x * width - clientX + left, y * height - clientY + top));
+      const nearest = far.indexOf(Math.min(...far)), [x, y, text] = spots[nearest];
+      ring.hidden = far[nearest] > 14;
+      ring.style.left = `${100 * x}%`; ring.style.top = `${100 * y}%`;
+      told.textContent = ring.hidden ? asked : text;
+    }
+    picture.addEventListener("pointermove", point);
+    picture.addEventListener("pointerdown", point);
+  });
   document.querySelectorAll("details").forEach((part) =>
     part.addEventListener("toggle", () => window.dispatchEvent(new Event("resize"))));
 });

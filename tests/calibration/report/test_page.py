@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+
+from calibration.electrodes.head_view import head_map, map_positions
+from calibration.report.heads import electrodes_figure
 
 from calibration.report.write import report_of_calibration
 
@@ -124,16 +131,66 @@ def test_an_electrode_of_a_head_is_named_under_the_pointer(page):
     assert page.locator("#heads-channel").inner_text() == ""
 
 
-def test_line_drawings_are_strokes_that_turn_dark_with_the_page(page):
-    lines = page.locator("figure img.lines")
-    assert lines.count() >= 5
-    for i in range(lines.count()):
-        assert lines.nth(i).get_attribute("src").startswith("data:image/svg+xml;base64,")
-    assert page.locator("figure img:not(.lines)").count() >= 2, "maps stay as they are"
-    colours = "getComputedStyle(document.querySelector('img.lines')).filter"
-    assert page.evaluate(colours) == "none"
+def test_an_electrode_of_a_still_picture_is_named_under_the_pointer(page, evidence):
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    pictures = page.locator(".spots")
+    assert pictures.count() >= 2, "electrodes, and errors by method"
+    for i in range(pictures.count()):
+        picture = pictures.nth(i)
+        picture.scroll_into_view_if_needed()
+        spots = json.loads(picture.get_attribute("data-spots"))
+        assert {text.split(":")[0] for *_, text in spots} >= set(evidence.labels)
+        box, told = picture.bounding_box(), picture.locator("+ p")
+        asked = told.inner_text()
+        assert "for its name" in asked
+        x, y, text = spots[len(spots) // 2]
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        assert told.inner_text() == text
+        assert picture.locator("i").is_visible()
+        page.mouse.move(box["x"] + 1, box["y"] + 1)
+        assert told.inner_text() == asked
+        assert picture.locator("i").is_hidden()
+    assert page.wrong == []
+
+
+def test_spots_lie_where_electrodes_are_drawn(evidence):
+    figure = electrodes_figure(evidence)
+    spots = json.loads(html.unescape(re.search('data-spots="([^"]*)"', figure)[1]))
+    drawing = base64.b64decode(re.search('base64,([^"]*)', figure)[1]).decode()
+    width, height = map(float, re.search(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"', drawing).groups())
+    assert {text.split(": ")[1].split(" ")[0] for *_, text in spots} == {"worn", "rendered"}
+    for x, y, text in spots:
+        label = text.split(":")[0]
+        at = re.search(rf'x="([0-9.]+)" y="([0-9.]+)"[^>]*>{label}</text>', drawing)
+        assert x * width == pytest.approx(float(at[1]), abs=1.0), label
+        assert y * height == pytest.approx(float(at[2]), abs=4.0), label  # the words' lower edge
+
+
+def test_maps_name_electrodes_where_mne_draws_them(evidence):
+    montage = evidence.bundle.manifest.hd_montage
+    axes = Figure().subplots()
+    head_map(axes, montage, np.zeros(len(montage)), (0.0, 1.0), contours=0)
+    dots = axes.collections[-1].get_offsets()
+    np.testing.assert_allclose(map_positions(montage), dots, atol=1e-4)  # m
+
+
+def test_every_picture_turns_dark_with_the_page(page):
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    pictures = page.locator("figure img, canvas.view")
+    kinds = [src[:18] for src in pictures.evaluate_all("all => all.map((i) => i.src || '')")]
+    assert kinds.count("data:image/svg+xml") >= 5, "drawings are strokes"
+    assert kinds.count("data:image/png;bas") >= 2, "maps are pixels"
+    corner = """i => {
+      const c = document.createElement('canvas'), pen = c.getContext('2d');
+      pen.drawImage(i, 0, 0); return [...pen.getImageData(1, 1, 1, 1).data];
+    }"""
+    filters = "all => all.map((i) => getComputedStyle(i).filter)"
+    assert set(pictures.evaluate_all(filters)) == {"none"}
+    for i in range(page.locator("figure img").count()):
+        picture = page.locator("figure img").nth(i)
+        assert picture.evaluate(corner)[3] == 0, "the page shows through"
     page.emulate_media(color_scheme="dark")
-    assert "invert" in page.evaluate(colours)
+    assert all("invert" in found for found in pictures.evaluate_all(filters))
     page.emulate_media(color_scheme="light")
 
 
