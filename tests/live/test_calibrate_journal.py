@@ -77,7 +77,7 @@ def test_two_sessions_with_one_bundle_keep_both_recordings(cli, subject, unique_
         np.testing.assert_allclose(found, rows_of(found, played), atol=1e-3)
 
 
-@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [9, pytest.param(60, marks=pytest.mark.soak)])
 @pytest.mark.timeout(400)
 def test_ten_thousand_markers_a_second(cli, subject, unique_id, tmp_path, seconds):
     """No EEG is lost, one Ctrl-C ends it, and all is saved and fitted."""

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 
 from calibration.electrodes.head_view import head_map, map_positions
 from calibration.report.heads import electrodes_figure
-
 from calibration.report.write import report_of_calibration
 
 SECTIONS = (
