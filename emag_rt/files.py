@@ -21,21 +21,12 @@ _GUARD, _ROOM = "in-use", "new"
 """In the folder beside a file: what is locked while it is written, and where it is written."""
 
 
-def neighbours(path: Path, endings: tuple[str, ...]) -> str:
-    """Name files beside one that is not there, as ``" (did you mean X?)"``; empty without any.
-
-    Parameters
-    ----------
-    path : Path
-        What is not there.
-    endings : tuple of str
-        Of the files that would do in its place, in lower case.
-    """
+def neighbours(path: Path) -> str:
+    """Name files beside one that is not there, as ``" (did you mean X?)"``; empty without any."""
     try:
         names = [entry.name for entry in itertools.islice(os.scandir(path.parent), 1000)]
     except OSError:
         return ""
-    names = sorted(name for name in names if name.lower().endswith(endings))
     near = [name for name in names if Path(name).stem == path.name]
     near += get_close_matches(path.name, names, n=3, cutoff=0.7)
     near = list(dict.fromkeys(near))[:3]

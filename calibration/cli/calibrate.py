@@ -37,7 +37,7 @@ from emag_rt.cli.options import (
     naming_options,
     tell_templates,
 )
-from emag_rt.cli.outputs import left_out, say_next
+from emag_rt.cli.outputs import say_next
 from emag_rt.errors import EmagError, SettingsError
 from emag_rt.system import command_line
 
@@ -310,6 +310,7 @@ def calibrate(
 
 
 def _say_next(calibration: Calibration, out: str, recordings: Sequence[str], live: bool) -> None:
+    from calibration.cli.report import left_out
     from emag_rt.core.grades import GOOD_NMSE
 
     commands = [

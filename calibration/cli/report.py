@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
+import re
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +85,23 @@ def open_report(path: str) -> None:
     address = Path(path).resolve().as_uri()
     if not webbrowser.open(address):
         click.echo(f"--open: no browser could be started; the report is {address}", err=True)
+
+
+_RUN = re.compile(r"(run[-_]?|block|(?<=\d)R)\d+", re.IGNORECASE)
+
+
+def left_out(recordings: Sequence[str]) -> str:
+    """Name a recording to score on: a later run of the same person, as names tell.
+
+    Returns
+    -------
+    str
+        A file beside the last recording; a word in capitals where there is none.
+    """
+    last = Path(recordings[-1])
+    pattern = _RUN.sub(lambda found: f"{found[1]}*", glob.escape(last.name))
+    later = [path for path in sorted(last.parent.glob(pattern)) if path.name > last.name]
+    return str(later[0]) if later else "HELD_OUT_RECORDING"
 
 
 def report_path(bundle: str | Path, recording: str | Path | None = None) -> Path:

@@ -103,9 +103,8 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        near = neighbours(path, (_SUFFIX,))
         raise BundleError(
-            f"bundle {path}: no such file{near}. Make one: emag-rt calibrate."
+            f"bundle {path}: no such file{neighbours(path)}. Make one: emag-rt calibrate."
         ) from error
     except OSError as error:
         raise BundleError(f"bundle {path}: cannot be read: {error.strerror or error}.") from error

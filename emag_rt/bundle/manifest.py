@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -180,19 +179,10 @@ class Manifest(_Part):
     @property
     def input_hashes(self) -> set[str]:
         """SHA-256 of the recordings it was calibrated on."""
-        return set(self._of_inputs("sha256"))
-
-    @property
-    def input_files(self) -> list[str]:
-        """Names of the recordings it was calibrated on, without folders."""
-        names = [Path(name).name for name in self._of_inputs("file")]
-        return [_shown(name) for name in names if name]
-
-    def _of_inputs(self, key: str) -> list[str]:
         inputs = self.provenance.get("inputs")
         entries = inputs if isinstance(inputs, list) else []
-        found = [entry.get(key) for entry in entries if isinstance(entry, dict)]
-        return [value for value in found if isinstance(value, str)]
+        found = [entry.get("sha256") for entry in entries if isinstance(entry, dict)]
+        return {digest for digest in found if isinstance(digest, str)}
 
     @property
     def declared_reference(self) -> str:

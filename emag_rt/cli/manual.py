@@ -5,12 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import click
-
-from emag_rt.system import command_line
 
 EXITS = {
     0: "done",
@@ -84,9 +81,6 @@ class Manual(click.Command):
             (option,) = (p for p in self.params if error.option_name in p.opts)
             text = f"{error.message} Such as: {error.option_name} {option.make_metavar(ctx)}"
             raise click.BadOptionUsage(error.option_name, text, ctx) from error
-        except click.MissingParameter as error:
-            text = self._lacking(ctx, error.param)
-            raise click.MissingParameter(text, ctx, error.param, error.param_hint) from error
         if more and surplus:
             raise click.UsageError(
                 f"got unexpected extra argument{'s' * (len(more) > 1)} {shlex.join(more)}. Did you "
@@ -107,31 +101,6 @@ class Manual(click.Command):
             return error
         text = f"No such option {error.option_name!r}. Did you mean {near[0]!r}?"
         return click.NoSuchOption(error.option_name, text, ctx=error.ctx)
-
-    def _lacking(self, ctx: click.Context, lacking: click.Parameter | None) -> str:
-        """What to type where something is missing: with the user's own files, where they tell."""
-        such_as = f"Such as: {self.examples[0][1]}"
-        if not isinstance(lacking, click.Argument):
-            return such_as
-        if lacking.name == "bundle":
-            here = sorted(path.name for path in Path().glob("*.emag"))[:3]
-            return such_as + (f" (here: {', '.join(here)})" if here else "")
-        bundle = ctx.params.get("bundle")
-        if bundle is None:
-            return such_as
-        from emag_rt.bundle import load_bundle
-        from emag_rt.cli.outputs import left_out
-
-        made_from = load_bundle(bundle).manifest.input_files
-        if not made_from:
-            return such_as
-        beside = [str(Path(bundle).with_name(name)) for name in made_from]
-        given = made_from if Path(made_from[-1]).exists() else beside
-        line = command_line(["emag-rt", ctx.info_name or "", bundle, left_out(given)])
-        return (
-            f"{Path(bundle).name} was made from {', '.join(made_from)}. Give a run of the same "
-            f"person that it has not seen: {line}"
-        )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write options group by group."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import glob
 import io
 import os
-import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TextIO
 
 import click
@@ -74,23 +71,6 @@ def say_next(*commands: Sequence[str]) -> None:
     """
     for words in commands:
         click.echo(f"next: {command_line(['emag-rt', *words])}", err=True)
-
-
-_RUN = re.compile(r"(run[-_]?|block|(?<=\d)R)\d+", re.IGNORECASE)
-
-
-def left_out(recordings: Sequence[str]) -> str:
-    """Name a recording to score on: a later run of the same person, as names tell.
-
-    Returns
-    -------
-    str
-        A file beside the last recording; a word in capitals where there is none.
-    """
-    last = Path(recordings[-1])
-    pattern = _RUN.sub(lambda found: f"{found[1]}*", glob.escape(last.name))
-    later = [path for path in sorted(last.parent.glob(pattern)) if path.name > last.name]
-    return str(later[0]) if later else "HELD_OUT_RECORDING"
 
 
 def prepare_outputs() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,7 +29,6 @@ from emag_rt.cli.options import (
 if TYPE_CHECKING:
     from emag_rt.daemon.settings import ServeSettings
 
-log = logging.getLogger(__name__)
 _PATHS = {
     "source_id": "source.source_id",
     "source_name": "source.name",
@@ -325,17 +323,12 @@ def serve(
     one_blas_thread()
     from emag_rt.cli.serve_no_hd import Request, bundle_to_serve
     from emag_rt.cli.which_source import ask_which
-    from emag_rt.daemon.stopping import answering, stop_signals
-    from emag_rt.system import SAVE_AND_UNDO
+    from emag_rt.daemon.stopping import stop_signals
 
     request: Request = {"ld": ld, "hd": hd, "sfreq": sfreq, "population": population}
     request |= {name: _text(options[name]) for name in ("scope", "session_id")}
     # Signals: before the imports below, which take most of the start.
-    with (
-        answering(SAVE_AND_UNDO, _not_adapting, _not_adapting),
-        bundle_to_serve(bundle, no_hd, request) as path,
-        stop_signals() as stop,
-    ):
+    with bundle_to_serve(bundle, no_hd, request) as path, stop_signals() as stop:
         from emag_rt.daemon.process import serve_bundle
         from emag_rt.daemon.settings import load_settings
 
@@ -348,12 +341,6 @@ def serve(
             return
         with _dashboard(path, settings):
             serve_bundle(path, settings, quiet=quiet, stop=stop)
-
-
-def _not_adapting() -> None:
-    """Answer signals that would end the daemon, in a thread: the main one may be writing a log."""
-    text = "SIGUSR1 (save) and SIGUSR2 (undo) are for a daemon that adapts (--adapt): ignored"
-    threading.Thread(target=log.warning, args=(text,)).start()
 
 
 def _text(value: object) -> str | None:

@@ -57,8 +57,7 @@ def bundle_to_serve(bundle: str | None, no_hd: bool, request: Request) -> Iterat
             raise SettingsError("BUNDLE must name the bundle to serve, got none (or --no-hd).")
         if given:
             raise SettingsError(f"{', '.join(given)} must go with --no-hd. Leave it out.")
-        file = Path(bundle)
-        if not file.exists() and not file.suffix and not neighbours(file, (".emag",)):
+        if not Path(bundle).exists() and not Path(bundle).suffix and not neighbours(Path(bundle)):
             raise SettingsError(
                 f"BUNDLE must be a bundle's file (NAME.emag), got {bundle}: no such file. Is it an "
                 f"amplifier's source id? emag-rt serve NAME.emag --source-id {bundle}"

@@ -18,11 +18,6 @@ from emag_rt.recordings.stamps import MAX_FILLED_S
 _HARMLESS = (DeprecationWarning, FutureWarning, ResourceWarning)
 _HARMLESS_TEXT = ("naming conventions", "expanding outside the data range")
 _CODED_BOUNDARY = ("-99", "-99.0")  # EEGLAB's boundary where event types are numbers
-ENDINGS = (
-    *(".edf", ".bdf", ".gdf", ".vhdr", ".ahdr", ".set", ".fif", ".fif.gz", ".cnt", ".cdt"),
-    *(".mff", ".nxe", ".lay", ".xdf", ".xdfz", ".xdf.gz"),
-)
-"""Of names that are EEG recordings; others may be, and are opened all the same."""
 
 
 @contextmanager

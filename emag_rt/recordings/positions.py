@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -57,17 +58,18 @@ def template(name: str = "standard_1005") -> dict[str, FloatArray]:
     if name.endswith(_NUMBERED):
         places = template(name.removesuffix(_NUMBERED))
         return {f"{'AB'[i // 32]}{i % 32 + 1}": p for i, p in enumerate(places.values())}
-    builtin = mne.channels.get_builtin_montages()
-    # MNE 1.13 renamed these, places as they were; 1.14 forgets the old names.
-    renamed = name.replace("standard_", "colin27_")
-    try:
-        montage = mne.channels.make_standard_montage(renamed if renamed in builtin else name)
-    except ValueError as error:
-        near = get_close_matches(name, builtin, n=3, cutoff=0.4) or builtin[:3]
-        raise MontageError(
-            f"montage must be a file, or one of MNE's {len(builtin)} standard montages "
-            f"(nearest: {', '.join(near)}), got {name!r}."
-        ) from error
+    with warnings.catch_warnings():
+        # MNE 1.13 renamed the templates of the 10-05 system and still knows the old names.
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            montage = mne.channels.make_standard_montage(name)
+        except ValueError as error:
+            builtin = mne.channels.get_builtin_montages()
+            near = get_close_matches(name, builtin, n=3, cutoff=0.4) or builtin[:3]
+            raise MontageError(
+                f"montage must be a file, or one of MNE's {len(builtin)} standard montages "
+                f"(nearest: {', '.join(near)}), got {name!r}."
+            ) from error
     info = mne.create_info(list(montage.ch_names), 1.0, "eeg", verbose="ERROR")
     info.set_montage(montage, verbose="ERROR")
     return {ch["ch_name"]: np.array(ch["loc"][:3]) * 1000.0 for ch in info["chs"]}

@@ -46,19 +46,6 @@ def test_told_to_end_while_loading(cli, subject, unique_id, wait_until, number):
     assert daemon.output == ""
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no such signals")
-def test_signals_of_a_daemon_that_adapts_do_not_end_another(cli, subject, unique_id, wait_until):
-    daemon = cli("-v", "serve", subject.bundle, "--source-id", unique_id, "--wait")
-    wait_until(lambda: handles(daemon, signal.SIGUSR2), 30, "handlers")
-    daemon.process.send_signal(signal.SIGUSR1)
-    daemon.wait_for("are for a daemon that adapts (--adapt): ignored", 30)
-    daemon.wait_for("waiting for the source", 30)
-    daemon.process.send_signal(signal.SIGUSR2)
-    wait_until(lambda: daemon.output.count("(--adapt): ignored") == 2, 30, "a line")
-    assert daemon.interrupt() == 0
-    assert "Traceback" not in daemon.output
-
-
 def test_told_to_end_while_waiting(cli, subject, unique_id):
     daemon = cli("-v", "serve", subject.bundle, "--source-id", unique_id, "--wait")
     daemon.wait_for("waiting for the source", 30)

@@ -6,11 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from calibration.cli.calibrate import calibrate
-from calibration.cli.report import open_report, report, report_path
+from calibration.cli.report import left_out, open_report, report, report_path
 from calibration.report.curves import Curves
 from calibration.report.elements import escape
 from emag_rt.cli.inspect import inspect
-from emag_rt.cli.outputs import left_out
 from emag_rt.errors import SettingsError
 
 
