@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.completion import BUNDLE, RECORDING
 from emag_rt.cli.manual import Manual
 
 
@@ -43,7 +43,7 @@ def _live(ctx: click.Context, _: click.Parameter, bundle: str | None) -> None:
     see_also=("emag-rt calibrate", "emag-rt serve", "docs/another-day.md"),
 )
 @click.argument("bundle", type=BUNDLE)
-@click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
+@click.argument("recordings", nargs=-1, required=True, type=RECORDING)
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
 @click.option(
     "--live",

@@ -26,6 +26,7 @@ from calibration.cli.paper_options import (
     calibration_settings,
     paper_options,
 )
+from emag_rt.cli.completion import RECORDING
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import (
     BAND_HZ,
@@ -39,6 +40,7 @@ from emag_rt.cli.options import (
 )
 from emag_rt.cli.outputs import say_next
 from emag_rt.errors import EmagError, SettingsError
+from emag_rt.files import RECORDING_ENDINGS
 from emag_rt.system import command_line
 
 if TYPE_CHECKING:
@@ -47,9 +49,6 @@ if TYPE_CHECKING:
     from calibration.live.record_live import LiveRequest
     from calibration.result import Calibration
     from calibration.settings.calibration_settings import CalibrationSettings
-
-
-_RECORDINGS = (".edf", ".bdf", ".gdf", ".fif", ".vhdr", ".eeg", ".set", ".xdf", ".cnt", ".mff")
 
 
 class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
@@ -115,7 +114,7 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
         "docs/without-hd.md",
     ),
 )
-@click.argument("recordings", nargs=-1, type=click.Path(dir_okay=True))
+@click.argument("recordings", nargs=-1, type=RECORDING)
 @click.option(
     "--ld",
     help="LD channels: names (Fz,Cz,...), a count (spread evenly; with --no-hd the best places), "
@@ -264,7 +263,7 @@ def calibrate(
         raise missing_ld(options)
     request = live_request(recordings, ld, band, options, needs_signal=not options["no_hd"])
     check_output("--out", out, recordings)
-    if Path(out).suffix.lower() in _RECORDINGS:
+    if out.lower().endswith(RECORDING_ENDINGS):
         raise SettingsError(
             f"--out must name the bundle to write, got {out}, which is called like a recording. "
             f"Such as: --out {Path(out).with_suffix('.emag')}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from calibration.report.facts import Facts
-from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.completion import BUNDLE, RECORDING
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import ENGINE, naming_options, tell_templates
 from emag_rt.cli.outputs import say_next
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     see_also=("emag-rt inspect", "docs/accuracy.md", "docs/limits.md"),
 )
 @click.argument("bundle", type=BUNDLE)
-@click.argument("recording", type=click.Path(dir_okay=True))
+@click.argument("recording", type=RECORDING)
 @click.option(
     "--json",
     "json_path",

@@ -18,7 +18,7 @@ from emag_rt.core.montage import Montage, fit_sphere
 from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
 from emag_rt.core.straighten import straighten
 from emag_rt.errors import MontageError, RecordingError, SettingsError, short
-from emag_rt.files import neighbours
+from emag_rt.files import RECORDING_ENDINGS, neighbours
 from emag_rt.recordings.open_raw import mne_warnings, open_raw
 from emag_rt.recordings.positions import (
     clean_labels,
@@ -223,7 +223,8 @@ def _read_raw(path: Path, stream: str, notes: list[str]) -> Any:
     if not path.exists():
         electrode = not path.suffix and len(str(path)) < 5
         raise RecordingError(
-            f"recording {path}: the file must exist, it does not{neighbours(path)}."
+            f"recording {path}: the file must exist, it does not"
+            f"{neighbours(path, RECORDING_ENDINGS)}."
             + (" Lists of electrodes have commas and no spaces: Fz,C3,Cz." if electrode else "")
         )
     if path.suffix == ".emag":
