@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from calibration.cli.report import left_out
 from calibration.report.facts import Facts
 from emag_rt.cli.completion import BUNDLE, RECORDING
 from emag_rt.cli.manual import Manual
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         ("for programs", "emag-rt evaluate s01.emag run3.edf --json scores.json"),
     ),
     exits=(0, 1, 2, 3, 5, 6, 9, 130, 143),
+    on_own=lambda names: [left_out(names)],
     see_also=("emag-rt inspect", "docs/accuracy.md", "docs/limits.md"),
 )
 @click.argument("bundle", type=BUNDLE)

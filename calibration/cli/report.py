@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ),
     ),
     exits=(0, 1, 2, 3, 4, 5, 9, 130, 143),
+    on_own=lambda names: names,
     see_also=("emag-rt evaluate", "emag-rt inspect", "docs/reading-the-report.md"),
 )
 @click.argument("bundle", type=BUNDLE)

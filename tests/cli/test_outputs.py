@@ -236,6 +236,18 @@ def test_an_unknown_montage_names_the_nearest():
         (("montage", "near_raw.fif", "--number", "8"), "'--count'"),
         (("simulate", "near_raw.fif"), "--recording near_raw.fif"),
         (("dashboard", "small.emag"), "emag-rt serve small.emag --dashboard"),
+        (
+            ("report", "small.emag"),
+            "RECORDINGS is missing. small.emag was made from hd_raw.fif. "
+            "Such as: emag-rt report small.emag hd_raw.fif",
+        ),
+        (("evaluate", "small.emag"), "emag-rt evaluate small.emag HELD_OUT_RECORDING"),
+        (("evaluate", "near_raw.fif"), "The bundle comes first"),
+        (("evaluate", "smal.emag"), "did you mean small.emag?"),
+        (("upsample", "small.emag"), "emag-rt upsample small.emag ld.edf --out"),
+        (("adapt", "small.emag"), "emag-rt adapt small.emag today.xdf --out"),
+        (("montage", "--count", "4"), "emag-rt montage run1.edf run2.edf --count 16"),
+        (("inspect",), "BUNDLE is missing. Such as: emag-rt inspect s01.emag"),
     ],
 )
 def test_a_mistake_is_answered_by_a_line_that_helps(files, tmp_path, monkeypatch, words, says):
