@@ -60,9 +60,9 @@ def adapt(bundle: str, recordings: tuple[str, ...], out: str) -> None:
     LD channels, and the field follows. A minute of the state to come is enough (eyes closed, rest,
     the task). LD that does not fit the bundle is refused. Says what changed, and by how much.
     """
-    from emag_rt.cli.options import check_output
+    from emag_rt.cli.options import check_bundle_output
 
-    check_output("--out", out, [bundle, *recordings])
+    check_bundle_output(out, [bundle, *recordings])
     from calibration.population.adapt import adapt as adapt_bundle
     from emag_rt.bundle import load_bundle, save_bundle
 

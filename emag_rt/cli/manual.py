@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -77,6 +79,8 @@ class Manual(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Click's, but it is told what may have been meant."""
+        if not ctx.resilient_parsing:
+            _refuse_split(args, ctx)
         given, surplus = list(args), self.surplus and not ctx.resilient_parsing
         ctx.allow_extra_args = ctx.allow_extra_args or bool(surplus)
         try:
@@ -157,6 +161,14 @@ class Manual(click.Command):
         if self.see_also:
             with formatter.section("See also"):
                 formatter.write_text(", ".join(self.see_also))
+
+
+def _refuse_split(words: Sequence[str], ctx: click.Context) -> None:
+    """A file's name with a space that came as two words."""
+    for first, second in itertools.pairwise(words):
+        name = f"{first} {second}"
+        if not (first.startswith("-") or os.path.exists(first)) and os.path.isfile(name):
+            raise click.UsageError(f"names with spaces need quotes: {shlex.quote(name)}", ctx)
 
 
 class ManualGroup(Manual, click.Group):
