@@ -110,9 +110,8 @@ def _translated(path: Path) -> Iterator[None]:
     except OSError as error:
         raise BundleError(f"bundle {path}: cannot be read: {error.strerror or error}.") from error
     except _DAMAGE as error:
-        if os.path.getsize(path) == 0:
-            raise BundleError(f"bundle {path}: the file is empty. Copy it again.") from error
-        reason = " ".join(str(error).split())[:200]
+        empty = os.path.getsize(path) == 0
+        reason = "it is empty" if empty else " ".join(str(error).split())[:200]
         raise BundleError(
             f"bundle {path}: damaged or not an .emag file ({reason}). "
             + ("Copy or calibrate it again." if path.suffix == _SUFFIX else _ORDER)
