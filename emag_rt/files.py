@@ -8,28 +8,64 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
 from emag_rt.errors import OutputError
 from emag_rt.system import flush_folder, flush_to_disk, lock
 
+BUNDLE_ENDINGS = (".emag",)
+RECORDING_ENDINGS = (
+    *(".edf", ".bdf", ".gdf", ".fif", ".fif.gz", ".vhdr", ".ahdr", ".eeg", ".set", ".cnt", ".mff"),
+    *(".cdt", ".dat", ".data", ".lay", ".nxe", ".nedf", ".mefd", ".xdf", ".xdfz", ".xdf.gz"),
+)
+"""How the names of EEG recordings end, of files and of folders."""
 _unfinished: set[Path] = set()
 _PREFIX = ".emag_rt-"
 _GUARD, _ROOM = "in-use", "new"
 """In the folder beside a file: what is locked while it is written, and where it is written."""
 
 
-def neighbours(path: Path) -> str:
-    """Name files beside one that is not there, as ``" (did you mean X?)"``; empty without any."""
+def readable(names: Collection[str], endings: tuple[str, ...]) -> list[str]:
+    """Those of a folder's names that end so; of BrainVision's three files, the header."""
+    return [
+        name
+        for name in names
+        if name.lower().endswith(endings)
+        if not (name.endswith(".eeg") and f"{name[:-4]}.vhdr" in names)
+    ]
+
+
+def neighbours(path: Path, endings: tuple[str, ...]) -> str:
+    """Name files beside one that is not there, as ``" (did you mean X?)"``; empty without any.
+
+    Parameters
+    ----------
+    path : Path
+        What is not there.
+    endings : tuple of str
+        How the names of files end that could be meant.
+
+    Returns
+    -------
+    str
+        Up to three names; those alone that differ in nothing but the ending, if there are any.
+    """
     try:
-        names = [entry.name for entry in itertools.islice(os.scandir(path.parent), 1000)]
+        beside = {entry.name for entry in itertools.islice(os.scandir(path.parent), 1000)}
     except OSError:
         return ""
-    near = [name for name in names if Path(name).stem == path.name]
-    near += get_close_matches(path.name, names, n=3, cutoff=0.7)
-    near = list(dict.fromkeys(near))[:3]
+    names = sorted(readable(beside, endings))
+    stems = {name: name.partition(".")[0] for name in names}
+    wanted = path.name.partition(".")[0]
+    near = [name for name in names if stems[name] == wanted]
+    if not near:
+        near = get_close_matches(path.name, names, n=3, cutoff=0.7)
+        alike = get_close_matches(wanted, stems.values(), n=3, cutoff=0.7)
+        near += [name for name in names if stems[name] in alike or name.startswith(path.name)]
+        near = list(dict.fromkeys(near))
+    near = near[:3]
     return f" (did you mean {', '.join(near)}?)" if near else ""
 
 

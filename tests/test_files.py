@@ -13,7 +13,14 @@ import pytest
 
 from emag_rt.bundle import save_bundle
 from emag_rt.errors import OutputError
-from emag_rt.files import remove, replacing, write_text
+from emag_rt.files import (
+    BUNDLE_ENDINGS,
+    RECORDING_ENDINGS,
+    neighbours,
+    remove,
+    replacing,
+    write_text,
+)
 from tests.factories import make_bundle
 
 ROOT = Path(__file__).parents[1]
@@ -227,3 +234,33 @@ def test_a_full_standard_output_is_one_line_and_a_status(tmp_path):
         )
     assert done.returncode == 9
     assert done.stderr == "error: standard output: cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "endings", "offered"),
+    [
+        ("s01", BUNDLE_ENDINGS, "s01.emag"),
+        ("s01.emga", BUNDLE_ENDINGS, "s01.emag"),
+        ("S01.html", BUNDLE_ENDINGS, ""),
+        ("s01", RECORDING_ENDINGS, "s01.vhdr"),
+        ("s1", BUNDLE_ENDINGS, "s01.emag"),
+        ("old", RECORDING_ENDINGS, "old1.eeg"),
+        ("s01_raw.fif", RECORDING_ENDINGS, "s01_raw.fif.gz"),
+        ("old.eeg", RECORDING_ENDINGS, "old1.eeg"),
+    ],
+)
+def test_only_what_can_be_read_is_offered_for_a_missing_file(tmp_path, missing, endings, offered):
+    files = ("s01.emag", "s01.html", "s012.emag", "s01.vhdr", "s01.eeg", "s01.vmrk", "s01.txt")
+    for name in (*files, "s01_raw.fif.gz", "old1.eeg"):
+        (tmp_path / name).write_bytes(b"")
+    told = neighbours(tmp_path / missing, endings)
+    assert told == (f" (did you mean {offered}?)" if offered else "")
+
+
+def test_what_is_offered_as_a_recording_can_be_read():
+    from mne.io._read_raw import _get_supported
+
+    from emag_rt.recordings.xdf import is_xdf
+
+    known = _get_supported()
+    assert [e for e in RECORDING_ENDINGS if e not in known and not is_xdf(Path(f"x{e}"))] == []

@@ -10,16 +10,15 @@ in mm, rounded to 0.01 mm.
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 
 import click
 import mne
-import numpy as np
 
 from emag_rt.montages import standard as standard_montages
+from emag_rt.recordings.positions import template
 
-# Names that MNE has long had (1.13 prefers others for the first six, and still knows these).
+# Names that MNE has long had; those that it calls by another name now are the same places.
 NAMES = (
     "standard_1005",
     "standard_1020",
@@ -52,13 +51,7 @@ NAMES = (
 
 def positions(name: str) -> dict[str, list[float]]:
     """Label to position in MNE's head frame, mm."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        montage = mne.channels.make_standard_montage(name)
-    info = mne.create_info(list(montage.ch_names), 1.0, "eeg", verbose="ERROR")
-    info.set_montage(montage, verbose="ERROR")
-    places = {ch["ch_name"]: np.array(ch["loc"][:3]) * 1000.0 for ch in info["chs"]}
-    return {label: [round(float(v), 2) for v in place] for label, place in places.items()}
+    return {label: [round(float(v), 2) for v in place] for label, place in template(name).items()}
 
 
 @click.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.completion import BUNDLE, RECORDING
 from emag_rt.cli.manual import Manual
 
 
@@ -43,7 +43,7 @@ def _live(ctx: click.Context, _: click.Parameter, bundle: str | None) -> None:
     see_also=("emag-rt calibrate", "emag-rt serve", "docs/another-day.md"),
 )
 @click.argument("bundle", type=BUNDLE)
-@click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
+@click.argument("recordings", nargs=-1, required=True, type=RECORDING)
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
 @click.option(
     "--live",
@@ -60,9 +60,9 @@ def adapt(bundle: str, recordings: tuple[str, ...], out: str) -> None:
     LD channels, and the field follows. A minute of the state to come is enough (eyes closed, rest,
     the task). LD that does not fit the bundle is refused. Says what changed, and by how much.
     """
-    from emag_rt.cli.options import check_output
+    from emag_rt.cli.options import check_bundle_output
 
-    check_output("--out", out, [bundle, *recordings])
+    check_bundle_output(out, [bundle, *recordings])
     from calibration.population.adapt import adapt as adapt_bundle
     from emag_rt.bundle import load_bundle, save_bundle
 

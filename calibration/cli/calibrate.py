@@ -26,6 +26,7 @@ from calibration.cli.paper_options import (
     calibration_settings,
     paper_options,
 )
+from emag_rt.cli.completion import RECORDING
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import (
     BAND_HZ,
@@ -38,7 +39,7 @@ from emag_rt.cli.options import (
     tell_templates,
 )
 from emag_rt.cli.outputs import say_next
-from emag_rt.errors import EmagError, SettingsError
+from emag_rt.errors import EmagError
 from emag_rt.system import command_line
 
 if TYPE_CHECKING:
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
     from calibration.live.record_live import LiveRequest
     from calibration.result import Calibration
     from calibration.settings.calibration_settings import CalibrationSettings
-
-
-_RECORDINGS = (".edf", ".bdf", ".gdf", ".fif", ".vhdr", ".eeg", ".set", ".xdf", ".cnt", ".mff")
 
 
 class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
@@ -105,6 +103,7 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
         ),
     ),
     exits=(0, 1, 2, 3, 4, 7, 8, 9, 130, 143),
+    meant={"--count": "--ld", "--source-id": "--stream"},
     see_also=(
         "emag-rt montage",
         "emag-rt evaluate",
@@ -115,7 +114,7 @@ class CalibrateOptions(LiveOptions, FitOptions, NoHdOptions):
         "docs/without-hd.md",
     ),
 )
-@click.argument("recordings", nargs=-1, type=click.Path(dir_okay=True))
+@click.argument("recordings", nargs=-1, type=RECORDING)
 @click.option(
     "--ld",
     help="LD channels: names (Fz,Cz,...), a count (spread evenly; with --no-hd the best places), "
@@ -257,18 +256,13 @@ def calibrate(
     from calibration.cli.progress import progress_bar
     from calibration.cli.report import open_report, report_target, write_report_of
     from calibration.live.ld_labels import read_ld
-    from emag_rt.cli.options import check_output
+    from emag_rt.cli.options import check_bundle_output
     from emag_rt.montages.headsets import channel_names
 
     if not ld:
         raise missing_ld(options)
     request = live_request(recordings, ld, band, options, needs_signal=not options["no_hd"])
-    check_output("--out", out, recordings)
-    if Path(out).suffix.lower() in _RECORDINGS:
-        raise SettingsError(
-            f"--out must name the bundle to write, got {out}, which is called like a recording. "
-            f"Such as: --out {Path(out).with_suffix('.emag')}"
-        )
+    check_bundle_output(out, recordings)
     target = report_target(out, report, with_report, recordings)
     names = channel_names(options["headset"], options["channels"])
     settings = replace(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from calibration.cli.report import left_out
 from calibration.report.facts import Facts
-from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.completion import BUNDLE, RECORDING
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import ENGINE, naming_options, tell_templates
 from emag_rt.cli.outputs import say_next
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
         ("for programs", "emag-rt evaluate s01.emag run3.edf --json scores.json"),
     ),
     exits=(0, 1, 2, 3, 5, 6, 9, 130, 143),
+    on_own=lambda names: [left_out(names)],
     see_also=("emag-rt inspect", "docs/accuracy.md", "docs/limits.md"),
 )
 @click.argument("bundle", type=BUNDLE)
-@click.argument("recording", type=click.Path(dir_okay=True))
+@click.argument("recording", type=RECORDING)
 @click.option(
     "--json",
     "json_path",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emag_rt.cli.completion import RECORDING
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import BAND_HZ, RATE_HZ, FiniteFloat, Whole
 
@@ -76,7 +77,7 @@ _POSITIVE = FiniteFloat(0, 1e9, min_open=True)
 )
 @click.option(
     "--statistics",
-    type=click.Path(dir_okay=True),
+    type=RECORDING,
     help="Recording of the wearer: LD scales and covariance, and the output's unit, come from it.",
 )
 @click.option(

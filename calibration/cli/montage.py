@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from calibration.cli.progress import progress_bar
+from emag_rt.cli.completion import RECORDING
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import (
     BAND_HZ,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     meant={"--number": "--count", "--n": "--count", "--ld": "--count"},
     see_also=("emag-rt calibrate", "docs/choosing-electrodes.md"),
 )
-@click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
+@click.argument("recordings", nargs=-1, required=True, type=RECORDING)
 @click.option(
     "--count", required=True, type=Whole(2, 10_000), metavar="N", help="Electrodes to wear."
 )

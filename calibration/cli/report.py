@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from calibration.cli.progress import progress_bar
-from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.completion import BUNDLE, RECORDING
 from emag_rt.cli.manual import Manual
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ if TYPE_CHECKING:
         ),
     ),
     exits=(0, 1, 2, 3, 4, 5, 9, 130, 143),
+    on_own=lambda names: names,
     see_also=("emag-rt evaluate", "emag-rt inspect", "docs/reading-the-report.md"),
 )
 @click.argument("bundle", type=BUNDLE)
-@click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
+@click.argument("recordings", nargs=-1, required=True, type=RECORDING)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),

@@ -42,7 +42,10 @@ def read_ld_choice(text: str) -> int | list[str]:
         try:
             lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise CalibrationError(f"--ld {text}: the file cannot be read ({error}).") from error
+            reason = getattr(error, "strerror", None) or "not text"
+            raise CalibrationError(
+                f"--ld {text}: must be a text file of names ({reason})."
+            ) from error
         # Names stand on lines of their own, or between commas; # begins a comment.
         text = ",".join(line.partition("#")[0] for line in lines)
     elif _COUNT.fullmatch(text.strip()):

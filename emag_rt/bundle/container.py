@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emag_rt.errors import BundleError
-from emag_rt.files import neighbours
+from emag_rt.files import BUNDLE_ENDINGS, neighbours
 
 MANIFEST, TENSORS = "manifest.json", "field.safetensors"
 MEMBERS = {1: (MANIFEST, TENSORS, "render.onnx"), 2: (MANIFEST, TENSORS)}
@@ -104,12 +104,14 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise BundleError(
-            f"bundle {path}: no such file{neighbours(path)}. Make one: emag-rt calibrate."
+            f"bundle {path}: no such file{neighbours(path, BUNDLE_ENDINGS)}. "
+            "Make one: emag-rt calibrate."
         ) from error
     except OSError as error:
         raise BundleError(f"bundle {path}: cannot be read: {error.strerror or error}.") from error
     except _DAMAGE as error:
-        reason = " ".join(str(error).split())[:200]
+        empty = os.path.getsize(path) == 0
+        reason = "it is empty" if empty else " ".join(str(error).split())[:200]
         raise BundleError(
             f"bundle {path}: damaged or not an .emag file ({reason}). "
             + ("Copy or calibrate it again." if path.suffix == _SUFFIX else _ORDER)

@@ -185,6 +185,14 @@ class Manifest(_Part):
         return {digest for digest in found if isinstance(digest, str)}
 
     @property
+    def input_names(self) -> list[str]:
+        """File names of the recordings it was calibrated on; free content, so shown with care."""
+        inputs = self.provenance.get("inputs")
+        entries = inputs if isinstance(inputs, list) else []
+        found = [entry.get("file") for entry in entries if isinstance(entry, dict)]
+        return [_shown(name) for name in found if isinstance(name, str)]
+
+    @property
     def declared_reference(self) -> str:
         """Reference that the calibration's recordings declare; empty where they do not."""
         found = self.calibration.get("reference")

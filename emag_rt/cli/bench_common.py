@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from emag_rt.cli.completion import BUNDLE
+from emag_rt.cli.completion import BUNDLE, RECORDING
 from emag_rt.cli.options import ENGINE, FiniteFloat, Whole, check_output
 from emag_rt.errors import SettingsError
 from emag_rt.files import replacing
@@ -135,7 +135,7 @@ def subject(command: Callable[..., None]) -> Callable[..., None]:
             help="Whether stand-ins have the networks that calibration with torch makes.",
         ),
         click.option("--bundle", type=BUNDLE, help="A real bundle, in the place of stand-ins."),
-        click.option("--recording", type=click.Path(), help="What the amplifier plays."),
+        click.option("--recording", type=RECORDING, help="What the amplifier plays."),
         click.option(
             "--engine",
             type=ENGINE,

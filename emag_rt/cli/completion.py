@@ -1,4 +1,4 @@
-"""What the Tab key offers beyond click's own: bundles, headsets, standard montages."""
+"""What the Tab key offers beyond click's own: what can be read, headsets, standard montages."""
 
 from __future__ import annotations
 
@@ -8,37 +8,50 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from emag_rt.files import BUNDLE_ENDINGS, RECORDING_ENDINGS, readable
 
-class BundlePath(click.Path):
-    """Path of a bundle; completion offers ``*.emag`` and folders, and else leaves it to the shell.
 
-    It need not exist: a missing bundle is said in the same words on the command line as in Python.
+class ReadablePath(click.Path):
+    """Path of a file to read; completion offers those and folders, else leaves it to the shell.
+
+    It need not exist: a missing file is said in the same words on the command line as in Python.
+
+    Parameters
+    ----------
+    endings : tuple of str
+        How names of such files end.
+    dir_okay : bool
+        Whether a folder may be one.
     """
 
-    def __init__(self) -> None:
-        super().__init__(dir_okay=False)
+    def __init__(self, endings: tuple[str, ...], dir_okay: bool = False) -> None:
+        super().__init__(dir_okay=dir_okay)
+        self.endings = endings
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Offer bundles that begin so."""
+        """Offer files that begin so and can be read."""
         folder, begun = os.path.split(incomplete)
         try:
             entries = sorted(Path(os.path.expanduser(folder) or ".").iterdir())
         except OSError:
             entries = []
         found = [entry for entry in entries if entry.name.startswith(begun)]
-        if not any(entry.suffix == ".emag" and entry.is_file() for entry in found):
+        known = readable({entry.name for entry in entries}, self.endings)
+        found = [entry for entry in found if entry.is_dir() or entry.name in known]
+        if not any(entry.name in known for entry in found):
             return [CompletionItem(incomplete, type="file")]
         return [
             CompletionItem(os.path.join(folder, entry.name) + "/" * entry.is_dir())
             for entry in found
-            if entry.is_dir() or entry.suffix == ".emag"
             if begun or not entry.name.startswith(".")
         ]
 
 
-BUNDLE = BundlePath()
+BUNDLE = ReadablePath(BUNDLE_ENDINGS)
+RECORDING = ReadablePath(RECORDING_ENDINGS, dir_okay=True)
+"""Some recordings are folders."""
 
 
 def complete_headset(

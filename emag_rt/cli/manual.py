@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import click
+
+from emag_rt.system import command_line
 
 EXITS = {
     0: "done",
@@ -43,6 +48,8 @@ class Manual(click.Command):
         Option that is meant by an argument too many.
     meant : mapping of str to str, optional
         Options that it lacks, and those that are meant by them.
+    on_own : callable, optional
+        From the recordings of a bundle to those that it is used on, where none are given.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Manual(click.Command):
         groups: Mapping[str, Sequence[str]] | None = None,
         surplus: str = "",
         meant: Mapping[str, str] | None = None,
+        on_own: Callable[[Sequence[str]], Sequence[str]] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(name, **options)
@@ -62,7 +70,7 @@ class Manual(click.Command):
         said = exits if isinstance(exits, Mapping) else dict.fromkeys(exits, "")
         self.exits = {code: said[code] or EXITS[code] for code in sorted(said)}
         self.see_also = tuple(see_also)
-        self.surplus, self.meant = surplus, dict(meant or {})
+        self.surplus, self.meant, self.on_own = surplus, dict(meant or {}), on_own
         self.groups = {title: tuple(names) for title, names in (groups or {}).items()}
         known = {parameter.name for parameter in self.params}
         unknown = {name for names in self.groups.values() for name in names} - known
@@ -71,12 +79,18 @@ class Manual(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Click's, but it is told what may have been meant."""
+        if not ctx.resilient_parsing:
+            _refuse_split(args, ctx)
         given, surplus = list(args), self.surplus and not ctx.resilient_parsing
         ctx.allow_extra_args = ctx.allow_extra_args or bool(surplus)
         try:
             more = super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             raise self._told(error, given) from error
+        except click.MissingParameter as error:
+            if not isinstance(error.param, click.Argument):
+                raise
+            raise click.UsageError(self._lacking(error.param, ctx), ctx) from error
         except click.BadOptionUsage as error:
             (option,) = (p for p in self.params if error.option_name in p.opts)
             text = f"{error.message} Such as: {error.option_name} {option.make_metavar(ctx)}"
@@ -101,6 +115,23 @@ class Manual(click.Command):
             return error
         text = f"No such option {error.option_name!r}. Did you mean {near[0]!r}?"
         return click.NoSuchOption(error.option_name, text, ctx=error.ctx)
+
+    def _lacking(self, argument: click.Argument, ctx: click.Context) -> str:
+        """What to type for an argument that is not there; a bundle knows its recordings."""
+        words, made_from = shlex.split(self.examples[0][1]), ""
+        bundle = ctx.params.get("bundle")
+        if bundle is not None:
+            from emag_rt.bundle import load_bundle
+
+            names = load_bundle(bundle).manifest.input_names
+            made_from = f" {bundle} was made from {', '.join(names)}." if names else ""
+            near = [str(p) if (p := Path(bundle).parent / n).exists() else n for n in names]
+            words[2] = bundle
+            if self.on_own and names:
+                words[3:] = self.on_own(near)
+        return (
+            f"{argument.human_readable_name} is missing.{made_from} Such as: {command_line(words)}"
+        )
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write options group by group."""
@@ -130,6 +161,14 @@ class Manual(click.Command):
         if self.see_also:
             with formatter.section("See also"):
                 formatter.write_text(", ".join(self.see_also))
+
+
+def _refuse_split(words: Sequence[str], ctx: click.Context) -> None:
+    """A file's name with a space that came as two words."""
+    for first, second in itertools.pairwise(words):
+        name = f"{first} {second}"
+        if not (first.startswith("-") or os.path.exists(first)) and os.path.isfile(name):
+            raise click.UsageError(f"names with spaces need quotes: {shlex.quote(name)}", ctx)
 
 
 class ManualGroup(Manual, click.Group):

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from emag_rt.errors import SettingsError, short
+from emag_rt.files import RECORDING_ENDINGS
 from emag_rt.streams.config import SCOPES
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -171,6 +172,31 @@ def check_output(option: str, out: str, inputs: Sequence[str], suffix: str = "")
             f"{option} {out}: must be a file that can be written, it cannot: "
             f"{error.strerror or error}. Name another place."
         ) from error
+
+
+def check_bundle_output(out: str, inputs: Sequence[str]) -> None:
+    """:func:`check_output` of a bundle, which is not called like a recording or a report.
+
+    Parameters
+    ----------
+    out : str
+        Bundle to write.
+    inputs : sequence of str
+        Files the command reads.
+
+    Raises
+    ------
+    SettingsError
+        If it is, or the output cannot be written there.
+    """
+    check_output("--out", out, inputs)
+    other = "a report" if out.lower().endswith((".html", ".htm")) else ""
+    other = other or ("a recording" if out.lower().endswith(RECORDING_ENDINGS) else "")
+    if other:
+        raise SettingsError(
+            f"--out must name the bundle to write, got {out}, which is called like {other}. "
+            f"Such as: --out {Path(out).with_suffix('.emag')}"
+        )
 
 
 def _try_place(target: Path) -> None:

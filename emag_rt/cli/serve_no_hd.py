@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from emag_rt.cli.which_source import could_be_worn
 from emag_rt.errors import SettingsError
-from emag_rt.files import neighbours
+from emag_rt.files import BUNDLE_ENDINGS, neighbours
 
 if TYPE_CHECKING:
     from emag_rt.streams.config import Scope
@@ -57,7 +57,8 @@ def bundle_to_serve(bundle: str | None, no_hd: bool, request: Request) -> Iterat
             raise SettingsError("BUNDLE must name the bundle to serve, got none (or --no-hd).")
         if given:
             raise SettingsError(f"{', '.join(given)} must go with --no-hd. Leave it out.")
-        if not Path(bundle).exists() and not Path(bundle).suffix and not neighbours(Path(bundle)):
+        file = Path(bundle)
+        if not (file.exists() or file.suffix or neighbours(file, BUNDLE_ENDINGS)):
             raise SettingsError(
                 f"BUNDLE must be a bundle's file (NAME.emag), got {bundle}: no such file. Is it an "
                 f"amplifier's source id? emag-rt serve NAME.emag --source-id {bundle}"

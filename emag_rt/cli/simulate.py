@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from emag_rt.array_types import FloatArray
+from emag_rt.cli.completion import RECORDING
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import (
     DURATION_S,
@@ -102,9 +103,7 @@ class Signal:
     surplus="--recording",
     see_also=("emag-rt serve", "docs/quick-start.md"),
 )
-@click.option(
-    "--recording", type=click.Path(dir_okay=True), help="Play this file: XDF, or what MNE reads."
-)
+@click.option("--recording", type=RECORDING, help="Play this file: XDF, or what MNE reads.")
 @click.option("--synthetic", is_flag=True, help="Play a synthetic head (the default).")
 @click.option(
     "--channels",

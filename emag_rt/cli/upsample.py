@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from emag_rt.cli.completion import BUNDLE, complete_montage
+from emag_rt.cli.completion import BUNDLE, RECORDING, complete_montage
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import ENGINE, MIX, STATISTICS, naming_options, tell_templates
 
@@ -30,7 +30,7 @@ from emag_rt.cli.options import ENGINE, MIX, STATISTICS, naming_options, tell_te
     see_also=("emag-rt serve", "emag-rt evaluate", "docs/user-guide.md"),
 )
 @click.argument("bundle", type=BUNDLE)
-@click.argument("recording", type=click.Path(dir_okay=False))
+@click.argument("recording", type=RECORDING)
 @click.option(
     "--out",
     required=True,

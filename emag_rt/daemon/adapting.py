@@ -42,6 +42,15 @@ class Wishes:
         """Back to the bundle as it was; again: go on."""
         self.undos += 1
 
+    def refuse(self) -> None:
+        """Where nothing is adapted: say, if somebody asked, what the signals are for."""
+        if self.saves or self.undos:
+            self.saves = self.undos = 0
+            log.warning(
+                "ignored: SIGUSR1 saves and SIGUSR2 undoes what `serve --adapt` has adapted; this "
+                "daemon serves its bundle without --adapt"
+            )
+
 
 class Adapting:
     """Puts into use what is learned.

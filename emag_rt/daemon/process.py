@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import signal
 import threading
 import time
 from pathlib import Path
@@ -71,6 +72,9 @@ def serve_bundle(
         If the bundle, the engine or the stream fails, or an output cannot be opened.
     """
     with contextlib.ExitStack() as stack:
+        wishes, adapts = Wishes(), settings.adapt.enabled
+        if adapts or all(signal.getsignal(n) is signal.SIG_DFL for n in SAVE_AND_UNDO):
+            stack.enter_context(answering(SAVE_AND_UNDO, wishes.save, wishes.undo))
         if stop is None:
             stop = stack.enter_context(stop_signals())
         bundle = load_bundle(bundle_path)
@@ -80,12 +84,14 @@ def serve_bundle(
         if settings.status.trace_path:
             remove(settings.status.trace_path, "--trace")
         reporters = Reporters(settings, upsampler, stack)
-        adapting = _start_adapting(bundle_path, upsampler, settings, stack)
+        adapting = _start_adapting(bundle_path, upsampler, settings, wishes, stack)
 
         look_around = Waiting(source_query(settings), list_streams, time.monotonic)
 
         def stopped() -> bool:
             reporters.waiting()
+            if not adapts:
+                wishes.refuse()
             if not quiet:
                 look_around()
             return stop.is_set()
@@ -100,7 +106,9 @@ def serve_bundle(
             raise
         if stop.is_set():
             return None
-        return _serve(upsampler, source, match, settings, reporters, stop, quiet, stack, adapting)
+        return _serve(
+            upsampler, source, match, settings, reporters, stop, quiet, stack, adapting, wishes
+        )
 
 
 def _serve(
@@ -113,6 +121,7 @@ def _serve(
     quiet: bool,
     stack: contextlib.ExitStack,
     adapting: Adapting | None,
+    wishes: Wishes,
 ) -> ServerStatus:
     spec = outlet_spec(upsampler, source.format, settings, source.description(), match)
     sink = LslSink(spec)
@@ -129,6 +138,8 @@ def _serve(
 
     def report(status: ServerStatus) -> None:
         reporters(status)
+        if adapting is None:
+            wishes.refuse()
         gc.collect()  # what little there is since it was switched off, at a quiet moment
 
     clock = quick_clock()
@@ -160,14 +171,16 @@ def _serve(
 
 
 def _start_adapting(
-    bundle_path: str, upsampler: Upsampler, settings: ServeSettings, stack: contextlib.ExitStack
+    bundle_path: str,
+    upsampler: Upsampler,
+    settings: ServeSettings,
+    wishes: Wishes,
+    stack: contextlib.ExitStack,
 ) -> Adapting | None:
     """Where it is asked for: a process that looks for sources while the amplifier is waited for."""
     wanted = settings.adapt
     if not wanted.enabled:
         return None
-    wishes = Wishes()
-    stack.enter_context(answering(SAVE_AND_UNDO, wishes.save, wishes.undo))
     learner = LearnerProcess(bundle_path, upsampler, wanted.after_s, wanted.every_s)
     stack.callback(learner.close)
     return Adapting(upsampler, learner, wishes)

@@ -64,5 +64,5 @@ def standard_positions(name: str) -> dict[str, FloatArray]:
 
 
 def _find(name: str) -> str | None:
-    wanted = _SHORT.get(name, name).lower()
+    wanted = _SHORT.get(name, name).lower().replace("colin27_", "standard_")  # MNE 1.13's names
     return next((known for known in standard_names() if known.lower() == wanted), None)

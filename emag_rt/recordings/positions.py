@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import re
-import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -58,21 +57,27 @@ def template(name: str = "standard_1005") -> dict[str, FloatArray]:
     if name.endswith(_NUMBERED):
         places = template(name.removesuffix(_NUMBERED))
         return {f"{'AB'[i // 32]}{i % 32 + 1}": p for i, p in enumerate(places.values())}
-    with warnings.catch_warnings():
-        # MNE 1.13 renamed the templates of the 10-05 system and still knows the old names.
-        warnings.simplefilter("ignore", FutureWarning)
-        try:
-            montage = mne.channels.make_standard_montage(name)
-        except ValueError as error:
-            builtin = mne.channels.get_builtin_montages()
-            near = get_close_matches(name, builtin, n=3, cutoff=0.4) or builtin[:3]
-            raise MontageError(
-                f"montage must be a file, or one of MNE's {len(builtin)} standard montages "
-                f"(nearest: {', '.join(near)}), got {name!r}."
-            ) from error
+    try:
+        montage = mne.channels.make_standard_montage(_name_in_mne(name))
+    except ValueError as error:
+        builtin = mne.channels.get_builtin_montages()
+        near = get_close_matches(name, builtin, n=3, cutoff=0.4) or builtin[:3]
+        raise MontageError(
+            f"montage must be a file, or one of MNE's {len(builtin)} standard montages "
+            f"(nearest: {', '.join(near)}), got {name!r}."
+        ) from error
     info = mne.create_info(list(montage.ch_names), 1.0, "eeg", verbose="ERROR")
     info.set_montage(montage, verbose="ERROR")
     return {ch["ch_name"]: np.array(ch["loc"][:3]) * 1000.0 for ch in info["chs"]}
+
+
+def _name_in_mne(name: str) -> str:
+    """MNE 1.13 calls ``standard_1005`` and its like ``colin27_1005``: the same places."""
+    if name in (builtin := mne.channels.get_builtin_montages()):
+        return name
+    old, new = "standard_", "colin27_"
+    other = name.replace(old, new, 1) if name.startswith(old) else name.replace(new, old, 1)
+    return other if other in builtin else name
 
 
 def clean_labels(labels: Sequence[str]) -> list[str]:

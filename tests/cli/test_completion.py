@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
     work = tmp_path / "work"
     (work / "sub").mkdir(parents=True)
-    for name in ("s01.emag", "s02.emag", "run.edf", "sub/s03.emag", ".hidden.emag"):
+    for name in ("s01.emag", "s02.emag", "run.edf", "run.html", "sub/s03.emag", ".hidden.emag"):
         (work / name).write_bytes(b"")
     return work
 
@@ -71,6 +71,8 @@ def complete(folder, words):
         ("emag-rt serve s", ["s01.emag", "s02.emag", "sub/"]),
         ("emag-rt evaluate sub/", ["sub/s03.emag"]),
         ("emag-rt bench soak --bundle s02", ["s02.emag"]),
+        ("emag-rt evaluate s01.emag r", ["run.edf"]),  # not run.html
+        ("emag-rt simulate --recording ''", ["run.edf", "sub/"]),
         ("emag-rt serve r", ["compopt -o default", ""]),  # nothing of ours: left to bash
     ],
 )

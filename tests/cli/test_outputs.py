@@ -218,7 +218,10 @@ def test_an_unknown_montage_names_the_nearest():
         (("calibrate", "near_raw.fif", "--ld", "99", "--out", "x.emag"), "--no-hd"),
         (("calibrate", "near_raw.fif", "-ld", "4", "--out", "x.emag"), "Did you mean '--ld'?"),
         (("calibrate", "near_raw.fif", "--ld", "Cz; F3x", "--out", "x.emag"), "got F3x (did you"),
-        (("calibrate", "near_raw.fif", "--ld", "n.txt", "--out", "x.emag"), "--ld @n.txt: the"),
+        (
+            ("calibrate", "near_raw.fif", "--ld", "n.txt", "--out", "x.emag"),
+            "--ld @n.txt: must be a text",
+        ),
         (("calibrate", "near_raw.fif", "--ld", "headset:epoc", "--out", "x.emag"), "emotiv-epoc"),
         (("calibrate", "near_raw.fif", "--ld", "4", "--out", "s.edf"), "--out s.emag"),
         (("calibrate", "near_raw.fif", "--ld", "4", "--band", "0.5-45"), "--band LO HI"),
@@ -237,6 +240,35 @@ def test_an_unknown_montage_names_the_nearest():
         (("montage", "near_raw.fif", "--number", "8"), "'--count'"),
         (("simulate", "near_raw.fif"), "--recording near_raw.fif"),
         (("dashboard", "small.emag"), "emag-rt serve small.emag --dashboard"),
+        (
+            ("report", "small.emag"),
+            "RECORDINGS is missing. small.emag was made from hd_raw.fif. "
+            "Such as: emag-rt report small.emag hd_raw.fif",
+        ),
+        (("evaluate", "small.emag"), "emag-rt evaluate small.emag HELD_OUT_RECORDING"),
+        (("evaluate", "near_raw.fif"), "The bundle comes first"),
+        (("evaluate", "smal.emag"), "did you mean small.emag?"),
+        (("upsample", "small.emag"), "emag-rt upsample small.emag ld.edf --out"),
+        (("adapt", "small.emag"), "emag-rt adapt small.emag today.xdf --out"),
+        (("montage", "--count", "4"), "emag-rt montage run1.edf run2.edf --count 16"),
+        (("calibrate", "near_raw.fif", "--ld", "4", "--out", "s.html"), "--out s.emag"),
+        (("adapt", "small.emag", "near_raw.fif", "--out", "y.fif"), "--out y.emag"),
+        (("calibrate", "near_raw.fif", "--ld", "@small.emag", "--out", "x"), "must be a text file"),
+        (("calibrate", "near_raw.fif", "--ld", "@none", "--out", "x"), "must be a text file"),
+        (("calibrate", "near_raw.fif", "--count", "4"), "Did you mean '--ld'?"),
+        (("calibrate", "--source-id", "AMP-1", "--ld", "4"), "Did you mean '--stream'?"),
+        (("evaluate", "BUNDLE", "empty.edf"), "the file is empty"),
+        (("inspect", "empty.emag"), "not an .emag file (it is empty). Copy"),
+        (("evaluate", "BUNDLE", "."), "it is a folder (it holds empty.edf, near_raw.fif"),
+        (("simulate", "--recording", "none"), "it is a folder (it holds no recording)"),
+        (("evaluate", "my", "Ä.emag", "near_raw.fif"), "need quotes: 'my Ä.emag'"),
+        (("upsample", "near_raw.fif", "BUNDLE", "--out", "x_raw.fif"), "The bundle comes first"),
+        (("calibrate", "near_raw.fif", "--ld", "4", "--out", "x", "--band", "45", "1"), "LO < HI"),
+        (("calibrate", "near_raw.fif", "--ld", "4", "--sfreq", "250Hz"), "from 16 to 100000"),
+        (("montage", "near_raw.fif", "--count", "4", "--picture", "x.doc"), "end with .png"),
+        (("serve", "BUNDLE", "--config", "names.txt"), "must hold sections"),
+        (("serve", "BUNDLE", "AMP-1"), "Did you mean --source-id AMP-1?"),
+        (("inspect",), "BUNDLE is missing. Such as: emag-rt inspect s01.emag"),
     ],
 )
 def test_a_mistake_is_answered_by_a_line_that_helps(files, tmp_path, monkeypatch, words, says):
@@ -244,5 +276,10 @@ def test_a_mistake_is_answered_by_a_line_that_helps(files, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "near_raw.fif").write_bytes(Path(recording).read_bytes())
     (tmp_path / "small.emag").write_bytes(Path(bundle).read_bytes())
+    (tmp_path / "my Ä.emag").write_bytes(Path(bundle).read_bytes())
+    for name in ("empty.edf", "empty.emag"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "names.txt").write_text("Cz\n", encoding="utf-8")
+    (tmp_path / "none").mkdir()
     done = run(*(str(bundle) if word == "BUNDLE" else word for word in words))
     assert says in f"{done.exception} {done.output}"

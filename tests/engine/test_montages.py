@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import mne
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from emag_rt.errors import MontageError
 from emag_rt.montages.files import read_places
 from emag_rt.montages.resolve import left_out_nmse, resolve_montage
 from emag_rt.montages.standard import standard_names, standard_positions
+from emag_rt.recordings.positions import template
 from tests.factories import LD, REST, ld_signal, make_bundle
 
 HD = LD + REST
@@ -41,20 +43,38 @@ def bundle():
 @pytest.mark.parametrize("name", standard_names())
 def test_the_package_knows_the_positions_that_mne_knows(name):
     """Up to the head frame, which MNE may define anew: compared after the best motion."""
-    import warnings
-
-    import mne
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
+    theirs = template(name)
     ours = standard_positions(name)
     assert set(ours) == set(theirs)
     a = np.array(list(ours.values()))
-    b = np.array([theirs[label] for label in ours]) * 1000
+    b = np.array([theirs[label] for label in ours])
     scale, *_, residual = similarity(b, a)
     assert scale == pytest.approx(1.0, abs=1e-3)
     assert residual.max() < 0.05
+
+
+@pytest.mark.parametrize("mne_has", ["standard_1020", "colin27_1020"])
+@pytest.mark.parametrize("typed", ["standard_1020", "colin27_1020"])
+def test_either_name_of_a_montage_works_in_older_and_newer_mne(monkeypatch, mne_has, typed):
+    """MNE 1.13 renamed it, logs that the old name will go, and then knows the new one alone."""
+    here = mne.channels.make_standard_montage
+    newest = "colin27_1020" in mne.channels.get_builtin_montages()
+
+    def make(name):
+        if name != mne_has:
+            raise ValueError(name)
+        return here("colin27_1020" if newest else "standard_1020")
+
+    monkeypatch.setattr(mne.channels, "get_builtin_montages", lambda: [mne_has, "biosemi64"])
+    monkeypatch.setattr(mne.channels, "make_standard_montage", make)
+    theirs, ours = template.__wrapped__(typed), standard_positions(typed)
+    assert set(theirs) == set(ours)
+
+
+def test_mne_logs_nothing_about_names_that_will_go():
+    with mne.utils.catch_logging(verbose="WARNING") as log:
+        template.__wrapped__("standard_1005")
+    assert log.getvalue() == ""
 
 
 def test_standard_montage_on_a_cap(bundle):

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
+from emag_rt.system import SAVE_AND_UNDO
 from tests.live.reading import open_stream, read_until
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
@@ -49,6 +50,9 @@ def test_told_to_end_while_loading(cli, subject, unique_id, wait_until, number):
 def test_told_to_end_while_waiting(cli, subject, unique_id):
     daemon = cli("-v", "serve", subject.bundle, "--source-id", unique_id, "--wait")
     daemon.wait_for("waiting for the source", 30)
+    for number in SAVE_AND_UNDO:  # nothing to save or to undo without --adapt: told, and no end
+        daemon.process.send_signal(number)
+        daemon.wait_for("SIGUSR1 saves and SIGUSR2 undoes what `serve --adapt`", 20)
     assert daemon.interrupt() == 0
     assert "Traceback" not in daemon.output
 
@@ -92,6 +96,9 @@ def test_told_to_end_while_serving_what_is_owed_is_published(cli, subject, playi
     daemon.wait_for("ready", 60)
     hd = open_stream(f"hd-{tmp_path.name}")
     [(_, before)] = read_until([hd], lambda stamps: len(stamps[0]) > 200)
+    for number in SAVE_AND_UNDO:
+        daemon.process.send_signal(number)
+        daemon.wait_for("ignored: SIGUSR1", 20)
     daemon.process.send_signal(signal.SIGTERM)
     daemon.process.send_signal(signal.SIGTERM)
     stamps, end = [before], time.monotonic() + 20
