@@ -185,6 +185,7 @@ calibrate = ("calibrate", hd, "--ld", "6", "--out", bundle, "--no-refine", "--no
 assert run(*calibrate).exit_code == 0
 import matplotlib.pyplot  # its cache of fonts has room
 before = sorted(p.name for p in folder.iterdir()), bundle.read_bytes()
+sys.dont_write_bytecode = True  # Python would not notice that half of it is missing
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (30, hard))
 found = {}

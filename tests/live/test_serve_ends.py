@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
 LIMITED = """
 import resource, sys
 from emag_rt.cli.main import main
+sys.dont_write_bytecode = True  # Python would not notice that half of it is missing
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), hard))
 main()
