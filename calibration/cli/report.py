@@ -15,6 +15,7 @@ import click
 from calibration.cli.progress import progress_bar
 from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
+from emag_rt.cli.outputs import say_next
 
 if TYPE_CHECKING:
     from calibration.report.write import CurveChoice
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     see_also=("emag-rt evaluate", "emag-rt inspect", "docs/reading-the-report.md"),
 )
 @click.argument("bundle", type=BUNDLE)
-@click.argument("recordings", nargs=-1, required=True, type=click.Path(dir_okay=True))
+@click.argument("recordings", nargs=-1, metavar="RECORDINGS...", type=click.Path(dir_okay=True))
 @click.option(
     "--out",
     type=click.Path(dir_okay=False),
@@ -67,6 +68,12 @@ def report(
     """
     from emag_rt.cli.options import check_output
 
+    if not recordings:
+        raise click.UsageError(
+            "RECORDINGS must name an HD recording of this person, best one that the calibration "
+            f"has not seen, got none: emag-rt report {bundle} run3.edf. The calibration's own "
+            f"report is {report_path(bundle)}, unless it was moved."
+        )
     target = out or str(report_path(bundle, recordings[0]))
     check_output("--out", target, [bundle, *recordings], ".html")
     from calibration.report.write import report_of_bundle
@@ -78,6 +85,7 @@ def report(
     click.echo(f"{target}: {verdict.headline}")
     if show:
         open_report(target)
+    say_next(("serve", bundle, "--source-id", "AMP-1234"))
 
 
 def open_report(path: str) -> None:

@@ -82,6 +82,16 @@ def test_report_of_a_bundle_on_a_run_it_has_not_seen(subject, tmp_path):
     assert "slightly optimistic" not in text
     assert "left out: not asked for" in text
     assert subject.digest in text
+    assert f"next: emag-rt serve {subject.path}" in done.output
+
+
+def test_without_a_recording_it_says_what_to_give():
+    done = run(report, "s01.emag")
+    assert done.exit_code == 2
+    said = " ".join(done.output.split())
+    assert "RECORDINGS must name an HD recording" in said
+    assert "emag-rt report s01.emag run3.edf" in said
+    assert "own report is s01.html" in said
 
 
 def test_inspect_begins_with_the_verdict_in_two_lines(subject):
