@@ -15,6 +15,7 @@ import click
 from calibration.cli.progress import progress_bar
 from emag_rt.cli.completion import BUNDLE, RECORDING
 from emag_rt.cli.manual import Manual
+from emag_rt.cli.outputs import say_next
 
 if TYPE_CHECKING:
     from calibration.report.write import CurveChoice
@@ -79,6 +80,7 @@ def report(
     click.echo(f"{target}: {verdict.headline}")
     if show:
         open_report(target)
+    say_next(("serve", bundle, "--source-id", "AMP-1234"))
 
 
 def open_report(path: str) -> None:

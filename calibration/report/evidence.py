@@ -60,6 +60,8 @@ class Evidence:
         True when the recordings are not those of the calibration.
     misfits : tuple of str
         How LD does not fit the bundle in those; empty where it does.
+    missing_people : str
+        Whom the bundle leans on and ``field`` does not: their file is a user's own.
     """
 
     bundle: Bundle
@@ -73,6 +75,7 @@ class Evidence:
     samples: IndexArray
     held_out: bool
     misfits: tuple[str, ...] = ()
+    missing_people: str = ""
 
     @property
     def sfreq(self) -> float:
@@ -143,9 +146,10 @@ def from_recordings(bundle: Bundle, paths: Sequence[str | Path]) -> Evidence:
     session = make_session(new or recordings, manifest.ld_montage.labels, settings)
     if new:
         return _held_out(session, bundle, new)
-    linear = None
+    linear, missing = None, ""
     if manifest.anchor == "stream":
-        people, _ = session_people(session, replace(settings, prior=_prior_of(bundle)))
+        prior, missing = _prior_of(bundle)
+        people, _ = session_people(session, replace(settings, prior=prior))
         linear = fit_linear(
             session.target_segments,
             session.sfreq,
@@ -153,14 +157,17 @@ def from_recordings(bundle: Bundle, paths: Sequence[str | Path]) -> Evidence:
             prior=session_prior(session),
             people=people,
         )
-    return _cross_validated(session, linear, bundle, bundle.sha256, settings.settle_s)
+    found = _cross_validated(session, linear, bundle, bundle.sha256, settings.settle_s)
+    return replace(found, missing_people=missing)
 
 
-def _prior_of(bundle: Bundle) -> str:
-    """The population that a bundle leans on, where the package has it."""
+def _prior_of(bundle: Bundle) -> tuple[str, str]:
+    """The population that a bundle leans on, and who is missing where the package lacks it."""
     prior = bundle.manifest.calibration.get("prior")
-    name = prior.get("name") if isinstance(prior, dict) else None
-    return name if name in population_names() else NO_PRIOR
+    if not isinstance(prior, dict) or prior.get("name") in population_names():
+        return (prior["name"] if isinstance(prior, dict) else NO_PRIOR), ""
+    who = f"{prior.get('n_people')} other people ({prior.get('name')})"
+    return NO_PRIOR, who if prior.get("counts_as_s") else ""
 
 
 def _ahead(bundle: Bundle) -> int:

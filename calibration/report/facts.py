@@ -38,6 +38,8 @@ class Facts:
         Distance of each channel to the nearest LD electrode.
     misfits : sequence of str
         How LD does not fit the bundle in these recordings; empty where it does.
+    missing_people : str
+        Whom the bundle leans on and the scores do not; empty where there is nobody.
     interpolated : bool
         Whether channels of these recordings were made from others.
     hd_measured : bool
@@ -66,6 +68,7 @@ class Facts:
     noisy: Sequence[str] = ()
     nearest_ld_mm: Mapping[str, float] = field(default_factory=dict)
     misfits: Sequence[str] = ()
+    missing_people: str = ""
     interpolated: bool = False
     hd_measured: bool = True
     other_set: tuple[str, ...] = ()

@@ -195,6 +195,11 @@ def _caveats(facts: Facts) -> list[str]:
             "day. For a number without that, record another run and give it to "
             "emag-rt report BUNDLE RECORDING."
         ]
+    if facts.missing_people:
+        found.append(
+            f"The bundle leans on {facts.missing_people}, whose file is not part of emag_rt: the "
+            "scores are of a field fitted without them, and may look worse than the bundle is."
+        )
     found.append(_about_gamma(facts.bands.get("gamma")))
     found.append(
         "Rendered channels hold nothing that the worn electrodes do not, and have less power than "

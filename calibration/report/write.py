@@ -222,6 +222,7 @@ def _facts(
         nearest_ld_mm={label: mm for label, mm in places.items() if mm is not None},
         hd_measured=evidence.bundle.manifest.hd_measured,
         misfits=evidence.misfits,
+        missing_people=evidence.missing_people,
         interpolated=any("too few in rank" in note for note in evidence.session.warnings),
         **_other_set(evidence, nmse, took_s),
         longer_gain=_longer_gain(evidence, curves),

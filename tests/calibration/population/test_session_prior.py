@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,13 @@ from calibration import CalibrationSettings, FieldCalibrator
 from calibration.population.people import load_population, save_population
 from calibration.population.session_prior import session_people
 from calibration.regression.profiles import candidate_banks
+from calibration.report.write import report_of_bundle
 from calibration.scores.held_out import evaluate_recording
 from calibration.session.segments import open_session
+from emag_rt.bundle import load_bundle
 from emag_rt.errors import CalibrationError, SettingsError
 from emag_rt.recordings.read import read_recording
+from emag_rt.recordings.write import write_raw
 from tools.studies.cases import cut
 
 
@@ -42,6 +47,30 @@ def test_how_much_other_people_count_is_written_down(ten_seconds, file):
     assert seconds > 0, "four heads like this one must help ten seconds of it"
     assert any(f"count as {seconds:g} s of signal" in note for note in facts["notes"])
     assert any("2 to 5 minutes" in note for note in result.notes)
+
+
+def test_a_report_goes_on_without_a_population_of_ones_own(ten_seconds, file, tmp_path):
+    """Its file is on another computer: the report says so, and scores a field without it."""
+    recording, own = tmp_path / "own_raw.fif", tmp_path / "heads.safetensors"
+    write_raw(
+        recording,
+        ten_seconds.data_uv,
+        ten_seconds.labels,
+        ten_seconds.sfreq,
+        ten_seconds.montage().positions_mm,
+        origin_mm=ten_seconds.origin_mm,
+    )
+    own.write_bytes(Path(file).read_bytes())
+    calibrator = FieldCalibrator(8, settings(prior=str(own))).fit([recording])
+    calibrator.save(tmp_path / "s01.emag")
+    own.unlink()
+    bundle = load_bundle(tmp_path / "s01.emag")
+    page = tmp_path / "s01.html"
+    verdict = report_of_bundle(bundle, [recording], page, curves="no")
+    said = [text for text in verdict.caveats if "4 other people (made-up)" in text]
+    assert len(said) == 1
+    assert "fitted without them" in said[0]
+    assert said[0] in page.read_text(encoding="utf-8")
 
 
 def test_none_is_without_other_people(ten_seconds):

@@ -89,6 +89,7 @@ def test_report_of_a_bundle_on_a_run_it_has_not_seen(subject, tmp_path):
     assert "slightly optimistic" not in text
     assert "left out: not asked for" in text
     assert subject.digest in text
+    assert f"next: emag-rt serve {subject.path}" in done.output
 
 
 def test_a_report_on_a_run_never_overwrites_that_of_the_calibration():

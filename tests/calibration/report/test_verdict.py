@@ -40,6 +40,7 @@ def test_a_good_case_needs_nothing_and_still_warns():
     assert "slightly optimistic" in caveats
     assert "mostly not there" in caveats
     assert "lagged ridge" not in caveats
+    assert "leans on" not in caveats
 
 
 def test_what_does_not_fit_comes_first():
