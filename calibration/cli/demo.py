@@ -60,6 +60,7 @@ def demo(out: str, seconds: float, seed: int, live: bool, browser: bool) -> None
     from calibration.demo.live import run_live
     from calibration.demo.picture import save_picture
     from calibration.demo.play_and_serve import run_demo
+    from emag_rt.dashboard.launch import has_extra
 
     folder = Path(out)
     if live:
@@ -90,4 +91,5 @@ def _print(result: DemoResult, picture: Path) -> None:
     )
     click.echo(f"the daemon was ready {result.ready_s:.1f} s after its start")
     click.echo(f"picture: {picture}")
-    say_next(("demo", "--live"))
+    own = ("calibrate", "YOUR_HD_RECORDING", "--ld", "16", "--out", "s01.emag")
+    say_next(*([("demo", "--live")] if has_extra() else []), own)

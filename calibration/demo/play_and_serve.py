@@ -138,7 +138,7 @@ def prepare(out: Path, seconds: float, seed: int, tell: Tell) -> tuple[dict[str,
     session_id = f"emag-rt-demo-{uuid.uuid4().hex[:8]}"
     configure("machine", session_id)
     environment = {**os.environ, "EMAG_RT_LSL_SCOPE": "machine", "EMAG_RT_SESSION_ID": session_id}
-    tell(f"calibrating: {N_LD} of 64 channels")
+    tell(f"calibrating: {N_LD} of 64 channels (10 s; minutes on a busy computer)")
     calibrate = ["calibrate", "calibration_raw.fif", "--ld", str(N_LD), "--out", "demo.emag"]
     calibrate += ["--no-report"]  # the demonstration measures, and shows its own picture
     _run(

@@ -19,6 +19,11 @@ _NEEDED = ("starlette", "uvicorn", "websockets")
 _END_S = 5.0
 
 
+def has_extra() -> bool:
+    """Whether the packages of the extra are installed."""
+    return not _missing()
+
+
 def require_extra() -> None:
     """Refuse, before anything starts, where the web side cannot.
 
@@ -27,12 +32,16 @@ def require_extra() -> None:
     SettingsError
         If a package of the extra is not installed; names it and the extra.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = _missing()
     if missing:
         raise SettingsError(
             f"dashboard: {', '.join(missing)} must be installed, which the extra 'dashboard' "
             "brings: pip install 'emag-rt[dashboard]'. Or serve without --dashboard."
         )
+
+
+def _missing() -> list[str]:
+    return [name for name in _NEEDED if importlib.util.find_spec(name) is None]
 
 
 @contextlib.contextmanager
