@@ -60,7 +60,6 @@ def demo(out: str, seconds: float, seed: int, live: bool, browser: bool) -> None
     from calibration.demo.live import run_live
     from calibration.demo.picture import save_picture
     from calibration.demo.play_and_serve import run_demo
-    from emag_rt.dashboard.launch import has_extra
 
     folder = Path(out)
     if live:
@@ -73,6 +72,8 @@ def demo(out: str, seconds: float, seed: int, live: bool, browser: bool) -> None
 
 
 def _print(result: DemoResult, picture: Path) -> None:
+    from emag_rt.dashboard.launch import has_extra
+
     p50, p99 = np.percentile(result.latency_ms, [50, 99])
     n_unseen = len(result.unseen)
     click.echo("")
