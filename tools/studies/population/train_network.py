@@ -46,7 +46,7 @@ from tools.studies.population.leave_out import without
 RATES_HZ = (160.0, 128.0, 160.0, 200.0)
 """In turn, in training: so 250, 500 and 1000 Hz have a step that the network knows."""
 TRAINED_HZ = (120.0, 210.0)
-COUNTS = (8,)
+COUNTS = (6, 8, 10, 12, 16, 24)
 """LD channels at which it is judged, and between which it is used: see docs/without-hd.md."""
 N_UNITS, N_BLOCKS = 64, 8
 _BATCH, _N_TIMES = 4, 768
@@ -280,8 +280,8 @@ def _tell(name: str, rows: dict[int, Judged]) -> None:
     "--test", default="R04", show_default=True, help="Run that is judged; all where none is."
 )
 @click.option("--splits", default=3, show_default=True, help="Parts that the people are cut in.")
-@click.option("--layouts", default=80, show_default=True, help="Sets of LD places to draw from.")
-@click.option("--steps", default=1600, show_default=True, help="Steps of the optimiser.")
+@click.option("--layouts", default=300, show_default=True, help="Sets of LD places to draw from.")
+@click.option("--steps", default=10000, show_default=True, help="Steps of the optimiser.")
 @click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
 @click.option("--jobs", default=1, show_default=True, help="Processes; -1: one a core.")
 def main(
