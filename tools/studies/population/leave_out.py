@@ -175,7 +175,11 @@ def main(
     other: tuple[str, ...],
 ) -> None:
     """Print the tables."""
-    of_splits = [] if networks is None else [load_network(p) for p in networks.glob("*.network.*.safetensors")]
+    of_splits = (
+        []
+        if networks is None
+        else [load_network(p) for p in networks.glob("*.network.*.safetensors")]
+    )
     lengths = [float(seconds) for seconds in own.split(",") if seconds]
     try:
         population = load_population(name)
