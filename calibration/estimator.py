@@ -20,6 +20,7 @@ from calibration.settings.calibration_settings import CalibrationSettings
 from calibration.stages import (
     Progress,
     Stopwatch,
+    correct_by_others,
     fit_baselines,
     fit_closed_form,
     fit_paper_field,
@@ -154,7 +155,8 @@ class FieldCalibrator:
         reason = why_not_refined(session)
         if reason is not None:
             log.warning(reason)
-            return replace(closed, notes=(*closed.notes, reason))
+            closed = replace(closed, notes=(*closed.notes, reason))
+            return correct_by_others(closed, session, settings, watch)
         if self._unfinished_path is not None:
             self._unfinished = unfinished_training(self._unfinished_path, session, settings)
         return refine(closed, session, settings, watch, self._unfinished)

@@ -34,7 +34,8 @@ class StreamField:
     start : SpatialStart
         Width of the Gaussians, and the solver that goes with it.
     residual : ResidualNet or None
-        Non-linear branch; None where it was not asked for, did not help, or torch is missing.
+        Non-linear branch, the session's own or other people's; None where none was asked for or
+        helped.
     refinement : Refinement or None
         What the gradient steps on the Gaussians gave; None where none were taken.
     people : People or None
@@ -90,7 +91,7 @@ class StreamField:
                 "counts_as_s": self.linear.prior.people_s,
             },
             "closed_form": {"bank": self.linear.bank, "gamma": list(self.linear.gamma)},
-            "residual": None if residual is None else {"fold_ratios": list(residual.split_ratios)},
+            "residual": None if residual is None else residual.facts(),
             "refinement": None if refinement is None else refinement.report,
         }
 

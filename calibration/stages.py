@@ -24,6 +24,10 @@ from calibration.field.model import (
 from calibration.field.refinement import refine_field
 from calibration.field_fits import PaperField, StreamField, WindowField
 from calibration.paper.paper_field import fit_session
+from calibration.population.estimate import make_timing
+from calibration.population.network import network_of
+from calibration.population.people import ADULT
+from calibration.population.session_network import network_for
 from calibration.population.session_prior import session_people
 from calibration.regression.blocks import make_blocks
 from calibration.regression.closed_form import fit_linear
@@ -116,6 +120,52 @@ def why_not_refined(session: Session) -> str | None:
     return None
 
 
+def correct_by_others(
+    closed: StreamField, session: Session, settings: CalibrationSettings, watch: Stopwatch
+) -> StreamField:
+    """Put the network that many people trained upon a closed form that has none of its own.
+
+    Parameters
+    ----------
+    closed : StreamField
+        As :func:`fit_closed_form` gave it.
+    session : Session
+        What it was fitted to.
+    settings : CalibrationSettings
+        Whose heads; band and look-ahead.
+    watch : Stopwatch
+        Times it.
+
+    Returns
+    -------
+    StreamField
+        With the network where it was judged for such a session and helps on blocks held out; else
+        with a note that says why not.
+    """
+    with watch.stage("others_network", 0.3, "the network of many people"):
+        people, _ = session_people(session, settings, however_long=True)
+        network = network_of(settings.prior or ADULT)
+        if people is None or network is None:
+            return closed
+        population, ahead = people.places.population, settings.n_look_ahead(session.sfreq)
+        timing = make_timing(population, session.sfreq, ahead)
+        against = network.reason_against(population, settings.band_hz, timing, len(session.ld))
+        residual = None
+        if not against:
+            residual = network_for(session, closed.linear, people, network)
+            against = "it does harm on blocks held out"
+        if residual is None:
+            note = f"without the network of many people ({people.name}): {against}"
+            return replace(closed, notes=(*closed.notes, note))
+        usual, here = network.error_left(len(session.ld)), residual.split_ratios[0]
+        note = (
+            f"a network that {people.n_people} other people trained ({people.name}) corrects the "
+            f"field: {usual:.2f} of the error is usual, {here:.2f} is left on blocks held out"
+        )
+        model = stream_model(session, closed.linear, residual, closed.start)
+        return replace(closed, model=model, residual=residual, notes=(*closed.notes, note))
+
+
 def refine(
     closed: StreamField,
     session: Session,
@@ -154,6 +204,9 @@ def refine(
             progress=watch.part(0.3, 0.5),
             unfinished=unfinished,
         )
+    if residual is None:
+        closed = correct_by_others(closed, session, settings, watch)
+        residual = closed.residual
     rows = known_rows(session)
     with watch.stage("field", 0.8, "precisions", torch=True):
         refinement = refine_field(

@@ -216,7 +216,8 @@ def _hidden_branch(
     gains = np.zeros(len(linear.centers_s))
     gains[now] = 1.0
     readout = start.solver @ at_electrodes
-    return HiddenBranch(residual.kernel, layers, "gelu", readout, gains, residual.blocks)
+    how = residual.activation
+    return HiddenBranch(residual.kernel, layers, how, readout, gains, residual.blocks)
 
 
 def window_model(

@@ -9,7 +9,7 @@ import numpy as np
 
 from calibration.population.estimate import Places, moments, timing_of
 from calibration.population.people import ADULT, Population, load_population
-from calibration.regression.other_people import MAX_SESSION_S, People, PeopleCovariance
+from calibration.regression.other_people import MAX_SESSION_S, PeopleCovariance
 from calibration.regression.profiles import Bank
 from calibration.session.segments import Session
 from calibration.settings.calibration_settings import NO_PRIOR, CalibrationSettings
@@ -52,7 +52,7 @@ class SessionPeople:
         return self.places.population.n_people
 
     @cached_property
-    def _expected(self) -> FloatArray:
+    def expected(self) -> FloatArray:
         """The population's mean, the same for every bank."""
         return self.places.population.mean()
 
@@ -62,7 +62,7 @@ class SessionPeople:
         known = _known(bank, people, self.sfreq)
         part = Bank(bank.name, bank.centers_s[known], bank.widths_s[known])
         timing = timing_of(people, part, self.sfreq, n_look_ahead)
-        found = moments(self.places, timing, self._expected)
+        found = moments(self.places, timing, self.expected)
         scale = np.where(self.scale_uv > 0, self.scale_uv, 1.0)
         return PeopleCovariance(
             known,
@@ -72,8 +72,11 @@ class SessionPeople:
 
 
 def session_people(
-    session: Session, settings: CalibrationSettings, population: Population | None = None
-) -> tuple[People | None, tuple[str, ...]]:
+    session: Session,
+    settings: CalibrationSettings,
+    population: Population | None = None,
+    however_long: bool = False,
+) -> tuple[SessionPeople | None, tuple[str, ...]]:
     """Other people for a session, and why there are none.
 
     Parameters
@@ -84,11 +87,13 @@ def session_people(
         Its ``prior`` says whose heads.
     population : Population, optional
         Already loaded, in the place of the one that ``prior`` names.
+    however_long : bool
+        Also for a session too long to lean on them.
 
     Returns
     -------
-    people : callable or None
-        For :func:`calibration.regression.closed_form.fit_linear`.
+    people : SessionPeople or None
+        For :func:`calibration.regression.closed_form.fit_linear`, and for their network.
     notes : tuple of str
         Why the default was not used.
 
@@ -98,7 +103,7 @@ def session_people(
         If a prior that was asked for by name cannot be used.
     """
     too_long = settings.prior is None and session.duration_s > MAX_SESSION_S
-    if settings.prior == NO_PRIOR or too_long:
+    if settings.prior == NO_PRIOR or (too_long and not however_long):
         return None, ()
     loaded = population or load_population(settings.prior or ADULT, "--prior")
     try:

@@ -30,6 +30,7 @@ from calibration.residual.gains import output_gains
 from calibration.residual.task import ResidualSettings, Task, TrainedNetwork
 from calibration.residual.unfinished import UnfinishedTraining
 from emag_rt.array_types import Float32Array, FloatArray, Samples
+from emag_rt.core.activation import Activation
 from emag_rt.core.dilated import Blocks, DilatedBlock, memory_of
 from emag_rt.core.drive import run_hidden
 from emag_rt.errors import CalibrationError
@@ -63,6 +64,10 @@ class ResidualNet:
     split_ratios : tuple of float
         Held-out squared error with the split's network over that without, a split; loud
         stretches count less, as in training.
+    activation : {"gelu", "relu"}
+        Of its units.
+    trained_on : str
+        Other people who trained it; empty: the session itself did.
     """
 
     kernel: FloatArray
@@ -71,11 +76,18 @@ class ResidualNet:
     n_look_ahead: int
     gains: FloatArray
     split_ratios: tuple[float, ...]
+    activation: Activation = "gelu"
+    trained_on: str = ""
 
     @property
     def n_out(self) -> int:
         """Number of outputs."""
         return len(self.layers[-1][1])
+
+    def facts(self) -> dict[str, object]:
+        """For the manifest."""
+        others = {"trained_on": self.trained_on} if self.trained_on else {}
+        return {"fold_ratios": list(self.split_ratios), **others}
 
     def predict(self, x: FloatArray) -> FloatArray:
         """Correction to the linear fit for a segment: (n_times, n_ld) -> (n_times, n_out), µV."""
@@ -87,7 +99,7 @@ class ResidualNet:
             z = apply_taps(silent, self.kernel, self.n_look_ahead, start, stop + memory)
             z = z.reshape(stop + memory - start, -1)
             first = ((w_in.astype(np.float64), b_in.astype(np.float64)),)
-            h = run_hidden(first, self.blocks, "gelu", z)
+            h = run_hidden(first, self.blocks, self.activation, z)
             rendered[start:stop] = h @ w_out.T.astype(np.float64) + b_out
         return rendered
 

@@ -6,7 +6,9 @@ For every person of the population a bundle is made of the others, as `calibrate
 (alone, and with a minute of the person's LD channels), and scored on that person's test run through
 the engine that serves, beside the spatial methods and lagged ridge on 30 s of their own HD. Prints
 Markdown; --other scores recordings of other caps by the whole population. --own 10,30 scores the
-closed form on so many seconds of the person's own HD instead, with the others as prior and without.
+closed form on so many seconds of the person's own HD instead, with the others as prior and without;
+with --networks, where train_network put a network of each split, also with networks upon it: under
+20 s that of the others, else the session's own.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import click
 import numpy as np
 
 from calibration import CalibrationSettings, FieldCalibrator
+from calibration.population.network import PopulationNetwork, load_network, save_network
 from calibration.population.no_hd import NoHdSettings, calibrate_without_hd
 from calibration.population.people import Population, load_population, save_population
 from calibration.scores.held_out import evaluate_recording
@@ -68,16 +71,25 @@ def score_person(
 
 
 def score_short(
-    population: Population, labels: Sequence[str], train: Path, test: Path, seconds: float
+    population: Population,
+    labels: Sequence[str],
+    train: Path,
+    test: Path,
+    seconds: float,
+    network: PopulationNetwork | None,
 ) -> dict[str, float]:
     """NMSE on unseen channels after a short HD session, alone and with a prior of the others."""
     recording = read_recording(test)
     with tempfile.TemporaryDirectory() as below:
         others = str(Path(below, "others.safetensors"))
         save_population(population, others)
+        kinds = {"alone": (NO_PRIOR, False), "prior": (others, False)}
+        if network is not None:
+            save_network(network, Path(below, "others.network.safetensors"))
+            kinds["network"] = (others, True)
         return {
-            name: _own(labels, train, recording, seconds, prior)["field"]
-            for name, prior in (("alone", NO_PRIOR), ("prior", others))
+            name: _own(labels, train, recording, seconds, prior, refine)["field"]
+            for name, (prior, refine) in kinds.items()
         }
 
 
@@ -86,12 +98,17 @@ def _own_ridge(labels: Sequence[str], train: Path, test: Recording) -> float:
 
 
 def _own(
-    labels: Sequence[str], train: Path, test: Recording, seconds: float, prior: str
+    labels: Sequence[str],
+    train: Path,
+    test: Recording,
+    seconds: float,
+    prior: str,
+    refine: bool = False,
 ) -> dict[str, float]:
-    """NMSE on unseen channels by method, the closed form of a person's own first seconds of HD."""
+    """NMSE on unseen channels by method, fitted to a person's own first seconds of HD."""
     first = read_recording(train)
     try:
-        own = FieldCalibrator(list(labels), CalibrationSettings(refine=False, prior=prior))
+        own = FieldCalibrator(list(labels), CalibrationSettings(refine=refine, prior=prior))
         bundle = own.fit([cut(first, 0, round(seconds * first.sfreq))]).result_.bundle
     except EmagError:
         return defaultdict(lambda: float("nan"))  # an LD electrode is bad in these seconds
@@ -143,17 +160,32 @@ def summary(rows: Sequence[dict[str, float]]) -> list[str]:
 @click.option("--test", default="R04", show_default=True, help="Run that is scored.")
 @click.option("--ld", default="16,8", show_default=True, help="Counts of LD channels.")
 @click.option("--own", default="", help="Seconds of own HD to calibrate on, such as 10,30.")
+@click.option(
+    "--networks", type=click.Path(file_okay=False, path_type=Path), help="Folder of the splits'."
+)
 @click.option("--other", multiple=True, help="Recording of another cap.")
 def main(
-    folder: Path, name: str, train: str, test: str, ld: str, own: str, other: tuple[str, ...]
+    folder: Path,
+    name: str,
+    train: str,
+    test: str,
+    ld: str,
+    own: str,
+    networks: Path | None,
+    other: tuple[str, ...],
 ) -> None:
     """Print the tables."""
+    of_splits = (
+        []
+        if networks is None
+        else [load_network(p) for p in networks.glob("*.network.*.safetensors")]
+    )
     lengths = [float(seconds) for seconds in own.split(",") if seconds]
     try:
         population = load_population(name)
         for count in map(int, ld.split(",")):
             if lengths:
-                _own_table(folder, population, count, train, test, lengths)
+                _own_table(folder, population, count, train, test, lengths, of_splits)
                 continue
             _people_table(folder, population, count, train, test)
             for path in other:
@@ -166,7 +198,13 @@ def main(
 
 
 def _own_table(
-    folder: Path, population: Population, count: int, train: str, test: str, lengths: list[float]
+    folder: Path,
+    population: Population,
+    count: int,
+    train: str,
+    test: str,
+    lengths: list[float],
+    networks: Sequence[PopulationNetwork],
 ) -> None:
     """Errors over those of lagged ridge on 30 s, and with the prior over without."""
     labels = _spread(population, count)
@@ -174,25 +212,28 @@ def _own_table(
     for person, of_run in _runs(folder, population).items():
         paths = of_run[train], of_run[test]
         row = {"ridge": _own_ridge(labels, paths[0], read_recording(paths[1]))}
+        network = next((n for n in networks if person not in n.texts["people"]), None)
+        # A network goes with the people that it was trained on.
+        names = set(population.texts["people"].split(","))
+        left_out = {person} if network is None else names - set(network.texts["people"].split(","))
+        others = without(population, *left_out)
         for seconds in lengths:
-            found = score_short(without(population, person), labels, *paths, seconds)
+            found = score_short(others, labels, *paths, seconds, network)
             row |= {f"{key} {seconds:g}": value for key, value in found.items()}
         rows.append(row)
         told = ", ".join(f"{key} {value:.4f}" for key, value in row.items())
         click.echo(f"{count} {person}: {told}", err=True)
-    click.echo("| LD | own HD | alone | with prior | with prior over alone, median | worst |")
+    click.echo("| LD | own HD | method | over ridge, median | over alone, median | worst |")
     click.echo("| --- | --- | --- | --- | --- | --- |")
+    ridge = np.array([row["ridge"] for row in rows])
     for seconds in lengths:
-        ridge, alone, prior = (
-            np.array([row[key] for row in rows])
-            for key in ("ridge", f"alone {seconds:g}", f"prior {seconds:g}")
-        )
-        gain = prior / alone
-        click.echo(
-            f"| {count} | {seconds:g} s | {np.nanmedian(alone / ridge):.3f} "
-            f"| {np.nanmedian(prior / ridge):.3f} | {np.nanmedian(gain):.3f} "
-            f"| {np.nanmax(gain):.3f} |"
-        )
+        alone = np.array([row[f"alone {seconds:g}"] for row in rows])
+        for method in ("alone", "prior", "network") if networks else ("alone", "prior"):
+            error = np.array([row[f"{method} {seconds:g}"] for row in rows])
+            click.echo(
+                f"| {count} | {seconds:g} s | {method} | {np.nanmedian(error / ridge):.3f} "
+                f"| {np.nanmedian(error / alone):.3f} | {np.nanmax(error / alone):.3f} |"
+            )
 
 
 def _spread(population: Population, count: int) -> list[str]:

@@ -46,7 +46,7 @@ from tools.studies.population.leave_out import without
 RATES_HZ = (160.0, 128.0, 160.0, 200.0)
 """In turn, in training: so 250, 500 and 1000 Hz have a step that the network knows."""
 TRAINED_HZ = (120.0, 210.0)
-COUNTS = (8,)
+COUNTS = (6, 8)
 """LD channels at which it is judged, and between which it is used: see docs/without-hd.md."""
 N_UNITS, N_BLOCKS = 64, 8
 _BATCH, _N_TIMES = 4, 768
@@ -217,7 +217,9 @@ class Judged:
         return self.field - 2.0 * gain * self.along + gain**2 * self.size
 
 
-Rows = dict[tuple[str, int], Judged]
+Rows = dict[tuple[str, int, str], Judged]
+KINDS = {"same": "the same for all", "good": "spread over each one's good electrodes"}
+"""Which electrodes are worn when a network is judged."""
 
 
 def train_split(
@@ -250,26 +252,22 @@ def judge_split(
     files = people_of(plan.folder, everyone.texts["people"].split(","))
     timing, mean = make_timing(population, population.sfreq), population.mean()
     positions = population.places.positions_mm
-    layouts = {
-        count: make_layout(population, timing, mean, spread_choice(positions, count))
-        for count in _counts(everyone)
-    }
     rows: Rows = {}
     for name in held_out:
         test = [path for path in files[name] if plan.test in path.stem] or files[name]
         person = read_person(name, test, everyone, population.sfreq)
-        for count, layout in layouts.items():
-            rows[name, count] = training.judge(person, layout, positions)
-        _tell(name, {n: row for (p, n), row in rows.items() if p == name})
+        good = np.flatnonzero(person.good)
+        for count in _counts(everyone):
+            same, spread = spread_choice(positions, count), spread_choice(positions[good], count)
+            for kind, worn in (("same", np.array(same)), ("good", good[list(spread)])):
+                layout = make_layout(population, timing, mean, worn)
+                row = rows[name, count, kind] = training.judge(person, layout, positions)
+                click.echo(
+                    f"{name}, {count} LD {KINDS[kind]}: field {row.field / row.spline:.3f} of the "
+                    f"spline, network {row.error(1.0) / row.spline:.3f}",
+                    err=True,
+                )
     return rows
-
-
-def _tell(name: str, rows: dict[int, Judged]) -> None:
-    told = [
-        f"{n} LD: field {row.field / row.spline:.3f}, network {row.error(1.0) / row.spline:.3f}"
-        for n, row in rows.items()
-    ]
-    click.echo(f"{name}, over the spline: {'; '.join(told)}", err=True)
 
 
 @click.command()
@@ -280,8 +278,8 @@ def _tell(name: str, rows: dict[int, Judged]) -> None:
     "--test", default="R04", show_default=True, help="Run that is judged; all where none is."
 )
 @click.option("--splits", default=3, show_default=True, help="Parts that the people are cut in.")
-@click.option("--layouts", default=80, show_default=True, help="Sets of LD places to draw from.")
-@click.option("--steps", default=1600, show_default=True, help="Steps of the optimiser.")
+@click.option("--layouts", default=300, show_default=True, help="Sets of LD places to draw from.")
+@click.option("--steps", default=10000, show_default=True, help="Steps of the optimiser.")
 @click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
 @click.option("--jobs", default=1, show_default=True, help="Processes; -1: one a core.")
 def main(
@@ -326,27 +324,26 @@ def _counts(population: Population) -> list[int]:
 
 def _report(rows: Rows, counts: Sequence[int]) -> dict[str, FloatArray]:
     """Print the table; what the network's file tells of itself."""
-    click.echo("| LD | gain | field over the spline | worst | network | worst | of the field |")
+    click.echo("| LD | worn | field over the spline | worst | network | worst | of the field |")
     click.echo("| --- | --- | --- | --- | --- | --- | --- |")
     gains, left, worst = [], [], []
     for count in counts:
-        people = {person: row for (person, n), row in rows.items() if n == count}
+        people = {(who, kind): row for (who, n, kind), row in rows.items() if n == count}
         # A person is judged with the gain that the others ask for.
-        errors = np.array(
-            [
-                row.error(_gain([r for p, r in people.items() if p != person]))
-                for person, row in people.items()
-            ]
-        )
-        field = np.array([row.field for row in people.values()])
-        spline = np.array([row.spline for row in people.values()])
+        gain = {w: _gain([r for (p, _), r in people.items() if p != w]) for w, _ in people}
+        error = {key: row.error(gain[key[0]]) for key, row in people.items()}
+        for kind, words in KINDS.items():
+            keys = [key for key in people if key[1] == kind]
+            over = [[people[k].field / people[k].spline, error[k] / people[k].spline] for k in keys]
+            of_field = [error[k] / people[k].field for k in keys]
+            cells = np.stack([np.median(over, axis=0), np.max(over, axis=0)], axis=1).ravel()
+            told = " | ".join(f"{v:.3f}" for v in (*cells, np.median(of_field)))
+            click.echo(f"| {count} | {words} | {told} |")
+        ratios = np.array([error[key] / row.field for key, row in people.items()])
         gains.append(_gain(list(people.values())))
-        left.append(float(np.median(errors / field)))
-        worst.append(float((errors / field).max()))
-        cells = [gains[-1]]
-        for over in (field / spline, errors / spline):
-            cells += [float(np.median(over)), float(over.max())]
-        click.echo(f"| {count} | {' | '.join(f'{v:.3f}' for v in (*cells, left[-1]))} |")
+        left.append(float(np.median(ratios)))
+        worst.append(float(ratios.max()))
+        click.echo(f"{count} LD: {gains[-1]:.2f} of the correction is used")
     return {
         "rates_hz": np.array(TRAINED_HZ),
         "counts": np.array(counts, dtype=np.float64),

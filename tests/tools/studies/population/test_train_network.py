@@ -44,7 +44,7 @@ def test_a_population_gets_a_network_and_the_network_its_gains(folder, tmp_path,
     assert network.out.shape == (16, 8)
     assert network.inner.shape == (4, 8, 16)
     assert abs(network.out).max() > 0
-    assert list(network.counts) == [8]
+    assert list(network.counts) == [6, 8]
     assert ((network.gains >= 0) & (network.gains <= 1.5)).all()
     # With a gain that others chose nobody's correction is far off.
     assert (network.left < 1.05).all()
