@@ -247,7 +247,7 @@ def test_an_unknown_montage_names_the_nearest():
         ),
         (("evaluate", "small.emag"), "emag-rt evaluate small.emag HELD_OUT_RECORDING"),
         (("evaluate", "near_raw.fif"), "The bundle comes first"),
-        (("evaluate", "smal.emag"), "did you mean small.emag?"),
+        (("evaluate", "small2.emag"), "did you mean small.emag?"),
         (("upsample", "small.emag"), "emag-rt upsample small.emag ld.edf --out"),
         (("adapt", "small.emag"), "emag-rt adapt small.emag today.xdf --out"),
         (("montage", "--count", "4"), "emag-rt montage run1.edf run2.edf --count 16"),
