@@ -65,7 +65,7 @@ def test_ld_choice_is_a_count_names_or_a_file(tmp_path):
     file.write_text("Cz\nPz, Oz\n")
     assert read_ld_choice(f"@{file}") == ["Cz", "Pz", "Oz"]
     assert read_ld_choice(str(file)) == ["Cz", "Pz", "Oz"], "without its @"
-    with pytest.raises(CalibrationError, match="cannot be read"):
+    with pytest.raises(CalibrationError, match="must be a text file of names"):
         read_ld_choice(f"@{tmp_path / 'none.txt'}")
     with pytest.raises(CalibrationError, match="got nothing"):
         read_ld_choice(" , ")
