@@ -28,7 +28,7 @@ from calibration.population.estimate import make_timing
 from calibration.population.network import network_of
 from calibration.population.people import ADULT
 from calibration.population.session_network import network_for
-from calibration.population.session_prior import session_people
+from calibration.population.session_prior import SessionPeople, session_people
 from calibration.regression.blocks import make_blocks
 from calibration.regression.closed_form import fit_linear
 from calibration.regression.priors import session_prior
@@ -142,10 +142,15 @@ def correct_by_others(
         With the network where it was judged for such a session and helps on blocks held out; else
         with a note that says why not.
     """
-    with watch.stage("others_network", 0.3, "the network of many people"):
-        people, _ = session_people(session, settings, however_long=True)
+    # Not less than 0.8: the session's own networks, which did not help, may have got that far.
+    with watch.stage("others_network", 0.8, "the network of many people"):
+        people = closed.people
+        if not isinstance(people, SessionPeople):
+            people, _ = session_people(session, settings, however_long=True)
+        if people is None:
+            return closed
         network = network_of(settings.prior or ADULT)
-        if people is None or network is None:
+        if network is None:
             return closed
         population, ahead = people.places.population, settings.n_look_ahead(session.sfreq)
         timing = make_timing(population, session.sfreq, ahead)

@@ -164,8 +164,10 @@ def from_recordings(bundle: Bundle, paths: Sequence[str | Path]) -> Evidence:
 def _prior_of(bundle: Bundle) -> tuple[str, str]:
     """The population that a bundle leans on, and who is missing where the package lacks it."""
     prior = bundle.manifest.calibration.get("prior")
-    if not isinstance(prior, dict) or prior.get("name") in population_names():
-        return (prior["name"] if isinstance(prior, dict) else NO_PRIOR), ""
+    if not isinstance(prior, dict):
+        return NO_PRIOR, ""
+    if prior.get("name") in population_names():
+        return prior["name"], ""
     who = f"{prior.get('n_people')} other people ({prior.get('name')})"
     return NO_PRIOR, who if prior.get("counts_as_s") else ""
 

@@ -24,7 +24,6 @@ MEMBERS = {1: (MANIFEST, TENSORS, "render.onnx"), 2: (MANIFEST, TENSORS)}
 """By format."""
 MAX_BYTES = 1 << 30
 MAX_MANIFEST_BYTES = 4 << 20
-_SUFFIX = ".emag"
 _ORDER = "Is it a recording? The bundle comes first, then recordings."
 _MAX_DIRECTORY_BYTES = 1 << 16
 _END = struct.Struct("<4s4H2LH")
@@ -114,7 +113,7 @@ def _translated(path: Path) -> Iterator[None]:
         reason = "it is empty" if empty else " ".join(str(error).split())[:200]
         raise BundleError(
             f"bundle {path}: damaged or not an .emag file ({reason}). "
-            + ("Copy or calibrate it again." if path.suffix == _SUFFIX else _ORDER)
+            + ("Copy or calibrate it again." if path.name.endswith(BUNDLE_ENDINGS) else _ORDER)
         ) from error
 
 

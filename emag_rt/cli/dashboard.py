@@ -10,6 +10,7 @@ from emag_rt.cli.completion import BUNDLE
 from emag_rt.cli.manual import Manual
 from emag_rt.cli.options import Whole, lsl_options, one_blas_thread
 from emag_rt.errors import SettingsError
+from emag_rt.files import BUNDLE_ENDINGS
 from emag_rt.streams.config import Scope
 
 
@@ -68,7 +69,7 @@ def dashboard(
     from emag_rt.system import command_line, step_back
     from emag_rt.web import listen
 
-    if name.endswith(".emag"):
+    if name.endswith(BUNDLE_ENDINGS):
         raise SettingsError(
             f"NAME must be an HD outlet's, as `serve --name` gave it, got the bundle {name}. To "
             f"serve and show it: {command_line(('emag-rt', 'serve', name, '--dashboard'))}"

@@ -24,6 +24,7 @@ from emag_rt.cli.options import (
     lsl_options,
 )
 from emag_rt.errors import SettingsError
+from emag_rt.files import BUNDLE_ENDINGS
 
 if TYPE_CHECKING:
     from emag_rt.streams.base import Sink
@@ -361,7 +362,7 @@ def _columns(channels: str, source: Signal) -> list[int]:
 
     if channels == "hd":
         return list(range(len(source.labels)))
-    if channels.startswith("ld:") or channels.endswith(".emag"):
+    if channels.startswith("ld:") or channels.endswith(BUNDLE_ENDINGS):
         from emag_rt.bundle import load_bundle
 
         bundle = load_bundle(channels.removeprefix("ld:"))

@@ -18,7 +18,7 @@ from emag_rt.core.montage import Montage, fit_sphere
 from emag_rt.core.naming import NAMING_REMEDY, ChannelNames
 from emag_rt.core.straighten import straighten
 from emag_rt.errors import MontageError, RecordingError, SettingsError, short
-from emag_rt.files import RECORDING_ENDINGS, neighbours, readable
+from emag_rt.files import BUNDLE_ENDINGS, RECORDING_ENDINGS, neighbours, readable
 from emag_rt.recordings.open_raw import mne_warnings, open_raw
 from emag_rt.recordings.positions import (
     clean_labels,
@@ -233,7 +233,7 @@ def _read_raw(path: Path, stream: str, notes: list[str]) -> Any:
         inside = sorted(readable({entry.name for entry in path.iterdir()}, RECORDING_ENDINGS))
         holds = f"it holds {', '.join(inside[:3])}" if inside else "it holds no recording"
         raise RecordingError(f"recording {path}: must be a file, it is a folder ({holds}).")
-    if path.suffix == ".emag":
+    if path.name.endswith(BUNDLE_ENDINGS):
         raise RecordingError(f"{path.name}: must be a recording, it is a bundle. Swap the two?")
     if path.name.endswith(("-ave.fif", "_ave.fif", "-epo.fif", "_epo.fif", "-ave.fif.gz")):
         raise RecordingError(

@@ -175,14 +175,11 @@ def main(
     other: tuple[str, ...],
 ) -> None:
     """Print the tables."""
-    of_splits = (
-        []
-        if networks is None
-        else [load_network(p) for p in networks.glob("*.network.*.safetensors")]
-    )
     lengths = [float(seconds) for seconds in own.split(",") if seconds]
     try:
         population = load_population(name)
+        files = [] if networks is None else networks.glob("*.network.*.safetensors")
+        of_splits = [load_network(file) for file in files]
         for count in map(int, ld.split(",")):
             if lengths:
                 _own_table(folder, population, count, train, test, lengths, of_splits)
@@ -212,10 +209,11 @@ def _own_table(
     for person, of_run in _runs(folder, population).items():
         paths = of_run[train], of_run[test]
         row = {"ridge": _own_ridge(labels, paths[0], read_recording(paths[1]))}
-        network = next((n for n in networks if person not in n.texts["people"]), None)
-        # A network goes with the people that it was trained on.
-        names = set(population.texts["people"].split(","))
-        left_out = {person} if network is None else names - set(network.texts["people"].split(","))
+        trained = {network: network.texts["people"].split(",") for network in networks}
+        network = next((n for n, names in trained.items() if person not in names), None)
+        left_out = {person}
+        if network is not None:  # it goes with the people that it was trained on
+            left_out = set(population.texts["people"].split(",")) - set(trained[network])
         others = without(population, *left_out)
         for seconds in lengths:
             found = score_short(others, labels, *paths, seconds, network)
