@@ -57,6 +57,7 @@ BAND_HZ = (8.0, 30.0)
 WINDOW_S = (0.5, 3.5)
 CONFIDENCE = 0.95
 SILENT_S = 20.0
+SETTLE_S = 1.0  # after which the filter's beginning is below a thousandth of a microvolt
 
 
 @dataclass
@@ -286,8 +287,8 @@ def decode_live(
             stamp, text = cues.pop(0)
             number += 1
             cue = int(np.searchsorted(stamps, stamp - 0.5 / sfreq))
-            if stamps[0] > stamp:
-                continue  # its beginning came before we listened
+            if stamps[0] > stamp + WINDOW_S[0] - SETTLE_S:
+                continue  # we did not listen yet, or the filter had not settled
             decided = str(model.predict(window(rows, cue, sfreq)[None])[0])
             yield number, CLASSES[text], decided, local_clock() - (stamp + WINDOW_S[1])
 
