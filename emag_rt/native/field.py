@@ -13,13 +13,14 @@ from emag_rt.core.activation import activate
 from emag_rt.core.dilated import DilatedBlock
 from emag_rt.core.drive import dense
 from emag_rt.core.folding import PackedHidden, PackedOperator
-from emag_rt.core.lag_levels import lag_levels
+from emag_rt.core.lag_levels import LagSegment, lag_levels
 from emag_rt.errors import EngineError, SettingsError
 from emag_rt.native.library import (
     BLOCK,
     Dilated,
     FieldStruct,
     Memory,
+    NearLag,
     Ring,
     Segment,
     load,
@@ -35,7 +36,7 @@ class NativeField:
     """The ``native`` engine: folded rendering in C; the same sums as ``packed``, sooner done.
 
     Long filters are looked at ever more coarsely further back, to 2e-7
-    (:mod:`emag_rt.core.lag_levels`), and all of the next sample's work that does not need it can
+    (:mod:`emag_rt.core.lag_levels`), and all of the next chunk's work that does not need it can
     be done before it comes.
 
     Parameters
@@ -84,9 +85,9 @@ class NativeField:
         for rows, silence in self._rings:
             rows[...] = silence
         self._delay[...] = 0.0
-        self._alone = False
+        self._lengths = (0, 0)
         self._struct.time = _FIRST_TIME
-        self._struct.is_prepared = 0
+        self._struct.n_prepared = 0
 
     def push(self, ld: FloatArray) -> Float32Array:
         """Render: filtered LD (n_times, n_ld) in µV to (n_times, n_out) float32, µV."""
@@ -104,7 +105,7 @@ class NativeField:
 
     def took(self, n_times: int) -> None:
         """Samples were taken in, by this object or in the fused call."""
-        self._alone = n_times == 1
+        self._lengths = (self._lengths[1], n_times)
 
     def _checked(self, ld: FloatArray) -> FloatArray:
         """What the library may read: it believes what it is told."""
@@ -115,12 +116,14 @@ class NativeField:
         return np.ascontiguousarray(ld, dtype=np.float64)
 
     def prepare(self) -> None:
-        """Do now all of the next sample's work that does not need it.
+        """Do now all of the next chunk's work that does not need it.
 
-        Only where the last one came alone: blocks of samples have no use for it.
+        It is taken to be as long as the shorter one of the last two: what was prepared in vain
+        costs more than what was not prepared.
         """
-        if self._alone:
-            self._lib.emag_prepare(self.address)
+        expected = min(self._lengths)
+        if 0 < expected <= BLOCK:
+            self._lib.emag_prepare(self.address, expected)
 
     def _describe(self, op: PackedOperator, measured: Sequence[tuple[int, int]]) -> None:
         f, memory = self._struct, self._memory
@@ -156,13 +159,21 @@ class NativeField:
                 for part in lags.segments
             ]
         )
-        self._first_lag = lags.segments[0].taps[:, 0]
+        near = _near(lags.segments)
+        self._near_taps = np.array([part.taps[:, place] for _, part, place in near])
         self._weights = memory.zeros((f.n_taps, f.n_in, f.width_out))
-        self._now = memory.zeros((f.n_in, f.width_out))
+        self._near = memory.zeros((len(near), f.n_in, f.width_out))
         self.use(self.laid_out(op.weights))
+        f.n_near = len(near)
+        f.near = memory.structures(
+            [
+                NearLag(lag, f.levels + part.level * ctypes.sizeof(Ring), _at(weights))
+                for (lag, part, _), weights in zip(near, self._near, strict=True)
+            ]
+        )
         bias = memory.zeros((f.width_out,))
         bias[: op.n_out] = op.bias[0]
-        f.weights, f.now, f.bias = _at(self._weights), _at(self._now), _at(bias)
+        f.weights, f.bias = _at(self._weights), _at(bias)
 
     def _by_tap(self, weights: FloatArray) -> FloatArray:
         op = self._operator
@@ -171,15 +182,15 @@ class NativeField:
     def laid_out(self, weights: FloatArray) -> tuple[Float32Array, ...]:
         """Linear weights, shape (1, n_out, n_taps * n_ld), as the library reads them."""
         op, by_tap = self._operator, self._by_tap(weights)
-        found = np.zeros(self._weights.shape, np.float32), np.zeros(self._now.shape, np.float32)
+        found = np.zeros(self._weights.shape, np.float32), np.zeros(self._near.shape, np.float32)
         found[0][:, : op.n_ld, : op.n_out] = by_tap
-        found[1][: op.n_ld, : op.n_out] = np.tensordot(self._first_lag, by_tap, axes=(0, 0))
+        found[1][:, : op.n_ld, : op.n_out] = np.tensordot(self._near_taps, by_tap, axes=1)
         return found
 
     def use(self, arrays: tuple[Float32Array, ...]) -> None:
         """Render with these linear weights from the next sample on."""
-        self._weights[...], self._now[...] = arrays
-        self._struct.is_prepared = 0
+        self._weights[...], self._near[...] = arrays
+        self._struct.n_prepared = 0
 
     def _hidden(self, hidden: PackedHidden) -> None:
         f, memory = self._struct, self._memory
@@ -225,7 +236,7 @@ class NativeField:
         old[:, :n_units, :n_units] = block.weight[:, :, :n_units].swapaxes(1, 2)
         now[:, :n_units, :n_units] = block.weight[:, :, n_units:].swapaxes(1, 2)
         mix[:, :n_units, :n_units] = block.mix.swapaxes(1, 2)
-        prepared = self._memory.zeros((self._struct.width,))
+        prepared = self._memory.zeros((BLOCK, self._struct.width))
         rows = self._ring(block.dilation + 1, self._struct.width, self._by_net(silence, n_nets))
         return Dilated(
             block.dilation,
@@ -258,10 +269,16 @@ class NativeField:
             "h": BLOCK * f.width,
             "inner": BLOCK * f.width,
             "out": BLOCK * f.width_out,
-            "prepared": f.width_out,
+            "prepared": BLOCK * f.width_out,
         }
         for name, size in sizes.items():
             setattr(f, name, _at(self._memory.zeros((size,))))
+
+
+def _near(segments: Sequence[LagSegment]) -> list[tuple[int, LagSegment, int]]:
+    """Lags that a block may hold itself, rising: each with its segment and its place there."""
+    lags = [(s.first + k * s.stride, s, k) for s in segments for k in range(s.taps.shape[1])]
+    return sorted((lag for lag in lags if lag[0] < BLOCK), key=lambda lag: lag[0])
 
 
 def _at(values: NDArray[np.generic]) -> int:

@@ -6,7 +6,7 @@
  * reference and the fallback. All memory belongs to NumPy arrays of the caller; nothing is
  * allocated here. Structures are mirrored in emag_rt/native/library.py.
  *
- * Rows of channels or units are float32, padded with zeros to whole vectors.
+ * Rows of channels or units are float32, padded with zeros to multiples of PADDING.
  */
 #include <math.h>
 #include <stdint.h>
@@ -15,8 +15,30 @@
 #include <cpuid.h>
 #endif
 
+#define PADDING 16 /* floats: rows are whole multiples of it */
+#define BLOCK 32   /* samples that are worked on together */
+#define PANEL 4096 /* floats of a matrix that stay in the first cache */
+
+/* Floats in a vector register, and rows of a product that are worked on together so that all sums
+ * stay in registers: 32 of these with AVX-512 and on ARM, 16 otherwise. A vector wider than the
+ * register is split by way of memory, which took eight times as long. */
+#if defined(__AVX512F__)
 #define LANES 16
-#define BLOCK 32 /* samples that are worked on together */
+#define TALL 8
+#define WIDE 4
+#elif defined(__AVX__)
+#define LANES 8
+#define TALL 4
+#define WIDE 8
+#elif defined(__aarch64__)
+#define LANES 4
+#define TALL 8
+#define WIDE 8
+#else
+#define LANES 4
+#define TALL 4
+#define WIDE 8
+#endif
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));
@@ -59,25 +81,25 @@ INLINE vec spread(float x) { return x - (vec){0}; }
 /* c (m, v vectors) += a (m, k) b (k, v vectors); strides in floats, m and v small constants. */
 INLINE void tile(int m, int v, int64_t k, const float *a, int64_t lda, const float *b,
                  int64_t ldb, float *c, int64_t ldc) {
-    vec sum[8][4];
+    vec sum[TALL][WIDE];
 #pragma GCC unroll 8
     for (int i = 0; i < m; i++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int j = 0; j < v; j++) sum[i][j] = load(c + i * ldc + j * LANES);
     for (int64_t l = 0; l < k; l++) {
-        vec row[4];
-#pragma GCC unroll 4
+        vec row[WIDE];
+#pragma GCC unroll 8
         for (int j = 0; j < v; j++) row[j] = load(b + l * ldb + j * LANES);
 #pragma GCC unroll 8
         for (int i = 0; i < m; i++) {
             vec x = spread(a[i * lda + l]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int j = 0; j < v; j++) sum[i][j] += x * row[j];
         }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < m; i++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int j = 0; j < v; j++) store(c + i * ldc + j * LANES, sum[i][j]);
 }
 
@@ -85,8 +107,8 @@ INLINE void columns_of_tiles(int m, int64_t k, int64_t n, const float *a, int64_
                              const float *b, int64_t ldb, float *c, int64_t ldc) {
     int64_t j = 0;
     if (m == 1)
-        for (; j + 4 * LANES <= n; j += 4 * LANES)
-            tile(m, 4, k, a, lda, b + j, ldb, c + j, ldc);
+        for (; j + WIDE * LANES <= n; j += WIDE * LANES)
+            tile(m, WIDE, k, a, lda, b + j, ldb, c + j, ldc);
     for (; j + 2 * LANES <= n; j += 2 * LANES) tile(m, 2, k, a, lda, b + j, ldb, c + j, ldc);
     for (; j < n; j += LANES) tile(m, 1, k, a, lda, b + j, ldb, c + j, ldc);
 }
@@ -96,14 +118,20 @@ INLINE void columns_of_tiles(int m, int64_t k, int64_t n, const float *a, int64_
 static __attribute__((noinline)) void add_product(int64_t m, int64_t k, int64_t n,
                                                   const float *a, int64_t lda, const float *b,
                                                   int64_t ldb, float *c, int64_t ldc) {
-    int64_t i = 0;
-    for (; i + 8 <= m; i += 8)
-        columns_of_tiles(8, k, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
-    for (; i + 4 <= m; i += 4)
-        columns_of_tiles(4, k, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
-    for (; i + 2 <= m; i += 2)
-        columns_of_tiles(2, k, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
-    for (; i < m; i++) columns_of_tiles(1, k, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+    /* So many rows of b at a time as the first cache holds: each is fetched once, in order. */
+    const int64_t most = PANEL / n > 8 ? PANEL / n : 8;
+    for (; k > 0; k -= most, a += most, b += most * ldb) {
+        const int64_t some = k < most ? k : most;
+        int64_t i = 0;
+        for (; i + TALL <= m; i += TALL)
+            columns_of_tiles(TALL, some, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+        for (; i + 4 <= m; i += 4)
+            columns_of_tiles(4, some, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+        for (; i + 2 <= m; i += 2)
+            columns_of_tiles(2, some, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+        for (; i < m; i++)
+            columns_of_tiles(1, some, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
+    }
 }
 
 /* ---- activations ---------------------------------------------------------------------- */
@@ -216,13 +244,20 @@ typedef struct {
     const ring *rows;  /* of the level with that stride */
 } segment;
 
+/* One lag of a segment, for what has come since the newest sample that was prepared for. */
+typedef struct {
+    int64_t lag;
+    const ring *rows;     /* of its level */
+    const float *weights; /* n_in x width_out */
+} near_lag;
+
 typedef struct {
     int64_t dilation;
     const float *old, *now; /* n_nets x n_units x n_units: inputs by outputs */
     const float *bias;      /* width */
     const float *mix;       /* n_nets x n_units x n_units: inputs by outputs */
     const float *mix_bias;  /* width */
-    float *prepared;        /* width: bias and what `dilation` samples ago adds, for the next one */
+    float *prepared;        /* BLOCK x width: bias and what `dilation` samples ago adds */
     ring rows;
 } dilated;
 
@@ -233,8 +268,9 @@ typedef struct {
     const ring *levels;      /* LD channels, smoothed once more from level to level */
     const float *smooth;     /* n_smooth: from a level to the next, at the finer one's stride */
     const float *weights; /* n_taps n_in x width_out */
-    const float *now;     /* n_in x width_out: what lag 0 adds */
     const float *bias;    /* width_out */
+    int64_t n_near;
+    const near_lag *near; /* lags under BLOCK, rising */
     int64_t n_measured;
     const int64_t *rows, *columns; /* n_measured: outputs passed through, and their LD channel */
     int64_t look_ahead;
@@ -253,18 +289,21 @@ typedef struct {
     float *z;        /* BLOCK x the largest of n_taps n_in, n_encoder n_in and n_read width */
     float *h, *inner; /* BLOCK x width */
     float *out;      /* BLOCK x width_out */
-    float *prepared; /* width_out: all but lag 0, for the next sample */
-    int64_t time, is_prepared;
+    float *prepared; /* BLOCK x width_out: of the next samples, what does not need them */
+    int64_t time, n_prepared; /* rows in both `prepared` */
 } field;
 
-/* z (n_taps, n_in) = what the lags see `ahead` samples (0 or 1) after the newest row. */
+/* z (n_taps, n_in) = what the lags see `ahead` samples after the newest row: those that are not
+ * less than `ahead`, as what they look at has come already. */
 INLINE void see_lags(const field *f, int64_t time, int64_t ahead, float *z) {
     memset(z, 0, sizeof(float) * f->n_taps * f->n_in);
     for (int64_t j = 0; j < f->n_segments; j++) {
         const segment *s = f->segments + j;
-        int64_t skip = ahead && j == 0; /* lag 0 has not come yet */
-        const float *newest = row_at(s->rows, time);
-        const float *begin = newest + (ahead - s->first - skip * s->stride) * f->n_in;
+        const int64_t early = ahead - s->first;
+        const int64_t skip = early > 0 ? (early + s->stride - 1) / s->stride : 0;
+        if (skip >= s->n_lags) continue;
+        const float *begin =
+            row_at(s->rows, time) + (ahead - s->first - skip * s->stride) * f->n_in;
         add_product(f->n_taps, s->n_lags - skip, f->n_in, s->taps + skip, s->n_lags, begin,
                     -s->stride * f->n_in, z, f->n_in);
     }
@@ -302,13 +341,11 @@ INLINE void run_blocks(const field *f, int64_t m) {
     for (int64_t b = 0; b < f->n_blocks; b++) {
         const dilated *d = f->blocks + b;
         for (int64_t i = 0; i < m; i++) put(&d->rows, f->time + i, h + i * w);
-        if (m == 1 && f->is_prepared)
-            memcpy(inner, d->prepared, sizeof(float) * w);
-        else {
-            fill_rows(inner, m, d->bias, w);
-            const float *newest = row_at(&d->rows, f->time + m - 1);
-            add_by_net(f, m, newest - (m - 1 + d->dilation) * w, d->old, inner);
-        }
+        const int64_t known = !f->n_prepared ? 0 : m < d->dilation ? m : d->dilation;
+        memcpy(inner, d->prepared, sizeof(float) * known * w);
+        fill_rows(inner + known * w, m - known, d->bias, w);
+        const float *old = row_at(&d->rows, f->time + m - 1) - (m - 1 + d->dilation) * w;
+        add_by_net(f, m - known, old + known * w, d->old, inner + known * w);
         add_by_net(f, m, h, d->now, inner);
         activate(f->relu, inner, m * w);
         for (int64_t i = 0; i < m; i++)
@@ -324,13 +361,11 @@ INLINE void run_blocks(const field *f, int64_t m) {
 INLINE void run_hidden(const field *f, int64_t m) {
     fill_rows(f->h, m, f->first_bias, f->width);
     const int64_t n_z = f->n_encoder * f->n_in;
-    for (int64_t i = 0; i < m; i++) {
-        memset(f->z, 0, sizeof(float) * n_z);
+    memset(f->z, 0, sizeof(float) * m * n_z);
+    for (int64_t i = 0; i < m; i++)
         add_product(f->n_encoder, f->n_encoder_lags, f->n_in, f->encoder, f->n_encoder_lags,
-                    row_at(f->levels, f->time + i), -f->n_in, f->z, f->n_in);
-        add_product(1, n_z, f->width, f->z, n_z, f->first, f->width, f->h + i * f->width,
-                    f->width);
-    }
+                    row_at(f->levels, f->time + i), -f->n_in, f->z + i * n_z, f->n_in);
+    add_product(m, n_z, f->width, f->z, n_z, f->first, f->width, f->h, f->width);
     run_blocks(f, m);
 }
 
@@ -350,32 +385,37 @@ INLINE void read_out(const field *f, int64_t m) {
     add_product(m, n, f->width_out, units, n, f->readout, f->width_out, f->out, f->width_out);
 }
 
-INLINE void prepare(field *f) {
-    const int64_t newest = f->time - 1;
-    see_lags(f, newest, 1, f->z);
-    memcpy(f->prepared, f->bias, sizeof(float) * f->width_out);
-    const int64_t n_z = f->n_taps * f->n_in;
-    add_product(1, n_z, f->width_out, f->z, n_z, f->weights, f->width_out, f->prepared,
+/* All of the next m samples' work that does not need them. */
+INLINE void prepare(field *f, int64_t m) {
+    const int64_t newest = f->time - 1, n_z = f->n_taps * f->n_in;
+    for (int64_t i = 0; i < m; i++) see_lags(f, newest, i + 1, f->z + i * n_z);
+    fill_rows(f->prepared, m, f->bias, f->width_out);
+    add_product(m, n_z, f->width_out, f->z, n_z, f->weights, f->width_out, f->prepared,
                 f->width_out);
     for (int64_t b = 0; b < f->n_blocks; b++) {
         const dilated *d = f->blocks + b;
-        memcpy(d->prepared, d->bias, sizeof(float) * f->width);
-        add_by_net(f, 1, row_at(&d->rows, newest) + (1 - d->dilation) * f->width, d->old,
+        const int64_t known = m < d->dilation ? m : d->dilation;
+        fill_rows(d->prepared, known, d->bias, f->width);
+        add_by_net(f, known, row_at(&d->rows, newest) + (1 - d->dilation) * f->width, d->old,
                    d->prepared);
     }
-    f->is_prepared = 1;
+    f->n_prepared = m;
 }
 
-/* Do now what the next sample, come alone, would otherwise wait for. */
-void emag_prepare(field *f) {
-    if (!f->is_prepared) prepare(f);
+/* Do now what the next m samples, up to BLOCK, would otherwise wait for. */
+void emag_prepare(field *f, int64_t m) {
+    if (f->n_prepared < m) prepare(f, m);
 }
 
 INLINE void linear(const field *f, int64_t m) {
-    if (m == 1) {
-        memcpy(f->out, f->prepared, sizeof(float) * f->width_out);
-        add_product(1, f->n_in, f->width_out, f->x, f->n_in, f->now, f->width_out, f->out,
-                    f->width_out);
+    if (f->n_prepared) {
+        memcpy(f->out, f->prepared, sizeof(float) * m * f->width_out);
+        for (int64_t j = 0; j < f->n_near && f->near[j].lag < m; j++) {
+            const near_lag *l = f->near + j;
+            const float *begin = row_at(l->rows, f->time + m - 1) - (m - 1) * f->n_in;
+            add_product(m - l->lag, f->n_in, f->width_out, begin, f->n_in, l->weights,
+                        f->width_out, f->out + l->lag * f->width_out, f->width_out);
+        }
         return;
     }
     fill_rows(f->out, m, f->bias, f->width_out);
@@ -406,9 +446,13 @@ INLINE void finish(const field *f, const float *out, int64_t time, float *hd) {
 
 /* Render n samples of filtered LD channels (n, n_ld) to hd (n, n_out); hd NULL: only move on. */
 void emag_render(field *f, const double *ld, int64_t n, float *hd) {
-    for (int64_t start = 0; start < n; start += BLOCK) {
-        const int64_t m = n - start < BLOCK ? n - start : BLOCK;
-        if (m == 1 && hd && !f->is_prepared) prepare(f);
+    for (int64_t start = 0, m; start < n; start += m) {
+        m = n - start < BLOCK ? n - start : BLOCK;
+        if (m == 1 && hd && !f->n_prepared) prepare(f, 1);
+        if (2 * f->n_prepared < m)
+            f->n_prepared = 0; /* too little of it to be worth a block of its own */
+        else if (f->n_prepared < m)
+            m = f->n_prepared;
         for (int64_t i = 0; i < m; i++) {
             take(f, ld + (start + i) * f->n_ld, f->time + i, f->x + i * f->n_in);
             put_levels(f, f->time + i, f->x + i * f->n_in);
@@ -421,7 +465,7 @@ void emag_render(field *f, const double *ld, int64_t n, float *hd) {
                 finish(f, f->out + i * f->width_out, f->time + i, hd + (start + i) * f->n_out);
         }
         f->time += m;
-        f->is_prepared = 0;
+        f->n_prepared = 0;
     }
 }
 
@@ -433,7 +477,7 @@ int64_t emag_step(const front_end *e, field *f, const double *samples, int64_t n
     return 1;
 }
 
-/* What library.py must have right: sizes of both structures, and of blocks and vectors. */
+/* What library.py must have right: sizes of both structures, of blocks and of padding. */
 int64_t emag_layout(void) {
-    return ((int64_t)sizeof(field) << 32) | (sizeof(front_end) << 16) | (BLOCK << 8) | LANES;
+    return ((int64_t)sizeof(field) << 32) | (sizeof(front_end) << 16) | (BLOCK << 8) | PADDING;
 }

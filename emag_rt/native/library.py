@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-LANES = 16
-"""Floats in a vector; rows of channels and units are padded to multiples of it."""
+PADDING = 16
+"""Rows of channels and units are padded to multiples of so many floats."""
 BLOCK = 32
 """Samples that the library works on together."""
 _FOLDER = Path(__file__).parent
@@ -47,6 +47,12 @@ class Segment(ctypes.Structure):
     _fields_ = (("first", _I), ("stride", _I), ("n_lags", _I), ("taps", _P), ("rows", _P))
 
 
+class NearLag(ctypes.Structure):
+    """``near_lag``: what one of the newest samples counts."""
+
+    _fields_ = (("lag", _I), ("rows", _P), ("weights", _P))
+
+
 class Dilated(ctypes.Structure):
     """``dilated``: one block of the networks."""
 
@@ -63,7 +69,9 @@ class FieldStruct(ctypes.Structure):
     _fields_ = (
         *((name, _I) for name in ("n_ld", "n_in", "n_out", "width_out", "n_taps")),
         *((name, _I) for name in ("n_segments", "n_levels", "n_smooth")),
-        *((name, _P) for name in ("segments", "levels", "smooth", "weights", "now", "bias")),
+        *((name, _P) for name in ("segments", "levels", "smooth", "weights", "bias")),
+        ("n_near", _I),
+        ("near", _P),
         ("n_measured", _I),
         *((name, _P) for name in ("rows", "columns")),
         ("look_ahead", _I),
@@ -76,7 +84,7 @@ class FieldStruct(ctypes.Structure):
         ("units", Ring),
         ("readout", _P),
         *((name, _P) for name in ("x", "z", "h", "inner", "out", "prepared")),
-        *((name, _I) for name in ("time", "is_prepared")),
+        *((name, _I) for name in ("time", "n_prepared")),
     )
 
 
@@ -114,7 +122,7 @@ def load() -> ctypes.CDLL | str:
 
 def _layout() -> int:
     sizes = (ctypes.sizeof(FieldStruct), ctypes.sizeof(FrontEndStruct))
-    return sizes[0] << 32 | sizes[1] << 16 | BLOCK << 8 | LANES
+    return sizes[0] << 32 | sizes[1] << 16 | BLOCK << 8 | PADDING
 
 
 def _open(path: Path) -> ctypes.CDLL:
@@ -126,7 +134,7 @@ def _open(path: Path) -> ctypes.CDLL:
     lib.emag_render.restype = None
     lib.emag_step.argtypes = (_P, _P, _P, _I, _P, _P, _P)
     lib.emag_step.restype = _I
-    lib.emag_prepare.argtypes = (_P,)
+    lib.emag_prepare.argtypes = (_P, _I)
     lib.emag_prepare.restype = None
     return lib
 
@@ -138,8 +146,8 @@ def why_not() -> str:
 
 
 def padded(n: int) -> int:
-    """The next multiple of a vector's length."""
-    return -(-n // LANES) * LANES
+    """The next multiple of PADDING."""
+    return -(-n // PADDING) * PADDING
 
 
 class Memory:

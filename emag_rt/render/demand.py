@@ -47,6 +47,8 @@ def _native(plan: RenderPlan) -> int:
     op, hidden = plan.operator, plan.operator.hidden
     n_in, n_out = padded(op.n_ld), padded(op.n_out)
     wanted = 8 * (op.look_ahead + BLOCK) * (op.n_ld + 1) + 4 * len(op.taps) * n_in * n_out
+    # What each lag under BLOCK counts; where levels meet there are some more than BLOCK.
+    wanted += 4 * n_in * n_out * min(2 * BLOCK, 2 * op.taps.shape[1])
     features = len(op.taps) * n_in
     if hidden is not None and hidden.blocks:
         n_nets, n_units, _ = hidden.blocks[0].weight.shape
@@ -54,9 +56,9 @@ def _native(plan: RenderPlan) -> int:
         rows = memory_of(hidden.blocks) + (1 + BLOCK) * len(hidden.blocks)
         wanted += 4 * 2 * width * (rows + hidden.out_taps.shape[1] + BLOCK)
         wanted += 4 * width * (3 * padded(n_units) * len(hidden.blocks) + n_read * n_out)
-        wanted += 4 * width * (len(hidden.taps) * n_in + 2 * BLOCK)
+        wanted += 4 * width * (len(hidden.taps) * n_in + (2 + len(hidden.blocks)) * BLOCK)
         features = max(features, len(hidden.taps) * n_in, n_read * width)
-    return wanted + 4 * BLOCK * (features + n_in + n_out) + solving_bytes(*op.taps.shape)
+    return wanted + 4 * BLOCK * (features + n_in + 2 * n_out) + solving_bytes(*op.taps.shape)
 
 
 def _packed(plan: RenderPlan) -> int:

@@ -64,5 +64,5 @@ class Renderer(Protocol):
         ...
 
     def prepare(self) -> None:
-        """Do now what the next sample would else wait for; numbers stay the same."""
+        """Do now what the next chunk would else wait for; numbers stay the same."""
         ...

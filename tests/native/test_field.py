@@ -1,5 +1,7 @@
 """The compiled field gives the numbers of ``packed``, in any size, in any chunks."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,42 @@ def test_equals_packed(seed, n_ld, n_out, n_taps, n_lags, look_ahead):
     field.reset()
     singles = [field.push(ld[i : i + 1]) for i in range(BLOCK + 5)]
     assert relative(np.concatenate(singles), expected[: BLOCK + 5]) < 3e-6
+
+
+def quickest(act, *, n=300, between=lambda: None):
+    """The least of many times: what the machine does beside only adds."""
+    times = []
+    for _ in range(n):
+        start = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - start)
+        between()
+    return min(times)
+
+
+@needs_library
+def test_every_level_keeps_its_sums_in_registers():
+    """Vectors wider than the CPU's registers went by way of memory: as slow as NumPy."""
+    operator = random_operator(2, 32, 64, 30, 141)
+    ld = np.random.default_rng(0).normal(size=(BLOCK, 32))
+    native, numpy = NativeField(operator, ()), packed(operator, ())
+    one = ld[:1]
+    assert quickest(lambda: native.push(one)) < 0.4 * quickest(lambda: numpy.push(one))
+    # BLAS does its best with blocks.
+    assert quickest(lambda: native.push(ld)) < quickest(lambda: numpy.push(ld))
+
+
+@needs_library
+@pytest.mark.parametrize("n", [1, 8])
+def test_a_prepared_chunk_waits_for_less(n):
+    field = NativeField(random_operator(4, 32, 128, 40, 1500, hidden=False), ())
+    chunk = np.random.default_rng(0).normal(size=(n, 32))
+
+    def unprepared():
+        field._struct.n_prepared = 0
+
+    with_all = quickest(lambda: field.push(chunk), between=unprepared)
+    assert quickest(lambda: field.push(chunk), between=field.prepare) < 0.5 * with_all
 
 
 @needs_library
