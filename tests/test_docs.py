@@ -40,3 +40,15 @@ def test_the_first_page_leads_to_every_guide():
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda p: p.name)
+def test_prose_is_wrapped(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    # Tables, code and quotes cannot be; nor one name in backquotes that is longer than a line.
+    kept = ("|", "    ", ">", "`")
+    assert [
+        n
+        for n, line in enumerate(lines, 1)
+        if len(line) > 100 and line[:4].strip() and not line.startswith(kept)
+    ] == []
