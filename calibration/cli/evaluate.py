@@ -128,7 +128,11 @@ def _print(result: Evaluation) -> None:
 
     table = Table(
         title=f"{result.seconds:.0f} s, {len(result.labels)} channels, "
-        f"{len(result.unseen)} of them unseen"
+        f"{len(result.unseen)} of them unseen",
+        caption="NMSE: share of the power that is rendered wrongly; 0 is best, 1 is no better than "
+        "zeros. field / it: below 1 the field is better than the method. unseen: channels that "
+        "are not worn. ridge, lagged_ridge: plain regressions fitted to the same calibration; "
+        "the others know the electrodes' positions alone.",
     )
     for column in (
         "method",
@@ -171,7 +175,12 @@ def _modes(result: Evaluation) -> Table:
     from calibration.scores.modes import SPREAD
 
     title = "--statistics, on unseen channels: band power over the true one"
-    table = Table(title=title, collapse_padding=True)
+    table = Table(
+        title=title,
+        collapse_padding=True,
+        caption="What `serve --statistics` can give: estimate is nearest to the truth and too "
+        "quiet, the others have its power (1.00) and spread, and more error.",
+    )
     table.add_column("statistics", no_wrap=True)
     names = list(result.bands["field"])
     for column in ("NMSE", "rank", SPREAD, *names):
