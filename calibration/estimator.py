@@ -25,6 +25,7 @@ from calibration.stages import (
     fit_closed_form,
     fit_paper_field,
     fit_window_field,
+    others_network,
     refine,
     unfinished_training,
     why_not_refined,
@@ -156,7 +157,8 @@ class FieldCalibrator:
         if reason is not None:
             log.warning(reason)
             closed = replace(closed, notes=(*closed.notes, reason))
-            return correct_by_others(closed, session, settings, watch)
+            with watch.stage("others_network", 0.8, "the network of many people"):
+                return correct_by_others(closed, session, others_network(closed, session, settings))
         if self._unfinished_path is not None:
             self._unfinished = unfinished_training(self._unfinished_path, session, settings)
         return refine(closed, session, settings, watch, self._unfinished)

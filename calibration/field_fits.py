@@ -13,7 +13,7 @@ from calibration.paper.paper_fit import PaperFit
 from calibration.regression.closed_form import LinearFit
 from calibration.regression.other_people import People
 from calibration.regression.window_closed_form import WindowFit
-from calibration.residual.bag import ResidualNet
+from calibration.residual.residual_net import ResidualNet
 from emag_rt.array_types import FloatArray
 from emag_rt.core.model import FieldModel
 

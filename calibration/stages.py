@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from calibration.paper.paper_field import fit_session
 from calibration.population.estimate import make_timing
 from calibration.population.network import network_of
 from calibration.population.people import ADULT
-from calibration.population.session_network import network_for
+from calibration.population.session_network import ALIKE, network_for
 from calibration.population.session_prior import SessionPeople, session_people
 from calibration.regression.blocks import make_blocks
 from calibration.regression.closed_form import fit_linear
@@ -35,6 +35,7 @@ from calibration.regression.priors import session_prior
 from calibration.regression.profiles import candidate_banks, n_lags_of
 from calibration.regression.window_closed_form import fit_window
 from calibration.residual.bag import LEAST_S, fit_residual
+from calibration.residual.residual_net import ResidualNet
 from calibration.residual.task import ResidualSettings
 from calibration.residual.unfinished import UnfinishedTraining, fingerprint
 from calibration.session.segments import Session
@@ -120,10 +121,32 @@ def why_not_refined(session: Session) -> str | None:
     return None
 
 
-def correct_by_others(
-    closed: StreamField, session: Session, settings: CalibrationSettings, watch: Stopwatch
-) -> StreamField:
-    """Put the network that many people trained upon a closed form that has none of its own.
+@dataclass(frozen=True)
+class OthersNetwork:
+    """The network that many people trained, at a session's electrodes, or why there is none.
+
+    Attributes
+    ----------
+    net : ResidualNet or None
+        None where it was not judged for such a session, or there is none.
+    people : str
+        Whose it is, for the user; empty where the session leans on nobody.
+    usual_left : float
+        Error that it usually leaves of the field's.
+    against : str
+        Why there is none; empty where nobody would expect one.
+    """
+
+    net: ResidualNet | None = None
+    people: str = ""
+    usual_left: float = 1.0
+    against: str = ""
+
+
+def others_network(
+    closed: StreamField, session: Session, settings: CalibrationSettings
+) -> OthersNetwork:
+    """Find the network of the people whom a session may lean on.
 
     Parameters
     ----------
@@ -133,8 +156,34 @@ def correct_by_others(
         What it was fitted to.
     settings : CalibrationSettings
         Whose heads; band and look-ahead.
-    watch : Stopwatch
-        Times it.
+    """
+    people = closed.people
+    if not isinstance(people, SessionPeople):
+        people, _ = session_people(session, settings, however_long=True)
+    network = None if people is None else network_of(settings.prior or ADULT)
+    if people is None or network is None:
+        return OthersNetwork()
+    population, ahead = people.places.population, settings.n_look_ahead(session.sfreq)
+    timing = make_timing(population, session.sfreq, ahead)
+    against = network.reason_against(population, settings.band_hz, timing, len(session.ld))
+    if against:
+        return OthersNetwork(people=people.name, against=against)
+    net = network_for(session, closed.linear, people, network)
+    who = f"{people.n_people} other people trained ({people.name})"
+    return OthersNetwork(net, who, network.error_left(len(session.ld)))
+
+
+def correct_by_others(closed: StreamField, session: Session, others: OthersNetwork) -> StreamField:
+    """Put the network that many people trained upon a closed form that has none of its own.
+
+    Parameters
+    ----------
+    closed : StreamField
+        As :func:`fit_closed_form` gave it.
+    session : Session
+        What it was fitted to.
+    others : OthersNetwork
+        As :func:`others_network` found it.
 
     Returns
     -------
@@ -142,33 +191,18 @@ def correct_by_others(
         With the network where it was judged for such a session and helps on blocks held out; else
         with a note that says why not.
     """
-    # Not less than 0.8: the session's own networks, which did not help, may have got that far.
-    with watch.stage("others_network", 0.8, "the network of many people"):
-        people = closed.people
-        if not isinstance(people, SessionPeople):
-            people, _ = session_people(session, settings, however_long=True)
-        if people is None:
-            return closed
-        network = network_of(settings.prior or ADULT)
-        if network is None:
-            return closed
-        population, ahead = people.places.population, settings.n_look_ahead(session.sfreq)
-        timing = make_timing(population, session.sfreq, ahead)
-        against = network.reason_against(population, settings.band_hz, timing, len(session.ld))
-        residual = None
-        if not against:
-            residual = network_for(session, closed.linear, people, network)
-            against = "it does harm on blocks held out"
-        if residual is None:
-            note = f"without the network of many people ({people.name}): {against}"
-            return replace(closed, notes=(*closed.notes, note))
-        usual, here = network.error_left(len(session.ld)), residual.split_ratios[0]
-        note = (
-            f"a network that {people.n_people} other people trained ({people.name}) corrects the "
-            f"field: {usual:.2f} of the error is usual, {here:.2f} is left on blocks held out"
-        )
-        model = stream_model(session, closed.linear, residual, closed.start)
-        return replace(closed, model=model, residual=residual, notes=(*closed.notes, note))
+    residual, against = others.net, others.against
+    if residual is not None and residual.split_ratios[0] >= ALIKE:
+        residual, against = None, "it does harm on blocks held out"
+    if residual is None:
+        note = f"without the network of many people ({others.people}): {against}"
+        return replace(closed, notes=(*closed.notes, note)) if against else closed
+    note = (
+        f"a network that {others.people} corrects the field: {others.usual_left:.2f} of the error "
+        f"is usual, {residual.split_ratios[0]:.2f} is left on blocks held out"
+    )
+    model = stream_model(session, closed.linear, residual, closed.start)
+    return replace(closed, model=model, residual=residual, notes=(*closed.notes, note))
 
 
 def refine(
@@ -199,6 +233,8 @@ def refine(
         With whatever helped on blocks of time held out.
     """
     linear, start, device = closed.linear, closed.start, device_of(settings)
+    with watch.stage("others_network", 0.28, "the network of many people"):
+        others = others_network(closed, session, settings)
     with watch.stage("residual", 0.3, "non-linear residual", torch=True):
         residual = fit_residual(
             session.target_segments,
@@ -208,10 +244,14 @@ def refine(
             device=device,
             progress=watch.part(0.3, 0.5),
             unfinished=unfinished,
+            others=others.net,
         )
     if residual is None:
-        closed = correct_by_others(closed, session, settings, watch)
+        closed = correct_by_others(closed, session, others)
         residual = closed.residual
+    elif residual.shares is not None:
+        note = f"a network that {others.people} counts beside the session's own"
+        closed = replace(closed, notes=(*closed.notes, note))
     rows = known_rows(session)
     with watch.stage("field", 0.8, "precisions", torch=True):
         refinement = refine_field(

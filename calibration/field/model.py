@@ -10,7 +10,7 @@ from calibration.field.kriging import Guide, spacing_mm
 from calibration.field.placement import SpatialStart, choose_gaussians, make_field
 from calibration.regression.closed_form import LinearFit
 from calibration.regression.window_closed_form import WindowFit
-from calibration.residual.bag import ResidualNet
+from calibration.residual.residual_net import ResidualNet
 from calibration.session.segments import Session
 from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import FloatArray

@@ -26,82 +26,19 @@ from calibration.regression.blocks import (
 )
 from calibration.regression.closed_form import LinearFit
 from calibration.regression.profiles import apply_taps, spacing_s
-from calibration.residual.gains import output_gains
+from calibration.residual.gains import Shares, output_gains, shares_beside
+from calibration.residual.joined import can_join, join, those_beside
+from calibration.residual.residual_net import Layer, ResidualNet
 from calibration.residual.task import ResidualSettings, Task, TrainedNetwork
 from calibration.residual.unfinished import UnfinishedTraining
-from emag_rt.array_types import Float32Array, FloatArray, Samples
-from emag_rt.core.activation import Activation
-from emag_rt.core.dilated import Blocks, DilatedBlock, memory_of
-from emag_rt.core.drive import run_hidden
+from emag_rt.array_types import FloatArray, Samples
+from emag_rt.core.dilated import Blocks, DilatedBlock
 from emag_rt.errors import CalibrationError
-
-Layer = tuple[Float32Array, Float32Array]
 
 _POWER_WINDOW_S = 0.25
 _LOUDNESS_EXPONENT = 0.35
 LEAST_S = 20.0
 """Sessions under this say too little on what a network gains: one lost 16 % on later data."""
-_PREDICT_ROWS = 8192
-
-
-@dataclass(frozen=True)
-class ResidualNet:
-    """The network, or the bag of them as one, in plain arrays.
-
-    Attributes
-    ----------
-    kernel : ndarray, shape (n_taps, n_lags), float64
-        Taps of the encoder; its lags count from -n_look_ahead.
-    layers : tuple of (weight, bias)
-        Float32; into the blocks and out of them, weight (n_outputs, n_inputs). The output is
-        in µV.
-    blocks : tuple of DilatedBlock
-        In between.
-    n_look_ahead : int
-        Samples waited for.
-    gains : ndarray, shape (n_out,), float64
-        Shrink factor of each output, in [0, 1]; what the network gives is already shrunk.
-    split_ratios : tuple of float
-        Held-out squared error with the split's network over that without, a split; loud
-        stretches count less, as in training.
-    activation : {"gelu", "relu"}
-        Of its units.
-    trained_on : str
-        Other people who trained it; empty: the session itself did.
-    """
-
-    kernel: FloatArray
-    layers: tuple[Layer, Layer]
-    blocks: Blocks
-    n_look_ahead: int
-    gains: FloatArray
-    split_ratios: tuple[float, ...]
-    activation: Activation = "gelu"
-    trained_on: str = ""
-
-    @property
-    def n_out(self) -> int:
-        """Number of outputs."""
-        return len(self.layers[-1][1])
-
-    def facts(self) -> dict[str, object]:
-        """For the manifest."""
-        others = {"trained_on": self.trained_on} if self.trained_on else {}
-        return {"fold_ratios": list(self.split_ratios), **others}
-
-    def predict(self, x: FloatArray) -> FloatArray:
-        """Correction to the linear fit for a segment: (n_times, n_ld) -> (n_times, n_out), µV."""
-        rendered, memory = np.empty((len(x), self.n_out)), memory_of(self.blocks)
-        (w_in, b_in), (w_out, b_out) = self.layers
-        silent = np.concatenate([np.zeros((memory, x.shape[1])), x])
-        for start in range(0, len(x), _PREDICT_ROWS):
-            stop = min(start + _PREDICT_ROWS, len(x))
-            z = apply_taps(silent, self.kernel, self.n_look_ahead, start, stop + memory)
-            z = z.reshape(stop + memory - start, -1)
-            first = ((w_in.astype(np.float64), b_in.astype(np.float64)),)
-            h = run_hidden(first, self.blocks, self.activation, z)
-            rendered[start:stop] = h @ w_out.T.astype(np.float64) + b_out
-        return rendered
 
 
 def encoder_taps(sfreq: float) -> tuple[FloatArray, int]:
@@ -135,6 +72,7 @@ def fit_residual(
     device: str = "cpu",
     progress: Callable[[float, str], None] | None = None,
     unfinished: UnfinishedTraining | None = None,
+    others: ResidualNet | None = None,
 ) -> ResidualNet | None:
     """Train the non-linear residual of a closed-form fit.
 
@@ -154,6 +92,9 @@ def fit_residual(
         Called with the fraction done, in [0, 1], and a message.
     unfinished : UnfinishedTraining, optional
         Where unfinished training is saved, and taken up again.
+    others : ResidualNet, optional
+        The network of other people at the session's electrodes: it counts beside the session's
+        own networks as far as blocks held out tell.
 
     Returns
     -------
@@ -184,13 +125,50 @@ def fit_residual(
     gains, ratios = output_gains(task, nets, settings.bag_size, linear.sfreq)
     if not gains.any():
         return None
-    layers, blocks = _one_network(nets, task, gains)
-    bag = ResidualNet(kernel, layers, blocks, linear.n_look_ahead, gains, ratios)
+    beside = _Beside.of(others, task, nets, gains, segments, settings, linear.sfreq)
+    if beside is not None:
+        gains, ratios = gains * beside.shares.own, beside.shares.ratios
+    if settings.one_steps:
+        given = None if beside is None else beside.shares.others * beside.given
+        taught = learn_bag(task, nets, gains, settings, seed, device, given)
+        layers, blocks = _one_network([taught], task, np.ones(len(gains)))
+    else:
+        used = nets if beside is None else those_beside(nets, beside.net, settings.n_units)
+        layers, blocks = _one_network(used, task, gains)
+    net = ResidualNet(kernel, layers, blocks, linear.n_look_ahead, gains, ratios)
+    if beside is None:
+        return net
     if not settings.one_steps:
-        return bag
-    one = learn_bag(task, nets, gains, settings, seed, device)
-    layers, blocks = _one_network([one], task, np.ones(len(gains)))
-    return replace(bag, layers=layers, blocks=blocks)
+        net = join(net, beside.net, beside.shares.others)
+    shares = (beside.shares.own, beside.shares.others)
+    return replace(net, trained_on=beside.net.trained_on, shares=shares)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """The other people's network, and what it gives and counts beside the session's own."""
+
+    net: ResidualNet
+    given: FloatArray
+    shares: Shares
+
+    @classmethod
+    def of(
+        cls,
+        net: ResidualNet | None,
+        task: Task,
+        nets: Sequence[TrainedNetwork],
+        gains: FloatArray,
+        segments: Sequence[Segment],
+        settings: ResidualSettings,
+        sfreq: float,
+    ) -> _Beside | None:
+        """None where there is none, it is of another make, or adds too little."""
+        if net is None or not can_join(net, settings.n_units, settings.n_blocks, task.step):
+            return None
+        given = np.concatenate([net.predict(x) for x, _ in segments])
+        shares = shares_beside(task, nets, gains, given, settings.bag_size, sfreq)
+        return None if shares is None else cls(net, given, shares)
 
 
 def _silent(fraction: float, message: str) -> None:

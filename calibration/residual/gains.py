@@ -1,8 +1,9 @@
-"""How far each output of the residual is trusted, from what the networks give held out."""
+"""How far the residual is trusted, from what the networks give held out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from emag_rt.array_types import FloatArray, IndexArray
 
 _BLOCK_S = 4.0
 _LEAST_GAIN = 0.005
+_LEAST_BESIDE = 0.001
 _TINY = np.finfo(float).tiny
 
 
@@ -56,29 +58,110 @@ def output_gains(
     # Clear of chance, and worth its cost: gains of a few thousandths were lost on later data.
     clear = won.sum() > np.sqrt(((won - won.mean()) ** 2).sum())
     pays = clear and won.sum() >= _LEAST_GAIN * power.sum()
-    # A bag has less noise than the networks of one split, so the shrinkage it needs is less.
-    gains = careful / (careful + (1.0 - careful) / bag_size) if pays else nothing
+    gains = _of_bag(careful, bag_size) if pays else nothing
     return gains, tuple(float(ratio) for ratio in ratios)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much a session's own networks count beside that of other people.
+
+    Attributes
+    ----------
+    own, others : float
+        Factors of what each gives, in [0, 1].
+    ratios : tuple of float
+        Held-out error with both over that without, a split.
+    """
+
+    own: float
+    others: float
+    ratios: tuple[float, ...]
+
+
+def shares_beside(
+    task: Task,
+    nets: Sequence[TrainedNetwork],
+    gains: FloatArray,
+    others: FloatArray,
+    bag_size: float,
+    sfreq: float,
+) -> Shares | None:
+    """Weigh a session's own networks and that of other people, which never saw the session.
+
+    Parameters
+    ----------
+    task, nets, bag_size, sfreq
+        As for :func:`output_gains`.
+    gains : ndarray, shape (n_out,), float64
+        What it found.
+    others : ndarray, shape (n_times, n_out), float64
+        What the network of other people gives for the task's samples, in µV.
+
+    Returns
+    -------
+    Shares or None
+        None where the other people's network adds too little to be worth its cost.
+    """
+    found, owner = [], []
+    for split, rows, weight, target, given in _held_out(task, nets, sfreq):
+        three = np.stack([gains * given, others[rows], target])
+        found.append(np.einsum("itn,jtn->ij", weight * three, three, optimize=True))
+        owner.append(split)
+    products = np.array(found)
+    total = products.sum(axis=0)
+    both = np.linalg.lstsq(total[:2, :2], total[:2, 2], rcond=None)[0]
+    own = float(_of_bag(np.clip(both[0], 0.0, 1.0), bag_size))
+    # The other people's share is the lesser by one standard error, as gains are.
+    along, size = products[:, 1, 2] - own * products[:, 0, 1], products[:, 1, 1]
+    slope = along.sum() / max(size.sum(), _TINY)
+    spread = np.sqrt(((along - slope * size) ** 2).sum())
+    share = min(max((along.sum() - spread) / max(size.sum(), _TINY), 0.0), 1.0)
+    alone, joined = np.array([-1.0, 0.0, 1.0]), np.array([-own, -share, 1.0])
+    left = [float(mix @ total @ mix) for mix in (alone, joined)]
+    if share == 0.0 or left[0] - left[1] < _LEAST_BESIDE * total[2, 2]:
+        return None
+    n_splits = len(task.held)
+    power = np.bincount(owner, products[:, 2, 2], minlength=n_splits)
+    by_split = np.bincount(owner, products @ joined @ joined, minlength=n_splits)
+    ratios = by_split / np.maximum(power, _TINY)
+    return Shares(own, float(share), tuple(float(ratio) for ratio in ratios))
+
+
+def _of_bag(careful: FloatArray, bag_size: float) -> FloatArray:
+    """The shrinkage that a bag needs: it has less noise than the networks of one split."""
+    return careful / (careful + (1.0 - careful) / bag_size)
+
+
+def _held_out(
+    task: Task, nets: Sequence[TrainedNetwork], sfreq: float
+) -> Iterator[tuple[int, IndexArray, FloatArray, FloatArray, FloatArray]]:
+    """Blocks of a few seconds: split, rows, their weight, what was wanted and given in µV.
+
+    The blocks' scatter gives a standard error. Samples weigh as in training: one second of
+    movement must not decide over a session.
+    """
+    for net in nets:
+        if net.split == ALL_SPLITS or net.held is None:
+            continue
+        rows = task.held[net.split]
+        n_parts = max(1, round(len(rows) / (_BLOCK_S * sfreq)))
+        for part in np.array_split(np.arange(len(rows)), n_parts):
+            here = rows[part]
+            weight = task.sample_weight[here, None].astype(np.float64)
+            yield (
+                net.split, here, weight,
+                task.r[here] * task.r_scale, net.held[part] * task.r_scale,
+            )  # fmt: skip
 
 
 def _products(
     task: Task, nets: Sequence[TrainedNetwork], sfreq: float
 ) -> tuple[FloatArray, FloatArray, IndexArray]:
-    """Products of what was given with what was wanted and with itself, and the split of each.
-
-    They are summed over blocks of a few seconds, whose scatter gives a standard error. Samples
-    weigh as in training: one second of movement must not decide over a session.
-    """
+    """Products of what was given with what was wanted and with itself, and the split of each."""
     along, size, owner = [], [], []
-    for net in nets:
-        if net.split == ALL_SPLITS or net.held is None:
-            continue
-        rows = task.held[net.split]
-        target, given = task.r[rows] * task.r_scale, net.held * task.r_scale
-        weighted = task.sample_weight[rows, None].astype(np.float64) * given
-        n_parts = max(1, round(len(rows) / (_BLOCK_S * sfreq)))
-        for part in np.array_split(np.arange(len(rows)), n_parts):
-            along.append((weighted[part] * target[part]).sum(axis=0))
-            size.append((weighted[part] * given[part]).sum(axis=0))
-            owner.append(net.split)
+    for split, _, weight, target, given in _held_out(task, nets, sfreq):
+        along.append((weight * given * target).sum(axis=0))
+        size.append((weight * given * given).sum(axis=0))
+        owner.append(split)
     return np.array(along), np.array(size), np.array(owner, dtype=np.intp)

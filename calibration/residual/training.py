@@ -91,6 +91,7 @@ def learn_bag(
     settings: ResidualSettings,
     seed: int,
     device: str,
+    beside: FloatArray | None = None,
 ) -> TrainedNetwork:
     """Teach one network what a bag gives: it has no noise in it, so there is none to learn.
 
@@ -108,6 +109,8 @@ def learn_bag(
         As for :func:`train`.
     device : str
         ``"cpu"`` or ``"cuda"``.
+    beside : ndarray, shape (n_times, n_out), float64, optional
+        What it shall give besides, in µV.
 
     Returns
     -------
@@ -116,6 +119,8 @@ def learn_bag(
     """
     weights = [net.weights for net in nets if net.weights is not None]
     given = _mean_output(weights, task, settings, device) * gains.astype(np.float32)
+    if beside is not None:
+        given += (beside / task.r_scale).astype(np.float32)
     lesson = replace(task, r=given, sample_weight=np.ones_like(task.sample_weight))
     # Without noise there is nothing to be careful about: no dropout, hardly any decay.
     taught = replace(

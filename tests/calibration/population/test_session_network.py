@@ -72,9 +72,8 @@ def test_what_the_bundle_renders_is_what_was_judged(person, refined, closed):
 
 def corrected(closed, **changes):
     settings = replace(closed.settings, **changes)
-    return stages.correct_by_others(
-        closed.field, closed.session, settings, stages.Stopwatch(lambda *_told: None)
-    )
+    others = stages.others_network(closed.field, closed.session, settings)
+    return stages.correct_by_others(closed.field, closed.session, others)
 
 
 @pytest.mark.data

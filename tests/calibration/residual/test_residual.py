@@ -9,7 +9,8 @@ import pytest
 from calibration.regression.blocks import Segment
 from calibration.regression.closed_form import LinearFit, fit_linear
 from calibration.regression.profiles import candidate_banks
-from calibration.residual.bag import LEAST_S, ResidualNet, fit_residual
+from calibration.residual.bag import LEAST_S, fit_residual
+from calibration.residual.residual_net import ResidualNet
 from calibration.residual.task import ResidualSettings
 from calibration.residual.unfinished import UnfinishedTraining
 from calibration.settings.calibration_settings import CalibrationSettings
