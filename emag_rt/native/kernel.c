@@ -28,7 +28,7 @@
 #define WIDE 4
 #elif defined(__AVX__)
 #define LANES 8
-#define TALL 4
+#define TALL 6
 #define WIDE 8
 #elif defined(__aarch64__)
 #define LANES 4
@@ -123,7 +123,7 @@ static __attribute__((noinline)) void add_product(int64_t m, int64_t k, int64_t 
     for (; k > 0; k -= most, a += most, b += most * ldb) {
         const int64_t some = k < most ? k : most;
         int64_t i = 0;
-        for (; i + TALL <= m; i += TALL)
+        for (; i + TALL <= m && (TALL == 8 || i + 8 != m); i += TALL) /* 8 are twice 4 */
             columns_of_tiles(TALL, some, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);
         for (; i + 4 <= m; i += 4)
             columns_of_tiles(4, some, n, a + i * lda, lda, b, ldb, c + i * ldc, ldc);

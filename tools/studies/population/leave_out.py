@@ -8,7 +8,7 @@ the engine that serves, beside the spatial methods and lagged ridge on 30 s of t
 Markdown; --other scores recordings of other caps by the whole population. --own 10,30 scores the
 closed form on so many seconds of the person's own HD instead, with the others as prior and without;
 with --networks, where train_network put a network of each split, also with networks upon it: under
-20 s that of the others, else the session's own.
+20 s that of the others, else the session's own beside it.
 """
 
 from __future__ import annotations
