@@ -104,7 +104,7 @@ def shares_beside(
         None where the other people's network adds too little to be worth its cost.
     """
     found, owner = [], []
-    for split, rows, weight, target, given in _held_out(task, nets, sfreq):
+    for split, rows, weight, target, given in _held_out(task, nets, sfreq, silent=True):
         three = np.stack([gains * given, others[rows], target])
         found.append(np.einsum("itn,jtn->ij", weight * three, three, optimize=True))
         owner.append(split)
@@ -134,24 +134,26 @@ def _of_bag(careful: FloatArray, bag_size: float) -> FloatArray:
 
 
 def _held_out(
-    task: Task, nets: Sequence[TrainedNetwork], sfreq: float
+    task: Task, nets: Sequence[TrainedNetwork], sfreq: float, silent: bool = False
 ) -> Iterator[tuple[int, IndexArray, FloatArray, FloatArray, FloatArray]]:
     """Blocks of a few seconds: split, rows, their weight, what was wanted and given in µV.
 
     The blocks' scatter gives a standard error. Samples weigh as in training: one second of
-    movement must not decide over a session.
+    movement must not decide over a session. Networks that were never better than nothing give
+    nothing; they come where ``silent`` ones are asked for.
     """
     for net in nets:
-        if net.split == ALL_SPLITS or net.held is None:
+        if net.split == ALL_SPLITS or (net.held is None and not silent):
             continue
         rows = task.held[net.split]
+        gave = np.zeros((len(rows), task.r.shape[1])) if net.held is None else net.held
         n_parts = max(1, round(len(rows) / (_BLOCK_S * sfreq)))
         for part in np.array_split(np.arange(len(rows)), n_parts):
             here = rows[part]
             weight = task.sample_weight[here, None].astype(np.float64)
             yield (
                 net.split, here, weight,
-                task.r[here] * task.r_scale, net.held[part] * task.r_scale,
+                task.r[here] * task.r_scale, gave[part] * task.r_scale,
             )  # fmt: skip
 
 

@@ -116,3 +116,13 @@ def test_what_tells_nothing_is_left_out(parts):
     first, second, noise = parts
     assert weighed(first, second, first + noise)[1] is None
     assert weighed(first, -first, first + noise)[1] is None
+
+
+def test_a_split_without_a_network_has_what_the_other_people_leave(parts):
+    first, second, noise = parts
+    task = task_of(first + second + noise, 160.0)
+    nets = [TrainedNetwork(k, {}, (first / task.r_scale)[rows]) for k, rows in enumerate(task.held)]
+    nets[1] = TrainedNetwork(1, None, None)
+    shares = shares_beside(task, nets, np.ones(N_OUT), second, 1.0, 160.0)
+    assert shares.ratios[0] == pytest.approx(1 / 3, rel=0.1)
+    assert shares.ratios[1] == pytest.approx(2 / 3, rel=0.1)
