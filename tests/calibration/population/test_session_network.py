@@ -103,3 +103,19 @@ def test_where_it_does_harm_it_is_left_out(closed, monkeypatch):
     field = corrected(closed)
     assert field.residual is None
     assert any("it does harm on blocks held out" in note for note in field.notes)
+
+
+@pytest.mark.data
+def test_gradient_steps_that_would_forget_other_people_are_not_taken(closed, monkeypatch):
+    def steps(*_inputs, **_settings):
+        raise AssertionError
+
+    assert closed.field.linear.prior.people_s > 0
+    monkeypatch.setattr(stages, "fit_residual", lambda *_inputs, **_settings: None)
+    monkeypatch.setattr(stages, "refine_field", steps)
+    watch = stages.Stopwatch(lambda *_told: None)
+    field = stages.refine(
+        closed.field, closed.session, replace(closed.settings, refine=True), watch, None
+    )
+    assert field.refinement is None
+    assert field.residual.trained_on == network_of(ADULT).texts["people"]
