@@ -122,6 +122,19 @@ def _facts(result: Evaluation, manifest: Manifest) -> Facts:
     )
 
 
+def _words(result: Evaluation) -> str:
+    """What the words of the table mean, of those that stand in it."""
+    said = (
+        "NMSE: share of the power that is rendered wrongly; 0 is best, 1 is no better than zeros. "
+        "field / it: below 1 the field is better than the method. unseen: channels that are not "
+        "worn. "
+    )
+    fitted = [name for name in ("ridge", "lagged_ridge") if name in result.methods]
+    if fitted:
+        said += f"{', '.join(fitted)}: plain regressions fitted to the same calibration. "
+    return said + "Other methods know the electrodes' positions alone."
+
+
 def _print(result: Evaluation) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -129,10 +142,7 @@ def _print(result: Evaluation) -> None:
     table = Table(
         title=f"{result.seconds:.0f} s, {len(result.labels)} channels, "
         f"{len(result.unseen)} of them unseen",
-        caption="NMSE: share of the power that is rendered wrongly; 0 is best, 1 is no better than "
-        "zeros. field / it: below 1 the field is better than the method. unseen: channels that "
-        "are not worn. ridge, lagged_ridge: plain regressions fitted to the same calibration; "
-        "the others know the electrodes' positions alone.",
+        caption=_words(result),
     )
     for column in (
         "method",

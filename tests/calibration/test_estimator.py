@@ -188,7 +188,7 @@ def test_refinement_keeps_or_betters_the_start(session_files, tmp_path):
     pytest.importorskip("torch")
     seen = []
     fitted = FieldCalibrator(
-        8, CalibrationSettings(seed=1), lambda share, what: seen.append(share)
+        8, CalibrationSettings(seed=1, prior="none"), lambda share, what: seen.append(share)
     ).fit(session_files[:1])
     assert fitted.result_.field.refinement.validation_ratio <= 1.0
     assert seen == sorted(seen)
