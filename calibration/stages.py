@@ -27,7 +27,7 @@ from calibration.paper.paper_field import fit_session
 from calibration.population.estimate import make_timing
 from calibration.population.network import network_of
 from calibration.population.people import ADULT
-from calibration.population.session_network import ALIKE, network_for
+from calibration.population.session_network import ALIKE, judged, network_for
 from calibration.population.session_prior import SessionPeople, session_people
 from calibration.regression.blocks import make_blocks
 from calibration.regression.closed_form import fit_linear
@@ -129,8 +129,8 @@ class OthersNetwork:
     ----------
     net : ResidualNet or None
         None where it was not judged for such a session, or there is none.
-    people : str
-        Whose it is, for the user; empty where the session leans on nobody.
+    people : SessionPeople or None
+        Whose it is; None where the session leans on nobody.
     usual_left : float
         Error that it usually leaves of the field's.
     against : str
@@ -138,9 +138,20 @@ class OthersNetwork:
     """
 
     net: ResidualNet | None = None
-    people: str = ""
+    people: SessionPeople | None = None
     usual_left: float = 1.0
     against: str = ""
+
+    @property
+    def told(self) -> str:
+        """Whose network it is, for the user."""
+        n_people = 0 if self.people is None else self.people.n_people
+        return f"a network that {n_people} other people trained ({self.name})"
+
+    @property
+    def name(self) -> str:
+        """Of the population."""
+        return "" if self.people is None else self.people.name
 
 
 def others_network(
@@ -167,10 +178,9 @@ def others_network(
     timing = make_timing(population, session.sfreq, ahead)
     against = network.reason_against(population, settings.band_hz, timing, len(session.ld))
     if against:
-        return OthersNetwork(people=people.name, against=against)
-    net = network_for(session, closed.linear, people, network)
-    who = f"{people.n_people} other people trained ({people.name})"
-    return OthersNetwork(net, who, network.error_left(len(session.ld)))
+        return OthersNetwork(people=people, against=against)
+    net = network_for(session, people, network)
+    return OthersNetwork(net, people, network.error_left(len(session.ld)))
 
 
 def correct_by_others(closed: StreamField, session: Session, others: OthersNetwork) -> StreamField:
@@ -191,15 +201,16 @@ def correct_by_others(closed: StreamField, session: Session, others: OthersNetwo
         With the network where it was judged for such a session and helps on blocks held out; else
         with a note that says why not.
     """
-    residual, against = others.net, others.against
+    against = others.against
+    residual = None if others.net is None else judged(others.net, session, closed.linear)
     if residual is not None and residual.split_ratios[0] >= ALIKE:
         residual, against = None, "it does harm on blocks held out"
     if residual is None:
-        note = f"without the network of many people ({others.people}): {against}"
+        note = f"without the network of many people ({others.name}): {against}"
         return replace(closed, notes=(*closed.notes, note)) if against else closed
     note = (
-        f"a network that {others.people} corrects the field: {others.usual_left:.2f} of the error "
-        f"is usual, {residual.split_ratios[0]:.2f} is left on blocks held out"
+        f"{others.told} corrects the field: {others.usual_left:.2f} of the error is usual, "
+        f"{residual.split_ratios[0]:.2f} is left on blocks held out"
     )
     model = stream_model(session, closed.linear, residual, closed.start)
     return replace(closed, model=model, residual=residual, notes=(*closed.notes, note))
@@ -250,7 +261,7 @@ def refine(
         closed = correct_by_others(closed, session, others)
         residual = closed.residual
     elif residual.shares is not None:
-        note = f"a network that {others.people} counts beside the session's own"
+        note = f"{others.told} counts beside the session's own"
         closed = replace(closed, notes=(*closed.notes, note))
     model = stream_model(session, linear, residual, start)
     if linear.prior.people_s > 0:

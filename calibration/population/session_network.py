@@ -1,4 +1,4 @@
-"""The network that many people trained, upon the closed form of a session too short for its own.
+"""The network that many people trained, upon the closed form of a session.
 
 It corrects what any head's field leaves over, and never saw this person: blocks held out by the
 closed form are held out for it, too.
@@ -22,17 +22,13 @@ ALIKE = 1.005
 person who was as good with it and without on ten seconds held out, it left 0.95 later."""
 
 
-def network_for(
-    session: Session, linear: LinearFit, people: SessionPeople, network: PopulationNetwork
-) -> ResidualNet:
+def network_for(session: Session, people: SessionPeople, network: PopulationNetwork) -> ResidualNet:
     """Other people's network at a session's electrodes.
 
     Parameters
     ----------
     session : Session
         What was fitted.
-    linear : LinearFit
-        Its closed form.
     people : SessionPeople
         Whom the network was trained on, at the session's electrodes.
     network : PopulationNetwork
@@ -41,26 +37,29 @@ def network_for(
     Returns
     -------
     ResidualNet
-        Its only split ratio is what it leaves of the error on blocks held out: whether it does
-        harm there is for the caller.
+        Not yet judged: its split ratio is 1.
     """
     timing = make_timing(people.places.population, session.sfreq)
     branch = network.branch(people.places, timing, people.expected, NOISE, session.scale_uv)
     ((first, _),), last = branch.layers, branch.readout
-    n_out, segments = len(last), session.target_segments
     layers = [(w.astype(np.float32), np.zeros(len(w), np.float32)) for w in (first, last)]
-    found = ResidualNet(
+    return ResidualNet(
         kernel=branch.taps,
         layers=(layers[0], layers[1]),
         blocks=branch.blocks,
         n_look_ahead=timing.n_look_ahead,
-        gains=np.ones(n_out),
+        gains=np.ones(len(last)),
         split_ratios=(1.0,),
         activation=ACTIVATION,
         trained_on=network.texts["people"],
     )
+
+
+def judged(net: ResidualNet, session: Session, linear: LinearFit) -> ResidualNet:
+    """The network, its split ratio what it leaves of a closed form's error on blocks held out."""
+    segments = session.target_segments
     held_out = linear.predict_held_out(segments)
     missed = [y - p for (_, y), p in zip(segments, held_out, strict=True)]
-    left = [m - found.predict(x) for (x, _), m in zip(segments, missed, strict=True)]
+    left = [m - net.predict(x) for (x, _), m in zip(segments, missed, strict=True)]
     ratio = sum(float((e**2).sum()) for e in left) / sum(float((m**2).sum()) for m in missed)
-    return replace(found, split_ratios=(ratio,))
+    return replace(net, split_ratios=(ratio,))
