@@ -16,8 +16,6 @@ from emag_rt.array_types import Float32Array, FloatArray
 from emag_rt.bench.child import Stop, freeze, parser, save, say, settle
 from emag_rt.streams.lsl import LslSink, OutletSpec, local_clock
 
-_LINGER_S = 0.3
-
 
 def run(
     sink: LslSink,
@@ -104,7 +102,6 @@ def main() -> None:
             sfreq=np.array(sfreq),
             chunk=np.array(args.chunk),
         )
-    time.sleep(_LINGER_S)
     sink.close()
 
 

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from emag_rt.streams.base import Sink
     from emag_rt.streams.lsl import LslSink, OutletSpec
 
-# Outlets drop what is on its way when they end; give receivers time to take the last chunk.
-_LINGER_S = 0.5
-
 
 @dataclass(frozen=True, eq=False)
 class Signal:
@@ -234,7 +231,6 @@ def simulate(
                     local_clock,
                     lambda seconds: stop.wait(max(0.0, seconds)),
                 )
-                stop.wait(_LINGER_S)
                 click.echo(f"played {n_sent} samples, {n_sent / signal_.sfreq:.1f} s")
         finally:
             out.close()

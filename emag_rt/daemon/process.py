@@ -37,9 +37,6 @@ from emag_rt.streams.lsl import (
 from emag_rt.streams.marker_codes import event_code
 from emag_rt.system import SAVE_AND_UNDO
 
-# Outlets drop what is on its way when they are destroyed; receivers on this host need far less.
-_LINGER_S = 0.3
-
 
 def serve_bundle(
     bundle_path: str,
@@ -162,11 +159,10 @@ def _serve(
     tell(ready_line(spec, source.format, upsampler))
     try:
         status = server.serve(stop.is_set, settings.duration_s)
-    finally:  # also after an error: the account is closed, and receivers get the last rows
+    finally:  # also after an error: the account is closed
         reporters.finish(server.status())
         if trace is not None and settings.status.trace_path is not None:
             trace.save(settings.status.trace_path)
-        threading.Event().wait(_LINGER_S)
     return status
 
 

@@ -225,6 +225,26 @@ def test_marker_and_status_streams(unique_id):
     status.close()
 
 
+def test_what_is_sent_just_before_an_outlet_closes_arrives(unique_id):
+    """Destroyed at once, liblsl lost most of it, and now and then the process with it."""
+    sinks, sources, n = [], [], 3000
+    labels = tuple(f"c{i}" for i in range(64))
+    for k in range(4):
+        sinks.append(sink_of(f"{unique_id}-{k}", labels=labels, sfreq=3000.0))
+        sources.append(LslSource.open(StreamQuery(source_id=f"{unique_id}-{k}"), 10.0))
+    for sink, source in zip(sinks, sources, strict=True):
+        assert sink.wait_for_consumers(10.0)
+        sink.push(np.zeros((n, 64), np.float32), 5.0 + np.arange(n) / 3000.0)
+        sink.close()
+        assert sum(len(source.pull(0.2)[1]) for _ in range(5)) == n
+        source.close()
+    unheard = sink_of(f"{unique_id}-nobody")
+    unheard.push(np.zeros((1, 2), np.float32), np.array([1.0]))
+    begin = time.monotonic()
+    unheard.close()
+    assert time.monotonic() - begin < 0.25  # nobody is there to wait for
+
+
 def described(source_id, n, labels, tag="label", reference=()):
     """An outlet as somebody else would write it."""
     info = pylsl.StreamInfo("amp", "EEG", n, 100.0, "float32", source_id)

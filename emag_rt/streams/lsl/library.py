@@ -350,8 +350,14 @@ class Inlet:
         return int(self._inlet.samples_available())
 
 
+# An outlet that is destroyed drops what its threads are still sending, and frees it under their
+# hands: liblsl 1.18 crashes the process once in some hundred times. Receivers on this host need
+# far less.
+_LINGER_S = 0.3
+
+
 class Outlet:
-    """A stream on the network, float32, int32 or string, that disappears with this object.
+    """A stream on the network, float32, int32 or string, until it is closed.
 
     Parameters
     ----------
@@ -375,18 +381,13 @@ class Outlet:
         if ports:
             logger.warning("%s: %s", self.what, ports)
         with translated(f"{self.what}{': ' if ports else ''}{ports}"):
-            info = pylsl.StreamInfo(
-                head.name,
-                head.type,
-                head.n_channels,
-                head.sfreq,
-                head.channel_format,
-                head.source_id,
-            )
+            what = head.name, head.type, head.n_channels, head.sfreq
+            info = pylsl.StreamInfo(*what, head.channel_format, head.source_id)
             _append(info.desc(), desc)
             # Never transp_sync_blocking: one receiver that stalls would block every push.
             self._outlet = pylsl.StreamOutlet(info, max_buffered=max_buffer_s)
             self.uid = str(self._outlet.get_info().uid())
+        self._pushed = -math.inf
 
     def push_chunk(self, samples: Float32Array, stamps: FloatArray) -> None:
         """Send C-contiguous arrays, (n_times, n_channels) and (n_times,), without copying them.
@@ -394,6 +395,7 @@ class Outlet:
         pylsl's ``push_chunk`` converts stamps one by one in Python.
         """
         outlet = self._outlet
+        self._pushed = time.monotonic()
         code = outlet.do_push_chunk_n(
             outlet.obj,
             ctypes.c_void_p(samples.ctypes.data),
@@ -407,12 +409,20 @@ class Outlet:
 
     def push_value(self, value: str | int, stamp: float) -> None:
         """Send one string, or one number, by the outlet's format."""
+        self._pushed = time.monotonic()
         with translated(self.what):
             self._outlet.push_sample([value], stamp)
 
     def wait_for_consumers(self, timeout_s: float) -> bool:
         """Wait for a receiver; returns whether there is one."""
         return bool(self._outlet.wait_for_consumers(timeout_s))
+
+    def close(self) -> None:
+        """Give receivers a moment to take what was sent last, then leave the network."""
+        rest_s = self._pushed + _LINGER_S - time.monotonic()
+        if rest_s > 0 and self._outlet.have_consumers():
+            time.sleep(rest_s)
+        del self._outlet
 
 
 def _decoded(value: object) -> str:

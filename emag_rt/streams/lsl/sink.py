@@ -71,7 +71,9 @@ class LslSink:
         return self._outlet is not None and self._outlet.wait_for_consumers(timeout_s)
 
     def close(self) -> None:
-        """Take the stream off the network, dropping what is still on its way."""
+        """Take the stream off the network, once receivers had a moment to take the last rows."""
+        if self._outlet is not None:
+            self._outlet.close()
         self._outlet = None
 
 
@@ -104,7 +106,9 @@ class LslMarkerSink:
             self._outlet.push_value(self._code_of(text) if self._code_of else text, timestamp)
 
     def close(self) -> None:
-        """Take the stream off the network."""
+        """Take the stream off the network, once receivers had a moment to take the last event."""
+        if self._outlet is not None:
+            self._outlet.close()
         self._outlet = None
 
 
