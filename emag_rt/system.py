@@ -111,21 +111,20 @@ def step_back(session: bool = False) -> None:
         That session, too: it has a ninth of another's share, so that on a machine without a free
         core it gets on slowly.
     """
-    try:
-        if os.getsid(0) == os.getpid():
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-            if session:
-                with contextlib.suppress(OSError):
-                    Path("/proc/self/autogroup").write_text(str(_NICE))
-            return
-    except (AttributeError, OSError):  # not Linux, or not allowed
-        pass
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
-    else:
+    if sys.platform == "win32":
         import psutil
 
-        psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)  # type: ignore[attr-defined]
+        psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)
+        return
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # not allowed
+            if os.getsid(0) == os.getpid():
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+                if session:
+                    with contextlib.suppress(OSError):
+                        Path("/proc/self/autogroup").write_text(str(_NICE))
+                return
+    os.nice(_NICE)
 
 
 def precise_timers() -> bool:
@@ -206,7 +205,7 @@ def server_socket(address: tuple[Any, ...], family: int, backlog: int) -> socket
 
 def has_room(descriptor: int) -> bool:
     """Whether a pipe takes a line now; Windows does not tell, and writing to it may wait."""
-    if not hasattr(select, "poll"):
+    if sys.platform == "win32":
         return True
     room = select.poll()
     room.register(descriptor, select.POLLOUT)
@@ -267,6 +266,9 @@ def typed_keys(descriptor: int, terminal: bool) -> Iterator[Callable[[], bytes |
 
 @contextlib.contextmanager
 def _one_by_one(descriptor: int) -> Iterator[None]:
+    if sys.platform == "win32":
+        yield
+        return
     import termios
     import tty
 
@@ -279,11 +281,12 @@ def _one_by_one(descriptor: int) -> Iterator[None]:
 
 
 def _console_keys() -> bytes:
-    import msvcrt
-
     pressed = b""
-    while msvcrt.kbhit():  # type: ignore[attr-defined]  # of Windows alone
-        pressed += msvcrt.getch()  # type: ignore[attr-defined]
+    if sys.platform == "win32":
+        import msvcrt
+
+        while msvcrt.kbhit():
+            pressed += msvcrt.getch()
     return pressed
 
 

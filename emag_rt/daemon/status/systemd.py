@@ -11,6 +11,7 @@ from emag_rt.daemon.status.counters import ServerStatus
 log = logging.getLogger(__name__)
 # How long a manager that is busy is waited for where a message comes only once.
 _PATIENCE_S = 1.0
+_UNIX = getattr(socket, "AF_UNIX", 0)  # Windows has neither it nor systemd
 
 
 class Notifier:
@@ -23,7 +24,7 @@ class Notifier:
     """
 
     def __init__(self, address: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket = socket.socket(_UNIX, socket.SOCK_DGRAM)
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._failed = self._ended = False
 
