@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from emag_rt.streams.lsl import LslSource, StreamQuery
 
 DEADLINE_S = 40.0
+# Options of `serve` for tests that compare rows: on a busy machine its usual policy leaves out
+# what comes late, as it should.
+EVERY_ROW = ("--late-policy", "catch_up")
 
 
 def open_stream(name: str) -> LslSource:

@@ -15,7 +15,7 @@ from emag_rt.bundle import load_bundle
 from emag_rt.recordings.read import read_recording
 from emag_rt.streams.lsl import LslMarkerSink, local_clock
 from tests.live.conftest import SFREQ
-from tests.live.reading import open_stream, read_until
+from tests.live.reading import EVERY_ROW, open_stream, read_until
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
 WORN = ("Fz", "Cz", "Pz", "C3", "C4", "O1")
@@ -84,7 +84,7 @@ def test_recorded_with_a_restart_in_the_middle_fitted_and_served(
     np.testing.assert_allclose(head, played.data_uv[start : start + 200], atol=1e-3)
 
     assert [e.label for e in load_bundle(out).manifest.ld] == list(WORN)
-    daemon = cli("serve", out, "--source-id", ld, "--name", f"out-{unique_id}")
+    daemon = cli("serve", out, "--source-id", ld, "--name", f"out-{unique_id}", *EVERY_ROW)
     daemon.wait_for("ready", 30)
     [(rows, _)] = read_until([open_stream(f"out-{unique_id}")], lambda s: len(s[0]) > 0.2 * SFREQ)
     assert rows.shape[1] == 32

@@ -10,7 +10,7 @@ from emag_rt.bundle import load_bundle
 from emag_rt.engine.offline import render_recording
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.recordings.read import read_recording
-from tests.live.reading import open_stream, read_until
+from tests.live.reading import EVERY_ROW, open_stream, read_until
 
 pytestmark = [pytest.mark.data, pytest.mark.lsl, pytest.mark.timeout(180)]
 
@@ -43,7 +43,8 @@ def test_every_engine_serves_the_same_numbers(cli, real, data_dir, unique_id, en
         "8",
     )
     player.wait_for("playing", 60)
-    daemon = cli("serve", path, "--source-id", unique_id, "--name", unique_id, "--engine", engine)
+    named = ("--source-id", unique_id, "--name", unique_id, "--engine", engine)
+    daemon = cli("serve", path, *named, *EVERY_ROW)
     daemon.wait_for("ready", 90)
     hd = open_stream(unique_id)
     [(rows, stamps)] = read_until([hd], lambda seen: len(seen[0]) > 400)

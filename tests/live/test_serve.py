@@ -13,7 +13,7 @@ import pytest
 from emag_rt.bundle import load_bundle
 from emag_rt.streams.lsl import LslSource, StreamQuery
 from tests.live.conftest import SFREQ
-from tests.live.reading import open_stream, read_until
+from tests.live.reading import EVERY_ROW, open_stream, read_until
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(180)]
 
@@ -62,7 +62,7 @@ def test_live_equals_offline(cli, subject, unique_id, tmp_path, mode):
     expected, names = offline(cli, subject, tmp_path / "offline_raw.fif", *wanted)
     start_player(cli, subject, unique_id, "--chunk", "3")
     status = tmp_path / "status.jsonl"
-    daemon = start_daemon(cli, subject, unique_id, "--status-json", status, *wanted)
+    daemon = start_daemon(cli, subject, unique_id, "--status-json", status, *wanted, *EVERY_ROW)
     hd = open_stream(f"hd-{unique_id}")
     ld = open_stream(f"amp-{unique_id}")
     total = len(expected)
@@ -96,7 +96,7 @@ def test_mne_lsl_reads_labels_units_positions_and_values(cli, subject, unique_id
     from mne_lsl.stream import StreamLSL
 
     player = start_player(cli, subject, unique_id, "--loop")
-    start_daemon(cli, subject, unique_id)
+    start_daemon(cli, subject, unique_id, *EVERY_ROW)
     bundle = load_bundle(subject.bundle)
     stream = StreamLSL(bufsize=2, name=f"hd-{unique_id}").connect(timeout=30)
     try:

@@ -10,7 +10,7 @@ import pytest
 
 from emag_rt import Upsampler
 from tests.live.conftest import SFREQ
-from tests.live.reading import open_stream, read_until
+from tests.live.reading import EVERY_ROW, open_stream, read_until
 from tests.live.test_serve import start_daemon, start_player
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(180)]
@@ -44,7 +44,7 @@ def test_served_montage_equals_upsampled_and_says_what_is_virtual(
     assert tuple(raw.ch_names) == upsampler.labels
 
     start_player(cli, subject, unique_id, "--chunk", "3")
-    daemon = start_daemon(cli, subject, unique_id, "--montage", MONTAGE)
+    daemon = start_daemon(cli, subject, unique_id, "--montage", MONTAGE, *EVERY_ROW)
     hd = open_stream(f"hd-{unique_id}")
     channels, source_id, note = channels_of(f"hd-{unique_id}")
     [(rows, _)] = read_until([hd], lambda stamps: len(stamps[0]) > 3 * SFREQ)

@@ -12,7 +12,7 @@ import pytest
 
 from emag_rt.bundle import load_bundle
 from tests.live.conftest import SFREQ
-from tests.live.reading import open_stream, read_until
+from tests.live.reading import EVERY_ROW, open_stream, read_until
 from tests.live.test_serve import offline, start_daemon
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
@@ -66,10 +66,10 @@ def test_rows_are_right_whatever_the_channels_are_called(
     average = (("label", "average"), ("subtracted", "Yes"), ("common_average", "Yes"))
     if how == "name":
         amplifier("name", reference=average)
-        start_daemon(cli, subject, unique_id)
+        start_daemon(cli, subject, unique_id, *EVERY_ROW)
     else:
         labels = amplifier("label", [f"Ch{i + 1}" for i in range(8)], average)
-        start_daemon(cli, subject, unique_id, "--channels", ",".join(labels))
+        start_daemon(cli, subject, unique_id, "--channels", ",".join(labels), *EVERY_ROW)
     hd = open_stream(f"hd-{unique_id}")
     assert dict(dict(hd.description())["reference"]) == dict(average)
     ((rows, _),) = read_until([hd], lambda stamps: len(stamps[0]) > 3 * SFREQ)

@@ -9,7 +9,7 @@ import pytest
 
 from emag_rt.bundle import load_bundle
 from tests.live.conftest import SFREQ
-from tests.live.reading import open_stream, read_until
+from tests.live.reading import EVERY_ROW, open_stream, read_until
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(180)]
 WORN = ("Fz", "Cz", "Pz", "C3", "C4", "O1")
@@ -27,7 +27,7 @@ def test_serve_makes_the_bundle_and_serves_it(cli, amplifier, tmp_path):
     status = tmp_path / "status.json"
     words = ("--ld", f"@stream:{amplifier}", "--hd", "standard_1020", "--source-id", amplifier)
     name = f"hd-{amplifier}"
-    daemon = cli("serve", "--no-hd", *words, "--name", name, "--status-json", status)
+    daemon = cli("serve", "--no-hd", *words, "--name", name, "--status-json", status, *EVERY_ROW)
     daemon.wait_for("ready", 90)
     source = open_stream(name)
     ((samples, _),) = read_until([source], lambda stamps: len(stamps[0]) > SFREQ)

@@ -18,7 +18,7 @@ from emag_rt.bundle import load_bundle
 from emag_rt.recordings.xdf_write import XdfWriter
 from tests.live.clients.amplifier import Amplifier
 from tests.live.conftest import SFREQ
-from tests.live.reading import open_stream, read_until
+from tests.live.reading import EVERY_ROW, open_stream, read_until
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
 SCALE = 40.0  # random numbers from 0 to 1 become as large as EEG
@@ -41,7 +41,7 @@ def test_pyxdf_plays_a_recording(cli, spawn, subject, unique_id, tmp_path):
     player = spawn("-m", "pyxdf.cli.playback_lsl", xdf, "--wait_for_consumer", "--loop")
     daemon = cli(
         *("serve", subject.bundle, "--source-id", unique_id, "--name", f"hd-{unique_id}"),
-        *("--wait", "--status-json", tmp_path / "status.jsonl"),
+        *("--wait", "--status-json", tmp_path / "status.jsonl", *EVERY_ROW),
     )
     daemon.wait_for("ready", 60)
     hd = open_stream(f"hd-{unique_id}")
