@@ -205,7 +205,7 @@ def server_socket(address: tuple[Any, ...], family: int, backlog: int) -> socket
 
 def has_room(descriptor: int) -> bool:
     """Whether a pipe takes a line now; Windows does not tell, and writing to it may wait."""
-    if sys.platform == "win32":
+    if sys.platform == "win32" or not hasattr(select, "poll"):
         return True
     room = select.poll()
     room.register(descriptor, select.POLLOUT)
