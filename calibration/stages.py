@@ -27,7 +27,7 @@ from calibration.paper.paper_field import fit_session
 from calibration.population.estimate import make_timing
 from calibration.population.network import network_of
 from calibration.population.people import ADULT
-from calibration.population.session_network import ALIKE, judged, network_for
+from calibration.population.session_network import ALIKE, judged, network_for, weighed
 from calibration.population.session_prior import SessionPeople, session_people
 from calibration.regression.blocks import make_blocks
 from calibration.regression.closed_form import fit_linear
@@ -131,15 +131,16 @@ class OthersNetwork:
         None where it was not judged for such a session, or there is none.
     people : SessionPeople or None
         Whose it is; None where the session leans on nobody.
-    usual_left : float
-        Error that it usually leaves of the field's.
+    usual_left : float or None
+        Error that it usually leaves of the field's; None where nobody judged it with so many LD
+        channels, so that it must be weighed by the session.
     against : str
         Why there is none; empty where nobody would expect one.
     """
 
     net: ResidualNet | None = None
     people: SessionPeople | None = None
-    usual_left: float = 1.0
+    usual_left: float | None = None
     against: str = ""
 
     @property
@@ -176,11 +177,13 @@ def others_network(
         return OthersNetwork()
     population, ahead = people.places.population, settings.n_look_ahead(session.sfreq)
     timing = make_timing(population, session.sfreq, ahead)
-    against = network.reason_against(population, settings.band_hz, timing, len(session.ld))
+    n_ld = len(session.ld)
+    against = network.reason_against(population, settings.band_hz, timing, n_ld, weighed=True)
     if against:
         return OthersNetwork(people=people, against=against)
     net = network_for(session, people, network)
-    return OthersNetwork(net, people, network.error_left(len(session.ld)))
+    usual_left = network.error_left(n_ld) if network.judged_with(n_ld) else None
+    return OthersNetwork(net, people, usual_left)
 
 
 def correct_by_others(closed: StreamField, session: Session, others: OthersNetwork) -> StreamField:
@@ -201,16 +204,21 @@ def correct_by_others(closed: StreamField, session: Session, others: OthersNetwo
         With the network where it was judged for such a session and helps on blocks held out; else
         with a note that says why not.
     """
-    against = others.against
-    residual = None if others.net is None else judged(others.net, session, closed.linear)
-    if residual is not None and residual.split_ratios[0] >= ALIKE:
-        residual, against = None, "it does harm on blocks held out"
+    residual, against, how = others.net, others.against, ""
+    if residual is not None and others.usual_left is None:
+        residual, against = weighed(residual, session, closed.linear), "it adds too little"
+        how = "" if residual is None else f"it counts {residual.gains[0]:.2f}"
+    elif residual is not None:
+        residual = judged(residual, session, closed.linear)
+        how = f"{others.usual_left:.2f} is usual"
+        if residual.split_ratios[0] >= ALIKE:
+            residual, against = None, "it does harm on blocks held out"
     if residual is None:
         note = f"without the network of many people ({others.name}): {against}"
         return replace(closed, notes=(*closed.notes, note)) if against else closed
     note = (
-        f"{others.told} corrects the field: {others.usual_left:.2f} of the error is usual, "
-        f"{residual.split_ratios[0]:.2f} is left on blocks held out"
+        f"{others.told} corrects the field: {residual.split_ratios[0]:.3f} of the error is left "
+        f"on blocks held out ({how})"
     )
     model = stream_model(session, closed.linear, residual, closed.start)
     return replace(closed, model=model, residual=residual, notes=(*closed.notes, note))
@@ -255,7 +263,7 @@ def refine(
             device=device,
             progress=watch.part(0.3, 0.5),
             unfinished=unfinished,
-            others=others.net,
+            others=None if others.usual_left is None else others.net,
         )
     if residual is None:
         closed = correct_by_others(closed, session, others)

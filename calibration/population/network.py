@@ -26,6 +26,8 @@ from emag_rt.errors import CalibrationError
 from emag_rt.files import replacing
 
 ACTIVATION: Activation = "relu"
+TRAINED_WITH = 4, 25
+"""Fewest and most LD channels that were worn in training."""
 _SUFFIX = ".network.safetensors"
 _FORMAT = "1"
 _RCOND = 1e-9
@@ -76,14 +78,23 @@ class PopulationNetwork:
         step = max(1, round(sfreq / float(np.sqrt(low * high))))
         return step if low <= sfreq / step <= high else None
 
+    def judged_with(self, n_ld: int) -> bool:
+        """Whether people who trained nothing have told how far it is to be trusted there."""
+        return bool(self.counts[0] <= n_ld <= self.counts[-1])
+
     def reason_against(
         self,
         population: Population,
         band_hz: tuple[float, float],
         timing: Timing,
         n_ld: int,
+        weighed: bool = False,
     ) -> str:
-        """Why it should not be used; empty where it was trained and judged for such a bundle."""
+        """Why it should not be used; empty where it was trained and judged for such a bundle.
+
+        ``weighed``: a session's own HD tells how far it is to be trusted, so that it need not be
+        judged.
+        """
         low, high = population.band_hz
         if self.texts["people"] != population.texts["people"]:
             return "it was trained on other people than the population's"
@@ -93,7 +104,9 @@ class PopulationNetwork:
             return "it was trained without a look-ahead"
         if self.step(timing.sfreq) is None:
             return f"no whole part of {timing.sfreq:g} Hz is near the rates it was trained for"
-        if not self.counts[0] <= n_ld <= self.counts[-1]:
+        if weighed and not TRAINED_WITH[0] <= n_ld <= TRAINED_WITH[1]:
+            return f"it was trained with {TRAINED_WITH[0]} to {TRAINED_WITH[1]} LD channels"
+        if not weighed and not self.judged_with(n_ld):
             ends = dict.fromkeys((f"{self.counts[0]:g}", f"{self.counts[-1]:g}"))
             return f"it was judged with {' to '.join(ends)} LD channels"
         return ""

@@ -12,7 +12,8 @@ from emag_rt.array_types import FloatArray, IndexArray
 
 _BLOCK_S = 4.0
 _LEAST_GAIN = 0.005
-_LEAST_BESIDE = 0.001
+LEAST_OTHERS = 0.001
+"""Share of the error that other people's network must take away to be worth its cost."""
 _TINY = np.finfo(float).tiny
 
 
@@ -114,18 +115,40 @@ def shares_beside(
     own = float(_of_bag(np.clip(both[0], 0.0, 1.0), bag_size))
     # The other people's share is the lesser by one standard error, as gains are.
     along, size = products[:, 1, 2] - own * products[:, 0, 1], products[:, 1, 1]
-    slope = along.sum() / max(size.sum(), _TINY)
-    spread = np.sqrt(((along - slope * size) ** 2).sum())
-    share = min(max((along.sum() - spread) / max(size.sum(), _TINY), 0.0), 1.0)
+    share = careful_share(along, size)
     alone, joined = np.array([-1.0, 0.0, 1.0]), np.array([-own, -share, 1.0])
     left = [float(mix @ total @ mix) for mix in (alone, joined)]
-    if share == 0.0 or left[0] - left[1] < _LEAST_BESIDE * total[2, 2]:
+    if share == 0.0 or left[0] - left[1] < LEAST_OTHERS * total[2, 2]:
         return None
     n_splits = len(task.held)
     power = np.bincount(owner, products[:, 2, 2], minlength=n_splits)
     by_split = np.bincount(owner, products @ joined @ joined, minlength=n_splits)
     ratios = by_split / np.maximum(power, _TINY)
-    return Shares(own, float(share), tuple(float(ratio) for ratio in ratios))
+    return Shares(own, share, tuple(float(ratio) for ratio in ratios))
+
+
+def careful_share(along: FloatArray, size: FloatArray) -> float:
+    """How much of a correction to take: the best share, less one standard error.
+
+    Parameters
+    ----------
+    along, size : ndarray, shape (n_blocks,), float64
+        Products of what was given with what was wanted, and with itself.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+    """
+    total = max(float(size.sum()), _TINY)
+    slope = along.sum() / total
+    spread = np.sqrt(((along - slope * size) ** 2).sum())
+    return float(min(max((along.sum() - spread) / total, 0.0), 1.0))
+
+
+def short_blocks(n_times: int, sfreq: float) -> list[IndexArray]:
+    """Rows in blocks of a few seconds, whose scatter gives a standard error."""
+    return np.array_split(np.arange(n_times), max(1, round(n_times / (_BLOCK_S * sfreq))))
 
 
 def _of_bag(careful: FloatArray, bag_size: float) -> FloatArray:
@@ -147,8 +170,7 @@ def _held_out(
             continue
         rows = task.held[net.split]
         gave = np.zeros((len(rows), task.r.shape[1])) if net.held is None else net.held
-        n_parts = max(1, round(len(rows) / (_BLOCK_S * sfreq)))
-        for part in np.array_split(np.arange(len(rows)), n_parts):
+        for part in short_blocks(len(rows), sfreq):
             here = rows[part]
             weight = task.sample_weight[here, None].astype(np.float64)
             yield (

@@ -25,8 +25,8 @@ def person(data_dir):
     )
 
 
-def fit(recording, **changes):
-    return FieldCalibrator(8, CalibrationSettings(**changes)).fit([recording]).result_
+def fit(recording, n_ld=8, **changes):
+    return FieldCalibrator(n_ld, CalibrationSettings(**changes)).fit([recording]).result_
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,44 @@ def test_where_it_does_harm_it_is_left_out(closed, monkeypatch):
     field = corrected(closed)
     assert field.residual is None
     assert any("it does harm on blocks held out" in note for note in field.notes)
+
+
+@pytest.fixture(scope="module")
+def nine(person):
+    return fit(person[0], 9), fit(person[0], 9, refine=False)
+
+
+@pytest.mark.data
+def test_with_counts_that_nobody_judged_the_session_tells_how_far_it_counts(person, nine):
+    found, without = (estimate_recording(r.bundle, person[1], "packed") for r in nine)
+    unseen = list(found.unseen)
+    truth = found.truth[:, unseen]
+    with_it, alone = (nmse(truth, e.methods["field"][:, unseen]) for e in (found, without))
+    assert with_it < alone
+    residual = nine[0].field.residual
+    assert 0.05 < residual.gains[0] < 0.9
+    assert (residual.gains == residual.gains[0]).all()
+    own, without = (r.scores.methods["field"].nmse_unseen for r in nine)
+    assert own == pytest.approx(residual.split_ratios[0] * without)
+    said = f"it counts {residual.gains[0]:.2f}"
+    assert any(said in note for note in nine[0].notes)
+
+
+@pytest.mark.data
+def test_with_such_counts_it_is_left_out_where_it_does_harm(nine, monkeypatch):
+    closed = nine[1]
+    wrong = replace(network_of(ADULT), out=-network_of(ADULT).out)
+    monkeypatch.setattr(stages, "network_of", lambda _name: wrong)
+    field = corrected(closed)
+    assert field.residual is None
+    assert "without the network of many people (adult): it adds too little" in field.notes
+
+
+@pytest.mark.data
+def test_more_electrodes_than_were_worn_in_training_are_without_it(person):
+    result = fit(person[0], 28)
+    assert result.field.residual is None
+    assert any("it was trained with 4 to 25 LD channels" in note for note in result.notes)
 
 
 @pytest.mark.data
