@@ -151,6 +151,9 @@ def test_the_package_brings_one_for_its_own_people_only():
     network = network_of("adult")
     timing = make_timing(adult, 160.0)
     assert not network.reason_against(adult, adult.band_hz, timing, 8)
+    assert not network.reason_against(adult, adult.band_hz, timing, 25, weighed=True)
+    told = network.reason_against(adult, adult.band_hz, timing, 28, weighed=True)
+    assert told == "it was trained with 4 to 25 LD channels"
     fewer = replace(adult, texts={**adult.texts, "people": "S001,S003"})
     assert "other people" in network.reason_against(fewer, adult.band_hz, timing, 8)
     assert population_names() == ("adult",)

@@ -137,13 +137,6 @@ def test_with_such_counts_it_is_left_out_where_it_does_harm(nine, monkeypatch):
 
 
 @pytest.mark.data
-def test_more_electrodes_than_were_worn_in_training_are_without_it(person):
-    result = fit(person[0], 28)
-    assert result.field.residual is None
-    assert any("it was trained with 4 to 25 LD channels" in note for note in result.notes)
-
-
-@pytest.mark.data
 def test_gradient_steps_that_would_forget_other_people_are_not_taken(closed, monkeypatch):
     def steps(*_inputs, **_settings):
         raise AssertionError
