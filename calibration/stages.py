@@ -128,7 +128,7 @@ class OthersNetwork:
     Attributes
     ----------
     net : ResidualNet or None
-        None where it was not judged for such a session, or there is none.
+        None where it was not trained for such a session, or there is none.
     people : SessionPeople or None
         Whose it is; None where the session leans on nobody.
     usual_left : float or None
@@ -201,8 +201,8 @@ def correct_by_others(closed: StreamField, session: Session, others: OthersNetwo
     Returns
     -------
     StreamField
-        With the network where it was judged for such a session and helps on blocks held out; else
-        with a note that says why not.
+        With the network where it was trained for such a session and helps on blocks held out;
+        else with a note that says why not.
     """
     residual, against, how = others.net, others.against, ""
     if residual is not None and others.usual_left is None:

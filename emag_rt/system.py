@@ -117,7 +117,7 @@ def step_back(session: bool = False) -> None:
         psutil.Process().nice(psutil.IDLE_PRIORITY_CLASS)
         return
     if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # not allowed
+        with contextlib.suppress(AttributeError, OSError):  # another libc, or not allowed
             if os.getsid(0) == os.getpid():
                 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
                 if session:

@@ -27,7 +27,7 @@ from emag_rt.files import replacing
 
 ACTIVATION: Activation = "relu"
 TRAINED_WITH = 4, 25
-"""Fewest and most LD channels that were worn in training."""
+"""Fewest and most LD channels that the training draws from 64 places."""
 _SUFFIX = ".network.safetensors"
 _FORMAT = "1"
 _RCOND = 1e-9

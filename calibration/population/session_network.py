@@ -17,6 +17,7 @@ from calibration.regression.closed_form import LinearFit
 from calibration.residual.gains import LEAST_OTHERS, careful_share, short_blocks
 from calibration.residual.residual_net import ResidualNet
 from calibration.session.segments import Session
+from emag_rt.array_types import FloatArray
 
 ALIKE = 1.005
 """Ratio of errors that still counts as no harm: blocks of a short session tell little. Of one
@@ -74,16 +75,9 @@ def weighed(net: ResidualNet, session: Session, linear: LinearFit) -> ResidualNe
     ResidualNet or None
         None where it takes too little of the error away to be worth its cost.
     """
-    segments = session.target_segments
-    along, size, power = [], [], 0.0
-    for (x, y), predicted in zip(segments, linear.predict_held_out(segments), strict=True):
-        wanted, given = (y - predicted).astype(np.float64), net.predict(x).astype(np.float64)
-        power += float((wanted**2).sum())
-        for part in short_blocks(len(x), session.sfreq):
-            along.append(float((wanted[part] * given[part]).sum()))
-            size.append(float((given[part] ** 2).sum()))
-    share = careful_share(np.array(along), np.array(size))
-    won = 2.0 * share * sum(along) - share**2 * sum(size)
+    along, size, power = _on_held_out(net, session, linear)
+    share = careful_share(along, size)
+    won = 2.0 * share * float(along.sum()) - share**2 * float(size.sum())
     if share == 0.0 or won < LEAST_OTHERS * power:
         return None
     first, (weight, bias) = net.layers
@@ -97,9 +91,21 @@ def weighed(net: ResidualNet, session: Session, linear: LinearFit) -> ResidualNe
 
 def judged(net: ResidualNet, session: Session, linear: LinearFit) -> ResidualNet:
     """The network, its split ratio what it leaves of a closed form's error on blocks held out."""
+    along, size, power = _on_held_out(net, session, linear)
+    won = 2.0 * float(along.sum()) - float(size.sum())
+    return replace(net, split_ratios=(1.0 - won / power,))
+
+
+def _on_held_out(
+    net: ResidualNet, session: Session, linear: LinearFit
+) -> tuple[FloatArray, FloatArray, float]:
+    """Products of what is given with what a closed form missed and with itself, and its power."""
     segments = session.target_segments
-    held_out = linear.predict_held_out(segments)
-    missed = [y - p for (_, y), p in zip(segments, held_out, strict=True)]
-    left = [m - net.predict(x) for (x, _), m in zip(segments, missed, strict=True)]
-    ratio = sum(float((e**2).sum()) for e in left) / sum(float((m**2).sum()) for m in missed)
-    return replace(net, split_ratios=(ratio,))
+    along, size, power = [], [], 0.0
+    for (x, y), predicted in zip(segments, linear.predict_held_out(segments), strict=True):
+        wanted, given = (y - predicted).astype(np.float64), net.predict(x).astype(np.float64)
+        power += float((wanted**2).sum())
+        for part in short_blocks(len(x), session.sfreq):
+            along.append(float((wanted[part] * given[part]).sum()))
+            size.append(float((given[part] ** 2).sum()))
+    return np.array(along), np.array(size), power

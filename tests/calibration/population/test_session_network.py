@@ -39,13 +39,16 @@ def closed(person):
     return fit(person[0], refine=False)
 
 
+def unseen_errors(recording, *results):
+    found = [estimate_recording(result.bundle, recording, "packed") for result in results]
+    unseen = list(found[0].unseen)
+    truth = found[0].truth[:, unseen]
+    return [nmse(truth, estimate.methods["field"][:, unseen]) for estimate in found]
+
+
 @pytest.mark.data
 def test_ten_seconds_do_better_with_it_and_it_is_said(person, refined, closed):
-    last = person[1]
-    found, without = (estimate_recording(r.bundle, last, "packed") for r in (refined, closed))
-    unseen = list(found.unseen)
-    truth = found.truth[:, unseen]
-    with_it, alone = (nmse(truth, e.methods["field"][:, unseen]) for e in (found, without))
+    with_it, alone = unseen_errors(person[1], refined, closed)
     assert with_it < 0.98 * alone
     ratio = refined.field.residual.split_ratios[0]
     own, without = (r.scores.methods["field"].nmse_unseen for r in (refined, closed))
@@ -112,10 +115,7 @@ def nine(person):
 
 @pytest.mark.data
 def test_with_counts_that_nobody_judged_the_session_tells_how_far_it_counts(person, nine):
-    found, without = (estimate_recording(r.bundle, person[1], "packed") for r in nine)
-    unseen = list(found.unseen)
-    truth = found.truth[:, unseen]
-    with_it, alone = (nmse(truth, e.methods["field"][:, unseen]) for e in (found, without))
+    with_it, alone = unseen_errors(person[1], *nine)
     assert with_it < alone
     residual = nine[0].field.residual
     assert 0.05 < residual.gains[0] < 0.9
