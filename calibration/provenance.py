@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from emag_rt import __version__
+from emag_rt.bundle import Bundle
 from emag_rt.files import shown_name
 
 _PACKAGES = ("numpy", "scipy", "mne", "torch")
@@ -34,11 +36,43 @@ def provenance(inputs: Sequence[tuple[Path, str]]) -> dict[str, object]:
         except PackageNotFoundError:
             continue
     return {
-        # Names only: a path would tell who recorded where.
-        "inputs": [{"file": shown_name(path), "sha256": digest} for path, digest in inputs],
+        "inputs": _named(inputs),
         "versions": versions,
         "git_commit": _git_commit(),
     }
+
+
+def adapted_from(
+    bundle: Bundle, seconds: float, inputs: Sequence[tuple[Path, str]]
+) -> dict[str, object]:
+    """What an adapted bundle was adapted from, for its manifest.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        As it was.
+    seconds : float
+        Of LD that it was adapted to.
+    inputs : sequence of (Path, str)
+        The recordings and their SHA-256; none where it was learned live.
+
+    Returns
+    -------
+    dict
+        ``created``, ``emag_rt``, ``seconds``, ``inputs`` and ``from``.
+    """
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "emag_rt": __version__,
+        "seconds": round(seconds, 2),
+        "inputs": _named(inputs),
+        "from": bundle.sha256,
+    }
+
+
+def _named(inputs: Sequence[tuple[Path, str]]) -> list[dict[str, str]]:
+    # Names only: a path would tell who recorded where.
+    return [{"file": shown_name(path), "sha256": digest} for path, digest in inputs]
 
 
 def _git_commit() -> str | None:

@@ -208,7 +208,9 @@ def wait_until_fixture() -> Callable[..., object]:
 class Child:
     """A child process whose output is collected; both pipes are one."""
 
-    def __init__(self, arguments: list[str], env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, arguments: list[str], env: dict[str, str] | None = None, cwd: Path = ROOT
+    ) -> None:
         self.arguments = arguments
         self.lines: list[str] = []
         self.process = subprocess.Popen(
@@ -216,7 +218,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            cwd=ROOT,
+            cwd=cwd,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "160", **(env or {})},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -287,8 +289,8 @@ def spawn() -> Iterator[Callable[..., Child]]:
     """Start child processes: ``spawn("-m", "emag_rt", "simulate", ...)`` runs this Python."""
     children: list[Child] = []
 
-    def start(*arguments: object, env: dict[str, str] | None = None) -> Child:
-        child = Child([sys.executable, *map(str, arguments)], env)
+    def start(*arguments: object, env: dict[str, str] | None = None, cwd: Path = ROOT) -> Child:
+        child = Child([sys.executable, *map(str, arguments)], env, cwd)
         children.append(child)
         return child
 
@@ -302,7 +304,7 @@ def spawn() -> Iterator[Callable[..., Child]]:
 def cli(spawn: Callable[..., Child]) -> Callable[..., Child]:
     """Start the command line in a child process: ``cli("simulate", "--synthetic")``."""
 
-    def start(*arguments: object, env: dict[str, str] | None = None) -> Child:
-        return spawn("-m", "emag_rt", *arguments, env=env)
+    def start(*arguments: object, env: dict[str, str] | None = None, cwd: Path = ROOT) -> Child:
+        return spawn("-m", "emag_rt", *arguments, env=env, cwd=cwd)
 
     return start

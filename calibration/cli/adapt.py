@@ -38,6 +38,10 @@ def _live(ctx: click.Context, _: click.Parameter, bundle: str | None) -> None:
             "a minute of today's LD, in the state to come",
             "emag-rt adapt s01.emag today.xdf --out s01-today.emag",
         ),
+        (
+            "no HD session: whom the wearer is like",
+            "emag-rt adapt any.emag ld.xdf --out me.emag",
+        ),
     ),
     exits=(0, 2, 3, 5, 6, 9, 130, 143),
     see_also=("emag-rt calibrate", "emag-rt serve", "docs/another-day.md"),
@@ -46,6 +50,11 @@ def _live(ctx: click.Context, _: click.Parameter, bundle: str | None) -> None:
 @click.argument("recordings", nargs=-1, required=True, type=RECORDING)
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="Bundle to write.")
 @click.option(
+    "--population",
+    metavar="FILE",
+    help="Whose field, for a bundle without HD that was made from a population of your own.",
+)
+@click.option(
     "--live",
     hidden=True,
     is_eager=True,
@@ -53,20 +62,25 @@ def _live(ctx: click.Context, _: click.Parameter, bundle: str | None) -> None:
     callback=_live,
     help="Set by `emag-rt serve --adapt`.",
 )
-def adapt(bundle: str, recordings: tuple[str, ...], out: str) -> None:
+def adapt(bundle: str, recordings: tuple[str, ...], out: str, population: str | None) -> None:
     """Adapt BUNDLE to the wearer's present state, from LD RECORDINGS.
 
     Sources that the HD session found keep their places; how strong each is now is read off the
     LD channels, and the field follows. A minute of the state to come is enough (eyes closed, rest,
-    the task). LD that does not fit the bundle is refused. Says what changed, and by how much.
+    the task). A bundle without HD is made again: people who are like the wearer count for more.
+    LD that does not fit the bundle is refused. Says what changed, and by how much.
     """
     from emag_rt.cli.options import check_bundle_output
 
     check_bundle_output(out, [bundle, *recordings])
     from calibration.population.adapt import adapt as adapt_bundle
     from emag_rt.bundle import load_bundle, save_bundle
+    from emag_rt.errors import SettingsError
 
-    found = adapt_bundle(load_bundle(bundle), recordings)
+    before = load_bundle(bundle)
+    if population is not None and before.manifest.hd_measured:
+        raise SettingsError("--population must go with a bundle without HD. Leave it out.")
+    found = adapt_bundle(before, recordings, population)
     save_bundle(found.bundle, out)
     changed = found.change > 0
     what = "adapted to" if changed else "as it was: there is nothing to adapt to in"
@@ -76,5 +90,9 @@ def adapt(bundle: str, recordings: tuple[str, ...], out: str) -> None:
     if not changed:
         return
     click.echo(f"  rendered channels change by {100 * found.change:.1f} % (root mean square)")
+    for note in found.notes:
+        click.echo(f"warning: {note}", err=True)
+    if found.likelihood is None:
+        return
     fits = "better" if found.likelihood > 0 else "no better"
     click.echo(f"  LD it did not see fits {fits}: {found.likelihood:+.2f} in log-likelihood")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from calibration.population.remake import heads_of, remade
 from calibration.population.state import PULL, State, fit_of
 from calibration.population.wearer import read_ld
+from calibration.provenance import adapted_from
 from calibration.regression.sources import follow_powers, ld_model
-from emag_rt import __version__
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.drive import reference_free
@@ -35,29 +35,36 @@ class Adaptation:
         Of LD signal.
     power_db : tuple of (float, float, float)
         Band from and to in Hz, and by how much the LD channels' power changed there, in dB.
-    likelihood : float
+    likelihood : float or None
         Gain in the log-likelihood of LD blocks that the adaptation did not see, for each band
-        and block; below 0 where the sources fit them worse than before.
+        and block; below 0 where the sources fit them worse than before. None without HD.
     change : float
         Root mean square of what the adapted bundle renders differently, over what it renders.
+    notes : tuple of str
+        What the user should know.
     """
 
     bundle: Bundle
     seconds: float
     power_db: tuple[tuple[float, float, float], ...]
-    likelihood: float
+    likelihood: float | None
     change: float
+    notes: tuple[str, ...] = ()
 
 
-def adapt(bundle: Bundle, recordings: Sequence[str | Path]) -> Adaptation:
-    """Follow the wearer's present state.
+def adapt(
+    bundle: Bundle, recordings: Sequence[str | Path], population: str | None = None
+) -> Adaptation:
+    """Follow the wearer's present state; without HD, find whom the wearer is like.
 
     Parameters
     ----------
     bundle : Bundle
-        Calibrated on HD, anchor ``stream``.
+        Anchor ``stream``.
     recordings : sequence of path-like
         LD recordings of the state to come.
+    population : str, optional
+        File of the population of a bundle without HD, where it is none of the package's.
 
     Returns
     -------
@@ -71,6 +78,8 @@ def adapt(bundle: Bundle, recordings: Sequence[str | Path]) -> Adaptation:
     EmagError
         If a recording cannot be used.
     """
+    if not bundle.manifest.hd_measured:
+        return _without_hd(bundle, recordings, population)
     state = State(bundle)
     manifest = bundle.manifest
     labels = [electrode.label for electrode in manifest.ld]
@@ -97,6 +106,20 @@ def adapt(bundle: Bundle, recordings: Sequence[str | Path]) -> Adaptation:
         _held_out_gain(state.mixing, state.powers, blocks),
         0.0 if adapted is bundle else _size_of(bundle, adapted, signals),
     )
+
+
+def _without_hd(
+    bundle: Bundle, recordings: Sequence[str | Path], population: str | None
+) -> Adaptation:
+    manifest, heads = bundle.manifest, heads_of(bundle, population)
+    labels = heads.ld.labels
+    recorded = read_ld(recordings, labels, manifest.sfreq, np.array(manifest.frontend.sos))
+    signals = [reference_free(x)[0] for x in recorded.signals]
+    if not recorded.odd:
+        _require_fit(bundle, signals)
+    made = remade(bundle, heads, recordings)
+    size = _size_of(bundle, made.bundle, signals)
+    return Adaptation(made.bundle, recorded.seconds, (), None, size, made.wearer.notes)
 
 
 def _require_fit(bundle: Bundle, signals: Sequence[FloatArray]) -> None:
@@ -133,13 +156,7 @@ def with_change(
     model, manifest = bundle.model, bundle.manifest
     drive = model.drive
     adapted = replace(model, drive=replace(drive, readout=drive.readout + readout_change))
-    note = {
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "emag_rt": __version__,
-        "seconds": round(seconds, 2),
-        "inputs": [{"file": path.name, "sha256": digest} for path, digest in inputs],
-        "from": bundle.sha256,
-    }
+    note = adapted_from(bundle, seconds, inputs)
     calibration = {**manifest.calibration, "adapted": note}
     return replace(
         bundle,

@@ -141,27 +141,27 @@ def timing_of(population: Population, bank: Bank, sfreq: float, n_look_ahead: in
     n_lags = n_lags_of(bank, sfreq, n_look_ahead)
     kernel = taps(bank.centers_s, bank.widths_s, sfreq, n_look_ahead, n_lags)
     lags = np.arange(n_lags) - n_look_ahead
-    cross = kernel @ _between_lags(population, lags / sfreq)
+    cross = kernel @ _between_lags(population.n_lags, population.sfreq, lags / sfreq)
     products = np.array(
         # The second signal's lag less the first's: np.correlate slides the one over the other.
         [[np.correlate(h, g, "full") for h in kernel] for g in kernel]
     )
     apart = np.arange(1 - n_lags, n_lags)
-    own = products @ _between_lags(population, apart / sfreq)
+    own = products @ _between_lags(population.n_lags, population.sfreq, apart / sfreq)
     return Timing(bank, sfreq, n_look_ahead, n_lags, own, cross)
 
 
-def _between_lags(population: Population, seconds: FloatArray) -> FloatArray:
-    """Weights of the population's lags, negative ones first, shape (n_seconds, 2 n_lags - 1)."""
-    n = population.n_lags
+def _between_lags(n: int, sfreq: float, seconds: FloatArray) -> FloatArray:
+    """Weights of n lags at a rate, negative ones first, shape (n_seconds, 2 n - 1)."""
     spline = CubicSpline(np.arange(1 - n, n), np.eye(2 * n - 1))
     # Beyond the last lag only the tails of profiles reach.
-    return np.asarray(spline(np.clip(seconds * population.sfreq, 1 - n, n - 1)))
+    return np.asarray(spline(np.clip(seconds * sfreq, 1 - n, n - 1)))
 
 
-def at_lags(population: Population, covariances: FloatArray, seconds: FloatArray) -> FloatArray:
-    """Covariances (n_lags, n, n) at other lags in s, shape (n_seconds, n, n)."""
-    return np.tensordot(_between_lags(population, seconds), _both_signs(covariances), 1)
+def at_lags(covariances: FloatArray, sfreq: float, seconds: FloatArray) -> FloatArray:
+    """Covariances (n_lags, n, n) at a rate in Hz, at other lags in s, shape (n_seconds, n, n)."""
+    between = _between_lags(len(covariances), sfreq, seconds)
+    return np.tensordot(between, _both_signs(covariances), 1)
 
 
 def _both_signs(covariances: FloatArray) -> FloatArray:

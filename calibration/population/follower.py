@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from calibration.population.adapt import with_change
-from calibration.population.state import State, fit_of, through_taps
+from calibration.population.changes import Change, changes_of
+from calibration.population.state import fit_of, through_taps
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, load_bundle, save_bundle
-from emag_rt.core.folding import fold_readout
+from emag_rt.core.folding import fold
 from emag_rt.core.ld_bands import BLOCK_S
+from emag_rt.core.model import FieldModel
 from emag_rt.daemon.learner import Ended, Learned, News, Saved, receive, tell
 from emag_rt.errors import CalibrationError, EmagError
 
@@ -23,7 +25,7 @@ _SMALLEST = 1e-9
 
 
 class Follower:
-    """Follows blocks of LD, always from the session's powers: nothing drifts.
+    """Follows blocks of LD, always from the bundle as it was: nothing drifts.
 
     It is a :class:`emag_rt.daemon.learner.Learns`, in whatever process it runs.
 
@@ -43,7 +45,12 @@ class Follower:
         Rendered electrodes, over which the size of a change is told.
     after_s, every_s : float
         LD needed for the first time, and new LD for each time after that; it learns from the
-        last blocks of the longer of the two, and a second time once it has so many.
+        last blocks of the longer of the two (without HD, of five minutes), and a second time once
+        it has so many.
+    population : str, optional
+        File of the population of a bundle without HD, where it is none of the package's.
+    save_in : str, optional
+        Folder where the adapted bundle is saved; else that of its file.
 
     Raises
     ------
@@ -61,15 +68,21 @@ class Follower:
         rows: Sequence[int],
         after_s: float,
         every_s: float,
+        population: str | None = None,
+        save_in: str | None = None,
     ) -> None:
-        self._state = State(bundle)
-        self._bundle, self._path, self._positions_mm = bundle, path, positions_mm
+        self._changes = changes_of(bundle, population)
+        self._bundle, self._positions_mm = bundle, positions_mm
+        self._path = path if save_in is None else Path(save_in, path.name)
+        self._was = _linear(bundle.model, positions_mm)
         self._taps, self._weights, self._rows = taps, weights, list(rows)
         self._first = max(1, round(after_s / BLOCK_S))
         self._every = max(1, round(every_s / BLOCK_S))
-        self._blocks: deque[FloatArray] = deque(maxlen=max(self._first, self._every))
+        self._window = max(self._first, self._every)
+        longest = max(self._window, round(self._changes.longest_s / BLOCK_S))
+        self._blocks: deque[FloatArray] = deque(maxlen=longest)
         self._n_new, self._wanted, self._era = 0, self._first, 0
-        self._adapted: tuple[FloatArray, float] | None = None
+        self._adapted: Change | None = None
         self._news: deque[News] = deque()
 
     def news(self, timeout_s: float = 0.0) -> News | None:
@@ -98,37 +111,35 @@ class Follower:
         if found is not None and not found.fits:
             return
         # Half a minute may be an odd one: again once there are as many blocks as it looks at.
-        missing = (self._blocks.maxlen or 0) - len(self._blocks)
+        missing = max(0, self._window - len(self._blocks))
         self._n_new, self._wanted = 0, min(self._every, missing or self._every)
         self._news.append(self._learn(sfreq))
 
     def _learn(self, sfreq: float) -> Learned:
-        state = self._state
-        now = state.contrasts(self._blocks, sfreq).mean(axis=0)
-        power_db = state.power_db(now)
-        bands, seconds = state.by_band(power_db), BLOCK_S * len(self._blocks)
-        if not state.differs(power_db):
-            return Learned(self._era, seconds, bands)
-        readout = state.readout_change(now)
-        self._adapted = readout, seconds
-        change = self._folded(readout)
-        return Learned(self._era, seconds, bands, self._share(change, now), change)
+        found = self._changes.learn(self._blocks, sfreq)
+        seconds = BLOCK_S * len(self._blocks)
+        if found.model is None:
+            return Learned(self._era, seconds, found.power_db)
+        self._adapted = found
+        change = self._in_taps(_linear(found.model, self._positions_mm) - self._was)
+        share = self._share(change, found.now)
+        return Learned(self._era, seconds, found.power_db, share, change)
 
-    def _folded(self, readout: FloatArray) -> FloatArray:
-        """A change of the readout, in the operator's taps."""
-        model = self._bundle.model
-        matrices = fold_readout(model.field, self._positions_mm, model.tau_s, readout)
-        matrices = model.drive.taps[0, 0] * matrices[: self._taps.shape[1]] / model.scale_uv
-        by_tap = np.tensordot(np.linalg.pinv(self._taps.T, rcond=_SMALLEST), matrices, axes=1)
+    def _in_taps(self, matrices: FloatArray) -> FloatArray:
+        """Matrices, shape (n_lags, n_out, n_ld), in the operator's taps."""
+        n_lags = self._taps.shape[1]
+        filled = np.zeros((n_lags, *matrices.shape[1:]))
+        filled[: len(matrices)] = matrices[:n_lags]
+        by_tap = np.tensordot(np.linalg.pinv(self._taps.T, rcond=_SMALLEST), filled, axes=1)
         return np.swapaxes(by_tap, 0, 1).reshape(1, len(self._positions_mm), -1)
 
     def _share(self, change: FloatArray, now: FloatArray) -> float:
         """How large a change is on LD of the present spectrum, over what is rendered of it."""
         size = self._weights.shape[2]
         fed = np.zeros((size, size))
-        bands = through_taps(self._taps.T, self._state.edges_hz, self._bundle.model.sfreq)
+        bands = through_taps(self._taps.T, self._changes.edges_hz, self._bundle.model.sfreq)
         for (_, _, between), covariance in zip(bands, now, strict=True):
-            fed += np.kron(between, self._state.at_channels(covariance))
+            fed += np.kron(between, covariance)
         parts = [part[0, self._rows] for part in (change, self._weights)]
         differs, renders = (float(np.einsum("ij,jk,ik->", p, fed, p, optimize=True)) for p in parts)
         return float(np.sqrt(differs / renders)) if renders > 0 else 0.0
@@ -143,12 +154,19 @@ class Follower:
     def _saved(self) -> Path:
         if self._adapted is None:
             raise CalibrationError("nothing was adapted yet.")
-        readout, seconds = self._adapted
         path = self._path
         names = (f"{path.stem}-adapted-{i}{path.suffix}" for i in itertools.count(1))
         target = next(t for name in names if not (t := path.with_name(name)).exists())
-        save_bundle(with_change(self._bundle, readout, seconds), target, new=True)
+        save_bundle(self._adapted.make(), target, new=True)
         return target
+
+
+def _linear(model: FieldModel, positions_mm: FloatArray) -> FloatArray:
+    """The linear part folded, shape (n_lags, n_out, n_ld), in µV per µV."""
+    operator = fold(replace(model, drive=replace(model.drive, hidden=None)), positions_mm)
+    n_taps, n_out = len(operator.taps), operator.n_out
+    weights = operator.weights.reshape(n_out, n_taps, operator.n_ld)
+    return np.asarray(np.tensordot(operator.taps.T, weights, axes=(1, 1)))
 
 
 def follow(path: Path, told: IO[bytes], tells: IO[bytes]) -> None:

@@ -12,28 +12,20 @@ import numpy as np
 from calibration.baselines.spatial import spatial_matrices
 from calibration.field.kriging import spacing_mm
 from calibration.field.model import LeftOutScores
-from calibration.field.placement import Gaussians, fit_gaussians, make_field
 from calibration.population.electrodes_of import apart_by_name, hd_montage, ld_montage
 from calibration.population.estimate import (
     Expected,
     Places,
     Timing,
-    at_lags,
-    carry,
-    conditional_weights,
     expected_errors,
     make_timing,
-    moments,
-    own_noise,
 )
-from calibration.population.likeness import likely_mean
 from calibration.population.network import ACTIVATION, PopulationNetwork, network_of
+from calibration.population.no_hd_field import expected_field
 from calibration.population.people import ADULT, Population, load_population
-from calibration.population.statistics import lagged_covariances
-from calibration.population.wearer import Wearer, read_ld, read_wearer
+from calibration.population.wearer import Wearer, read_wearer
 from calibration.provenance import provenance
 from calibration.scores.cross_validated import CrossValidatedScores, MethodScore
-from calibration.session.segments import FILL_LAGS
 from calibration.settings.calibration_settings import CalibrationSettings
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import (
@@ -45,10 +37,7 @@ from emag_rt.bundle import (
     electrodes_of,
     point_mm,
 )
-from emag_rt.bundle.tensors import MAX_FILL_INPUTS
-from emag_rt.core.drive import Drive, reference_free
 from emag_rt.core.folding import fold
-from emag_rt.core.grid import lattice, resolution_for
 from emag_rt.core.labels import canonical
 from emag_rt.core.model import FieldModel
 from emag_rt.core.montage import Montage
@@ -57,12 +46,6 @@ from emag_rt.frontend import design_band
 PROTOCOL = "nobody's HD was measured: each person of the population by the field of the others"
 """How the errors were found, in words."""
 _SAME_MM = 1.0
-# The population's own places stand in the field as well, so that it renders anywhere; not where
-# an electrode is near, for Gaussians must tell them apart.
-_APART_MM = 12.0
-# Fewer LD channels than this say little of whom the wearer is like.
-_FEWEST_ALIKE = 4
-_RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -98,6 +81,32 @@ class NoHdSettings:
     def __post_init__(self) -> None:
         # The rules of rate, band and look-ahead are those of any calibration.
         CalibrationSettings(self.sfreq, self.band_hz, self.look_ahead_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """What a bundle without HD is made of: whose heads, at which electrodes.
+
+    Attributes
+    ----------
+    settings : NoHdSettings
+        Rate, band and look-ahead; whether to use a network.
+    people : Population
+        Whom to expect.
+    ld, hd : Montage
+        Electrodes, in the population's frame.
+    network : PopulationNetwork or None
+        Trained on these people. It is used where it was judged, else a note says why not.
+    notes : tuple of str
+        What the user should know of the electrodes.
+    """
+
+    settings: NoHdSettings
+    people: Population
+    ld: Montage
+    hd: Montage
+    network: PopulationNetwork | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,19 +179,43 @@ def calibrate_without_hd(
     hd, notes = hd_montage(settings.hd, people)
     ld = ld_montage(settings.ld, hd, people)
     hd, renamed = apart_by_name(hd, ld)
+    network = network or network_of(settings.population)
+    heads = Heads(settings, people, ld, hd, network, (*notes, *renamed))
+    mean, wearer = people.mean(), Wearer(people.amplitude_uv)
+    if ld_recordings:
+        mean, wearer = read_wearer(ld_recordings, ld, settings.sfreq, settings.band_hz, people)
+    return make_without_hd(heads, mean, wearer)
+
+
+def make_without_hd(heads: Heads, mean: FloatArray, wearer: Wearer) -> NoHdCalibration:
+    """Make the bundle of what is expected of a wearer.
+
+    Parameters
+    ----------
+    heads : Heads
+        What to make it of.
+    mean : ndarray, shape (n_lags, n_places, n_places)
+        What is expected at the population's places.
+    wearer : Wearer
+        What is known besides.
+
+    Returns
+    -------
+    NoHdCalibration
+        With what to expect of it.
+    """
+    settings, people, ld, hd = heads.settings, heads.people, heads.ld, heads.hd
     sos = design_band(*settings.band_hz, settings.sfreq)
     timing = make_timing(people, settings.sfreq, round(settings.look_ahead_s * settings.sfreq))
-    mean, wearer = _wearer(settings, ld_recordings, ld, sos, people)
     rendered = _rendered_rows(ld, hd)
     places = Places(people, ld.positions_mm, hd.positions_mm[list(rendered)])
-    network, against = _usable(settings, people, network, len(ld), timing)
-    model, covariance, lagged = _field(places, timing, mean, wearer, network)
+    network, against = _usable(heads, timing)
+    model, covariance, lagged = expected_field(places, timing, mean, wearer, network)
     matrices = spatial_matrices(places.ld_mm, places.hd_mm, covariance)
     expected = expected_errors(places, timing, wearer.noise, matrices)
     if network is not None:
         expected = replace(expected, error=expected.error * network.error_left(len(ld)))
-    remarks = _remarks(settings, people, wearer)
-    all_notes = (*notes, *renamed, *wearer.notes, *remarks, *against)
+    all_notes = (*heads.notes, *wearer.notes, *remarks(settings, people, wearer), *against)
     scores = _scores(expected, [hd.labels[i] for i in rendered], places)
     manifest = _manifest(settings, people, ld, hd, sos, model, wearer, scores, expected, all_notes)
     if network is not None:
@@ -201,48 +234,15 @@ def calibrate_without_hd(
     return NoHdCalibration(bundle, people, ld, hd, expected, wearer, rendered, network, all_notes)
 
 
-def _usable(
-    settings: NoHdSettings,
-    people: Population,
-    network: PopulationNetwork | None,
-    n_ld: int,
-    timing: Timing,
-) -> tuple[PopulationNetwork | None, tuple[str, ...]]:
+def _usable(heads: Heads, timing: Timing) -> tuple[PopulationNetwork | None, tuple[str, ...]]:
     """The network where it was judged; else None, and why not."""
-    network = network or network_of(settings.population)
+    settings, network = heads.settings, heads.network
     if network is None or not settings.refine:
         return None, ()
-    against = network.reason_against(people, settings.band_hz, timing, n_ld)
+    against = network.reason_against(heads.people, settings.band_hz, timing, len(heads.ld))
     if against:
         return None, (f"the field alone, without the network of many people: {against}",)
     return network, ()
-
-
-def _wearer(
-    settings: NoHdSettings,
-    paths: Sequence[str | Path],
-    ld: Montage,
-    sos: FloatArray,
-    people: Population,
-) -> tuple[FloatArray, Wearer]:
-    """What to expect at the population's places, and what is known of the wearer."""
-    if not paths:
-        return people.mean(), Wearer(people.amplitude_uv)
-    # As the population's people were read, whatever the rate and band of the bundle.
-    theirs = design_band(*people.band_hz, people.sfreq)
-    found = read_ld(paths, ld.labels, people.sfreq, theirs)
-    good = [i for i in range(len(ld)) if i not in found.odd]
-    mean = people.mean()
-    if len(good) >= _FEWEST_ALIKE:
-        centred = [reference_free(x[:, good])[0] for x in found.signals]
-        own = lagged_covariances(centred, people.n_lags)
-        mean = likely_mean(people, ld.positions_mm[good], own)
-    carried = carry(people.places.positions_mm, ld.positions_mm)
-    carried -= carried.mean(axis=0)
-    wearer = read_wearer(
-        paths, ld.labels, settings.sfreq, settings.band_hz, sos, carried @ mean[0] @ carried.T
-    )
-    return mean, wearer
 
 
 def _rendered_rows(ld: Montage, hd: Montage) -> tuple[int, ...]:
@@ -254,87 +254,8 @@ def _rendered_rows(ld: Montage, hd: Montage) -> tuple[int, ...]:
     )
 
 
-def _field(
-    places: Places,
-    timing: Timing,
-    mean: FloatArray,
-    wearer: Wearer,
-    network: PopulationNetwork | None,
-) -> tuple[FieldModel, FloatArray, FloatArray]:
-    """The field, and the covariances of the LD channels in µV², at once and with lags."""
-    people, n_ld = places.population, len(places.ld_mm)
-    extra = _far_places(people.places.positions_mm, np.concatenate([places.hd_mm, places.ld_mm]))
-    known = Places(people, places.ld_mm, np.concatenate([places.hd_mm, extra]))
-    known_moments = moments(known, timing, mean, wearer.noise)
-    weights = conditional_weights(known_moments)
-    # LD channels render themselves, at once.
-    own = np.zeros((n_ld, *weights.shape[1:]))
-    own[np.arange(n_ld), timing.now, np.arange(n_ld)] = 1.0
-    everything = np.concatenate([weights, own])
-    flat = everything.reshape(len(everything), -1)
-    inner = known_moments.zz.reshape(flat.shape[1], -1)
-    gaussians = _gaussians(known, mean, flat @ inner @ flat.T)
-    lags = np.arange(min(FILL_LAGS, max(1, MAX_FILL_INPUTS // n_ld))) / timing.sfreq
-    lagged = _ld_covariance(places, mean, lags, wearer)
-    scale_uv = np.sqrt(np.diag(lagged[0]))
-    readout = np.einsum("ne,egc->ngc", gaussians.solver, everything * scale_uv, optimize=True)
-    hidden = None
-    if network is not None:
-        hidden = network.branch(known, timing, mean, wearer.noise, scale_uv)
-        # LD channels render themselves: the columns of the solver behind HD's are left out.
-        solver = gaussians.solver[:, : len(known.hd_mm)]
-        hidden = replace(hidden, readout=solver @ hidden.readout)
-    amplitudes = np.zeros((len(gaussians.centers_mm), len(timing.bank.centers_s)))
-    model = FieldModel(
-        field=make_field(gaussians, timing.bank.centers_s, timing.bank.widths_s, amplitudes),
-        drive=Drive(np.ones((1, 1)), readout, hidden),
-        scale_uv=scale_uv,
-        sfreq=timing.sfreq,
-        anchor="stream",
-        n_lags=timing.n_lags,
-        look_ahead=timing.n_look_ahead,
-    )
-    return model, lagged[0], lagged
-
-
-def _far_places(places_mm: FloatArray, known_mm: FloatArray) -> FloatArray:
-    apart = np.linalg.norm(places_mm[:, None] - known_mm, axis=-1).min(axis=1)
-    return places_mm[apart > _APART_MM]
-
-
-def _gaussians(known: Places, mean: FloatArray, rendered: FloatArray) -> Gaussians:
-    """Gaussians that follow, between electrodes, what the population expects there."""
-    people = known.population
-    electrodes = np.concatenate([known.hd_mm, known.ld_mm])
-    inner = known.carry @ mean[0] @ known.carry.T
-    size = float(np.trace(inner)) / len(inner)
-    noise = own_noise(mean) * known.peculiar + _RIDGE * size
-    inverse = np.linalg.inv(inner + np.diag(noise))
-    origin = carry(people.places.positions_mm, known.ld_mm).mean(axis=0)
-
-    def between(positions_mm: FloatArray) -> FloatArray:
-        here = carry(people.places.positions_mm, positions_mm) - origin
-        return np.asarray(here @ mean[0] @ known.carry.T @ inverse)
-
-    grid = lattice(resolution_for(len(electrodes)), "sphere")
-    return fit_gaussians(grid, electrodes, rendered, between)
-
-
-def _ld_covariance(
-    places: Places, mean: FloatArray, seconds: FloatArray, wearer: Wearer
-) -> FloatArray:
-    """Of the LD channels relative to their mean, with the wearer's scale and noise, µV²."""
-    n_hd, n_ld = len(places.hd_mm), len(places.ld_mm)
-    carried = places.carry[n_hd:]
-    found = carried @ at_lags(places.population, mean, seconds) @ carried.T
-    noise = wearer.noise * float(np.trace(found[0])) / n_ld
-    alone = own_noise(mean) * places.peculiar[n_hd:]
-    centre = np.eye(n_ld) - 1.0 / n_ld
-    found[0] += centre @ np.diag(alone + noise) @ centre
-    return wearer.amplitude_uv**2 * found
-
-
-def _remarks(settings: NoHdSettings, people: Population, wearer: Wearer) -> list[str]:
+def remarks(settings: NoHdSettings, people: Population, wearer: Wearer) -> list[str]:
+    """What the user should know of a bundle whose HD nobody measured."""
     found = [
         f"nobody's HD was measured: the field is that of {people.n_people} other people "
         f"({people.name}), and the expected errors are theirs"

@@ -8,18 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.population.estimate import NOISE
+from calibration.population.estimate import NOISE, at_lags, carry
+from calibration.population.likeness import likely_mean
+from calibration.population.people import Population
+from calibration.population.statistics import lagged_covariances
 from calibration.session.channel_quality import suspicious_channels
 from calibration.settings.calibration_settings import SETTLE_S
 from emag_rt.array_types import FloatArray
 from emag_rt.core.drive import contrasts, reference_free
 from emag_rt.core.labels import match_labels
 from emag_rt.core.ld_bands import LdBands, band_edges, mean_bands
+from emag_rt.core.montage import Montage
 from emag_rt.errors import CalibrationError
-from emag_rt.frontend import CausalFilter
+from emag_rt.frontend import CausalFilter, design_band
 from emag_rt.recordings.read import read_recording
 
 MIN_SECONDS = 8.0
+# Fewer LD channels than this say little of whom the wearer is like.
+_FEWEST_ALIKE = 4
+_SPARE_LAGS = 4
 # Above, what does not fit the population is taken for noise that is none.
 _NOISES = np.geomspace(0.01, 0.2, 14)
 
@@ -76,32 +83,31 @@ class LdSignals:
 
 def read_wearer(
     paths: Sequence[str | Path],
-    ld: Sequence[str],
+    ld: Montage,
     sfreq: float,
     band_hz: tuple[float, float],
-    sos: FloatArray,
-    mean: FloatArray,
-) -> Wearer:
-    """Find scale and noise from LD recordings, by their likelihood under the population's mean.
+    people: Population,
+) -> tuple[FloatArray, Wearer]:
+    """What LD recordings tell: whom the wearer is like, how large the signals, how noisy.
 
     Parameters
     ----------
     paths : sequence of path-like
         Recordings that hold the LD channels; others in them are not looked at.
-    ld : sequence of str
-        Labels of the LD channels.
+    ld : Montage
+        LD channels, in the population's frame.
     sfreq : float
-        Rate in Hz; recordings are resampled to it.
+        Rate of the bundle in Hz; recordings are resampled to it.
     band_hz : tuple of float
-        Pass band of the causal front end in Hz.
-    sos : ndarray, shape (n_sections, 6)
-        That front end.
-    mean : ndarray, shape (n_ld, n_ld)
-        Covariance of the LD channels relative to their mean that the population expects.
+        Pass band of its causal front end in Hz.
+    people : Population
+        Whom to expect.
 
     Returns
     -------
-    Wearer
+    mean : ndarray, shape (n_lags, n_places, n_places)
+        What is expected at the population's places.
+    wearer : Wearer
         Channels that are flat or wild in the recordings are left out of it, and told.
 
     Raises
@@ -109,21 +115,66 @@ def read_wearer(
     CalibrationError
         If there is too little signal, or fewer than two channels are good.
     """
-    found = read_ld(paths, ld, sfreq, sos)
-    signals, odd = found.signals, found.odd
-    good = [i for i in range(len(ld)) if i not in odd]
+    # Whom the wearer is like: as the population's people were read, whatever the bundle's rate.
+    theirs = design_band(*people.band_hz, people.sfreq)
+    found = read_ld(paths, ld.labels, people.sfreq, theirs)
+    good = [i for i in range(len(ld)) if i not in found.odd]
+    own = lagged_covariances([reference_free(x[:, good])[0] for x in found.signals], people.n_lags)
+    mean = _mean_like(people, ld.positions_mm[good], own)
+    found = read_ld(paths, ld.labels, sfreq, design_band(*band_hz, sfreq))
+    good = [i for i in range(len(ld)) if i not in found.odd]
     if len(good) < 2:
         raise CalibrationError(
             f"LD recordings must have at least 2 good channels, got {len(good)} of {len(ld)}. "
             "Is the cap on the head, the reference connected?"
         )
-    centred = reference_free(np.concatenate(signals)[:, good])[0]
-    amplitude, noise = _scale_and_noise(
-        centred.T @ centred / len(centred), mean[np.ix_(good, good)]
+    centred = reference_free(np.concatenate(found.signals)[:, good])[0]
+    now = centred.T @ centred / len(centred)
+    amplitude, noise = _scale_and_noise(now, people, mean, ld.positions_mm[good])
+    notes = tuple(
+        f"channel {ld.labels[i]} looks {why} in the LD recordings" for i, why in found.odd.items()
     )
-    notes = tuple(f"channel {ld[i]} looks {why} in the LD recordings" for i, why in odd.items())
-    bands = None if odd else mean_bands(signals, band_edges(band_hz, sfreq), sfreq)
-    return Wearer(amplitude, noise, found.seconds, found.inputs, notes, bands)
+    bands = None
+    if not found.odd:
+        bands = mean_bands(found.signals, band_edges(band_hz, sfreq), sfreq)
+    return mean, Wearer(amplitude, noise, found.seconds, found.inputs, notes, bands)
+
+
+def wearer_of_blocks(
+    blocks: Sequence[FloatArray], sfreq: float, ld: Montage, people: Population
+) -> tuple[FloatArray, Wearer]:
+    """The same from blocks of a live stream, whose channels were all good.
+
+    Parameters
+    ----------
+    blocks : sequence of ndarray, shape (n_times, n_ld)
+        Reference-free, in µV, in the population's band.
+    sfreq : float
+        Their rate in Hz.
+    ld, people
+        As for :func:`read_wearer`.
+
+    Returns
+    -------
+    mean : ndarray, shape (n_lags, n_places, n_places)
+        What is expected at the population's places.
+    wearer : Wearer
+        Without files.
+    """
+    seconds = np.arange(people.n_lags) / people.sfreq
+    n_lags = int(np.ceil(seconds[-1] * sfreq)) + _SPARE_LAGS
+    # Each block ends: the further two samples are apart, the fewer pairs it has of them.
+    pairs = 1.0 - np.arange(n_lags) / np.mean([len(block) for block in blocks])
+    found = lagged_covariances(blocks, n_lags) / pairs[:, None, None]
+    own = at_lags(found, sfreq, seconds)
+    mean = _mean_like(people, ld.positions_mm, own)
+    amplitude, noise = _scale_and_noise(own[0], people, mean, ld.positions_mm)
+    bands = mean_bands(blocks, band_edges(people.band_hz, sfreq), sfreq)
+    return mean, Wearer(amplitude, noise, sum(map(len, blocks)) / sfreq, bands=bands)
+
+
+def _mean_like(people: Population, ld_mm: FloatArray, own: FloatArray) -> FloatArray:
+    return likely_mean(people, ld_mm, own) if len(ld_mm) >= _FEWEST_ALIKE else people.mean()
 
 
 def read_ld(
@@ -133,8 +184,14 @@ def read_ld(
 
     Parameters
     ----------
-    paths, ld, sfreq, sos
-        As for :func:`read_wearer`.
+    paths : sequence of path-like
+        Recordings that hold the LD channels; others in them are not looked at.
+    ld : sequence of str
+        Labels of the LD channels.
+    sfreq : float
+        Rate in Hz; recordings are resampled to it.
+    sos : ndarray, shape (n_sections, 6)
+        The causal front end.
 
     Returns
     -------
@@ -166,9 +223,13 @@ def read_ld(
     return LdSignals(tuple(signals), seconds, tuple(inputs), odd)
 
 
-def _scale_and_noise(own: FloatArray, mean: FloatArray) -> tuple[float, float]:
+def _scale_and_noise(
+    own: FloatArray, people: Population, expected: FloatArray, ld_mm: FloatArray
+) -> tuple[float, float]:
     """Most likely amplitude and noise of ``amplitude**2 * (mean + noise * its power)``."""
     n = len(own)
+    carried = carry(people.places.positions_mm, ld_mm)
+    mean = carried @ expected[0] @ carried.T
     # What the mean of the channels leaves: n - 1 directions.
     basis = contrasts(n)
     own, mean = basis.T @ own @ basis, basis.T @ mean @ basis

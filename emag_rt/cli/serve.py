@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -198,8 +199,8 @@ _GROUPS = {
     "--adapt",
     is_flag=True,
     default=None,
-    help="Follow the wearer's present state, from LD alone. SIGUSR1 saves the adapted bundle "
-    "beside BUNDLE, SIGUSR2 undoes it (docs/another-day.md).",
+    help="Follow the wearer's present state, from LD alone; with --no-hd, whom the wearer is like. "
+    "SIGUSR1 saves the adapted bundle beside BUNDLE, SIGUSR2 undoes it (docs/another-day.md).",
 )
 @click.option(
     "--montage",
@@ -335,7 +336,11 @@ def serve(
         if options["dashboard_port"] is not None or options["dashboard_host"] is not None:
             options["dashboard"] = True
         overrides = {_PATHS[key]: value for key, value in options.items()}
+        overrides["adapt.population"] = population
         settings = ask_which(load_settings(config, overrides), quiet)
+        if no_hd and settings.adapt.save_in is None:  # beside the bundle, it would be forgotten
+            here = {"save_in": str(Path.cwd())}
+            settings = settings.model_copy(update={"adapt": settings.adapt.model_copy(update=here)})
         if check:
             _check(path, settings, stop)
             return

@@ -171,14 +171,17 @@ class Adapting:
         self.state, self.share, self._in_use = "adapted", learned.share, True
         self.n_adapted += 1
         bands = ", ".join(f"{a:g} to {b:g} Hz {db:+.1f} dB" for a, b, db in learned.power_db)
+        told = "other people who are like the wearer count for more"
+        if bands:
+            told = f"its power beside the session's: {bands}"
         details = {
             "seconds": learned.seconds,
             "percent": round(100.0 * learned.share, 1),
             "power_db": [[a, b, round(db, 1)] for a, b, db in learned.power_db],
         }
         text = (
-            f"adapted to the last {learned.seconds:.0f} s of LD: its power beside the session's: "
-            f"{bands}; rendered channels change by {details['percent']} %"
+            f"adapted to the last {learned.seconds:.0f} s of LD: {told}; rendered channels change "
+            f"by {details['percent']} %"
         )
         return Event("adapted", details, text)
 

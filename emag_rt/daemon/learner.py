@@ -20,6 +20,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from emag_rt.array_types import FloatArray
+from emag_rt.daemon.settings import AdaptSettings
 from emag_rt.engine.upsampler import Upsampler
 from emag_rt.errors import OutputError
 from emag_rt.system import own_group
@@ -143,8 +144,8 @@ class LearnerProcess:
         What is served.
     upsampler : Upsampler
         Renders it.
-    after_s, every_s : float
-        Seconds of LD for the first time, and from time to time.
+    wanted : AdaptSettings
+        When to learn, and where to save.
 
     Raises
     ------
@@ -152,9 +153,7 @@ class LearnerProcess:
         If the process cannot be started.
     """
 
-    def __init__(
-        self, bundle_path: str, upsampler: Upsampler, after_s: float, every_s: float
-    ) -> None:
+    def __init__(self, bundle_path: str, upsampler: Upsampler, wanted: AdaptSettings) -> None:
         command = [sys.executable, "-m", "emag_rt", "adapt", f"--live={bundle_path}"]
         try:
             self._child = subprocess.Popen(  # noqa: S603 - this program, by this interpreter
@@ -169,9 +168,11 @@ class LearnerProcess:
         operator, positions_mm = upsampler.fading.estimate
         details = {
             "sha256": upsampler.bundle.sha256,
-            "after_s": after_s,
-            "every_s": every_s,
+            "after_s": wanted.after_s,
+            "every_s": wanted.every_s,
             "rows": upsampler.fading.rendered,
+            "save_in": wanted.save_in,
+            "population": wanted.population,
         }
         self._put("begin", details, positions_mm, operator.taps, operator.weights)
         self._threads = [

@@ -177,7 +177,7 @@ def _start_adapting(
     wanted = settings.adapt
     if not wanted.enabled:
         return None
-    learner = LearnerProcess(bundle_path, upsampler, wanted.after_s, wanted.every_s)
+    learner = LearnerProcess(bundle_path, upsampler, wanted)
     stack.callback(learner.close)
     return Adapting(upsampler, learner, wishes)
 

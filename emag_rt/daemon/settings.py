@@ -157,13 +157,17 @@ class BadSettings(_Section):
 class AdaptSettings(_Section):
     """Follow the wearer's present state, from LD alone (docs/another-day.md).
 
-    ``after_s`` of good LD for the first time, and ``every_s`` of it from time to time.
+    ``after_s`` of good LD for the first time, and ``every_s`` of it from time to time. ``save_in``
+    is the folder of adapted bundles, None that of the bundle; ``population`` the file of a bundle
+    without HD that was made from none of the package's.
     """
 
     enabled: bool = False
     after_s: Annotated[float, _EXPONENT, Field(ge=4, le=600, allow_inf_nan=False)] = 30.0
     every_s: Annotated[float, _EXPONENT, Field(ge=4, le=600, allow_inf_nan=False)] = 60.0
     save_at_end: bool = False
+    save_in: Text | None = None
+    population: Text | None = None
 
 
 class StatusSettings(_Section):

@@ -16,7 +16,7 @@ from emag_rt.core.ld_bands import HdBands
 from emag_rt.daemon.adapting import FADE_S, Adapting, Wishes
 from emag_rt.daemon.learner import Ended, Learned, LearnerProcess, Saved, hear, tell
 from emag_rt.daemon.loop import Server
-from emag_rt.daemon.settings import ServeSettings
+from emag_rt.daemon.settings import AdaptSettings, ServeSettings
 from emag_rt.daemon.signal_path import make_upsampler
 from emag_rt.daemon.status.outlet import STATUS_NUMBERS, StatusOutlet
 from emag_rt.daemon.status.terminal import LiveView
@@ -328,7 +328,7 @@ def test_news_cut_anywhere_are_the_end():
 def test_a_process_that_gets_no_core_stops_nothing(tmp_path, monkeypatch, wait_until):
     monkeypatch.setattr("emag_rt.daemon.learner.LearnerProcess._write", lambda _: None)
     upsampler = Upsampler(adaptable(), engine="packed")
-    learner = LearnerProcess(str(tmp_path / "s.emag"), upsampler, 30.0, 60.0)
+    learner = LearnerProcess(str(tmp_path / "s.emag"), upsampler, AdaptSettings())
     try:
         if hasattr(os, "SCHED_IDLE"):  # and it takes none from others
             pid = learner._child.pid
@@ -350,7 +350,7 @@ def test_a_process_that_cannot_learn_says_why_and_goes(tmp_path, wait_until, cap
     """It reads another file than is served: the daemon goes on without it."""
     caplog.set_level(logging.WARNING)
     bundle = tmp_path / "gone.emag"
-    learner = LearnerProcess(str(bundle), Upsampler(adaptable(), engine="packed"), 30.0, 60.0)
+    learner = LearnerProcess(str(bundle), Upsampler(adaptable(), engine="packed"), AdaptSettings())
     try:
         news = wait_until(learner.news, 60, "its end")
         assert isinstance(news, Ended)

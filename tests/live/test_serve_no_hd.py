@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from emag_rt.bundle import load_bundle
+from emag_rt.system import SAVE_AND_UNDO
 from tests.live.conftest import SFREQ
 from tests.live.reading import EVERY_ROW, open_stream, read_until
 
@@ -67,3 +68,27 @@ def test_what_cannot_be_is_told(cli, words, text):
     assert said.finish(60) in (2, 3), str(said)
     assert text in said.output
     assert "Traceback" not in said.output
+
+
+@pytest.mark.skipif(not SAVE_AND_UNDO, reason="Windows has no such signals")
+def test_it_adapts_to_who_wears_it_and_keeps_that_on_request(cli, amplifier, tmp_path):
+    settings, status = tmp_path / "serve.yaml", tmp_path / "status.json"
+    settings.write_text("adapt: {after_s: 8}\n")
+    words = ("--ld", f"@stream:{amplifier}", "--hd", "cap", "--source-id", amplifier, "--adapt")
+    daemon = cli(
+        *("serve", "--no-hd", *words, "--name", f"hd-{amplifier}", "--config", settings),
+        *("--status-json", status, *EVERY_ROW),
+        cwd=tmp_path,
+    )
+    daemon.wait_for("other people who are like the wearer count for more", 150)
+    daemon.process.send_signal(SAVE_AND_UNDO[0])
+    daemon.wait_for("the adapted bundle is saved", 60)
+    manifest = load_bundle(tmp_path / "no-hd-adapted-1.emag").manifest
+    assert manifest.amplitudes_known
+    assert not manifest.hd_measured
+    assert manifest.calibration["adapted"]["seconds"] >= 8
+    assert daemon.terminate() == 0, str(daemon)
+    last = json.loads(status.read_text().splitlines()[-1])
+    assert last["adaptations"] >= 1
+    assert last["adapted"] > 0
+    assert last["samples_in"] == last["samples_out"] > 10 * SFREQ

@@ -85,7 +85,7 @@ def test_waiting_does_not_harm(population, places):
 
 def test_lags_between_lags_and_of_both_signs(population):
     mean = population.mean()
-    found = at_lags(population, mean, np.array([0.0, 2.0, -2.0]) / population.sfreq)
+    found = at_lags(mean, population.sfreq, np.array([0.0, 2.0, -2.0]) / population.sfreq)
     np.testing.assert_allclose(found[0], mean[0], atol=1e-12)
     np.testing.assert_allclose(found[1], mean[2], atol=1e-12)
     np.testing.assert_allclose(found[2], mean[2].T, atol=1e-12)
