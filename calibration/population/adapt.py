@@ -10,7 +10,7 @@ import numpy as np
 
 from calibration.population.remake import heads_of, remade
 from calibration.population.state import PULL, State, fit_of
-from calibration.population.wearer import read_ld
+from calibration.population.wearer import read_ld, read_wearer
 from calibration.provenance import adapted_from
 from calibration.regression.sources import follow_powers, ld_model
 from emag_rt.array_types import FloatArray
@@ -117,7 +117,9 @@ def _without_hd(
     signals = [reference_free(x)[0] for x in recorded.signals]
     if not recorded.odd:
         _require_fit(bundle, signals)
-    made = remade(bundle, heads, recordings)
+    wanted = heads.settings
+    found = read_wearer(recordings, heads.ld, wanted.sfreq, wanted.band_hz, heads.people)
+    made = remade(bundle, heads, *found)
     size = _size_of(bundle, made.bundle, signals)
     return Adaptation(made.bundle, recorded.seconds, (), None, size, made.wearer.notes)
 

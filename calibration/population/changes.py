@@ -10,10 +10,15 @@ from typing import Protocol
 import numpy as np
 
 from calibration.population.adapt import with_change
-from calibration.population.remake import heads_of, remade_live
+from calibration.population.estimate import Places
+from calibration.population.no_hd import Heads
+from calibration.population.no_hd_field import expected_operator
+from calibration.population.remake import heads_of, remade
 from calibration.population.state import State
+from calibration.population.wearer import Wearer, wearer_of_blocks
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle
+from emag_rt.core.folding import fold, fold_readout
 from emag_rt.core.ld_bands import band_edges, block_covariances
 from emag_rt.core.model import FieldModel
 from emag_rt.errors import CalibrationError
@@ -33,15 +38,16 @@ class Change:
         was no session.
     now : ndarray, shape (n_bands, n_ld, n_ld)
         Covariances of the LD channels relative to their mean, in µV².
-    model : FieldModel or None
-        As it should be now; None where it is as it should be.
+    matrices : ndarray, shape (n_lags, n_out, n_ld), or None
+        By how much the linear part is to differ from the bundle's, in µV per µV; None where it is
+        as it should be.
     make : callable
-        Makes the bundle of it.
+        Makes the bundle that is so.
     """
 
     power_db: tuple[tuple[float, float, float], ...]
     now: FloatArray
-    model: FieldModel | None
+    matrices: FloatArray | None
     make: Callable[[], Bundle]
 
 
@@ -64,13 +70,15 @@ class Changes(Protocol):
         ...
 
 
-def changes_of(bundle: Bundle, population: str | None = None) -> Changes:
+def changes_of(bundle: Bundle, positions_mm: FloatArray, population: str | None = None) -> Changes:
     """How a bundle follows its wearer.
 
     Parameters
     ----------
     bundle : Bundle
         Of the anchor ``stream``.
+    positions_mm : ndarray, shape (n_out, 3)
+        Electrodes that are rendered.
     population : str, optional
         File of the population of a bundle without HD, where it is none of the package's.
 
@@ -80,8 +88,8 @@ def changes_of(bundle: Bundle, population: str | None = None) -> Changes:
         If the bundle cannot be adapted.
     """
     if bundle.manifest.hd_measured:
-        return SessionChanges(bundle)
-    return WearerChanges(bundle, population)
+        return SessionChanges(bundle, positions_mm)
+    return WearerChanges(bundle, positions_mm, population)
 
 
 class SessionChanges:
@@ -89,8 +97,8 @@ class SessionChanges:
 
     longest_s = 0.0
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle, self._state = bundle, State(bundle)
+    def __init__(self, bundle: Bundle, positions_mm: FloatArray) -> None:
+        self._bundle, self._positions_mm, self._state = bundle, positions_mm, State(bundle)
         self.edges_hz = self._state.edges_hz
 
     def learn(self, blocks: Sequence[FloatArray], sfreq: float) -> Change:
@@ -102,10 +110,10 @@ class SessionChanges:
         if not state.differs(power_db):
             return Change(bands, now, None, lambda: self._bundle)
         more = state.readout_change(contrasts)
-        drive = replace(model.drive, readout=model.drive.readout + more)
+        folded = fold_readout(model.field, self._positions_mm, model.tau_s, more)
+        matrices = model.drive.taps[0, 0] * folded / model.scale_uv
         seconds = sum(map(len, blocks)) / sfreq
-        make = partial(with_change, self._bundle, more, seconds)
-        return Change(bands, now, replace(model, drive=drive), make)
+        return Change(bands, now, matrices, partial(with_change, self._bundle, more, seconds))
 
 
 class WearerChanges:
@@ -113,9 +121,14 @@ class WearerChanges:
 
     longest_s = _WEARER_S
 
-    def __init__(self, bundle: Bundle, population: str | None = None) -> None:
-        self._bundle, self._heads = bundle, heads_of(bundle, population)
-        band_hz, theirs = bundle.manifest.frontend.band_hz, self._heads.people.band_hz
+    def __init__(
+        self, bundle: Bundle, positions_mm: FloatArray, population: str | None = None
+    ) -> None:
+        heads = heads_of(bundle, population)
+        self._bundle, self._heads = bundle, heads
+        self._places = Places(heads.people, heads.ld.positions_mm, positions_mm)
+        self._was = _linear(bundle.model, positions_mm)
+        band_hz, theirs = bundle.manifest.frontend.band_hz, heads.people.band_hz
         if band_hz != theirs:
             raise CalibrationError(
                 f"--adapt must have a bundle from {theirs[0]:g} to {theirs[1]:g} Hz where nobody's "
@@ -126,6 +139,20 @@ class WearerChanges:
 
     def learn(self, blocks: Sequence[FloatArray], sfreq: float) -> Change:
         """See :class:`Changes`."""
-        made = remade_live(self._bundle, self._heads, blocks, sfreq)
+        heads = self._heads
+        mean, wearer = wearer_of_blocks(blocks, sfreq, heads.ld, heads.people)
         now = np.mean(block_covariances(blocks, self.edges_hz, sfreq), axis=0)
-        return Change((), now, made.bundle.model, lambda: made.bundle)
+        wanted = expected_operator(self._places, heads.timing, mean, wearer.noise)
+        make = partial(_remade, self._bundle, heads, mean, wearer)
+        return Change((), now, wanted - self._was, make)
+
+
+def _remade(bundle: Bundle, heads: Heads, mean: FloatArray, wearer: Wearer) -> Bundle:
+    return remade(bundle, heads, mean, wearer).bundle
+
+
+def _linear(model: FieldModel, positions_mm: FloatArray) -> FloatArray:
+    """The linear part folded, shape (n_lags, n_out, n_ld), in µV per µV."""
+    operator = fold(replace(model, drive=replace(model.drive, hidden=None)), positions_mm)
+    weights = operator.weights.reshape(operator.n_out, -1, operator.n_ld)
+    return np.asarray(np.tensordot(operator.taps.T, weights, axes=(1, 1)))

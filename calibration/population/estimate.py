@@ -256,10 +256,14 @@ def moments(places: Places, timing: Timing, covariances: FloatArray, noise: floa
         In the units of the covariances.
     """
     n_hd = len(places.hd_mm)
-    both = places.carry @ _both_signs(covariances) @ places.carry.T
+    # With LD alone: between all of many HD electrodes it would take most of the time.
+    with_ld = places.carry @ (_both_signs(covariances) @ places.carry[n_hd:].T)
+    powers = np.einsum(
+        "ep,pq,eq->e", places.carry[:n_hd], covariances[0], places.carry[:n_hd], optimize=True
+    )
     alone = own_noise(covariances) * places.peculiar
     n_ld, zero = len(places.ld_mm), covariances.shape[0] - 1
-    ld = both[:, n_hd:, n_hd:]
+    ld = with_ld[:, n_hd:].copy()
     power = float(np.trace(ld[zero])) / n_ld
     centre = np.eye(n_ld) - 1.0 / n_ld
     ld[zero] += centre @ np.diag(alone[n_hd:] + noise * power) @ centre
@@ -270,8 +274,8 @@ def moments(places: Places, timing: Timing, covariances: FloatArray, noise: floa
         for profile, more in enumerate(late):
             zz[profile, :, profile] += more * centre
     return Moments(
-        yy=np.diag(both[zero])[:n_hd] + alone[:n_hd],
-        yz=np.einsum("gm,mec->egc", timing.cross, both[:, :n_hd, n_hd:], optimize=True),
+        yy=powers + alone[:n_hd],
+        yz=np.einsum("gm,mec->egc", timing.cross, with_ld[:, :n_hd], optimize=True),
         zz=zz,
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -15,9 +14,7 @@ from calibration.population.changes import Change, changes_of
 from calibration.population.state import fit_of, through_taps
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle, load_bundle, save_bundle
-from emag_rt.core.folding import fold
 from emag_rt.core.ld_bands import BLOCK_S
-from emag_rt.core.model import FieldModel
 from emag_rt.daemon.learner import Ended, Learned, News, Saved, receive, tell
 from emag_rt.errors import CalibrationError, EmagError
 
@@ -71,10 +68,9 @@ class Follower:
         population: str | None = None,
         save_in: str | None = None,
     ) -> None:
-        self._changes = changes_of(bundle, population)
+        self._changes = changes_of(bundle, positions_mm, population)
         self._bundle, self._positions_mm = bundle, positions_mm
         self._path = path if save_in is None else Path(save_in, path.name)
-        self._was = _linear(bundle.model, positions_mm)
         self._taps, self._weights, self._rows = taps, weights, list(rows)
         self._first = max(1, round(after_s / BLOCK_S))
         self._every = max(1, round(every_s / BLOCK_S))
@@ -118,19 +114,17 @@ class Follower:
     def _learn(self, sfreq: float) -> Learned:
         found = self._changes.learn(self._blocks, sfreq)
         seconds = BLOCK_S * len(self._blocks)
-        if found.model is None:
+        if found.matrices is None:
             return Learned(self._era, seconds, found.power_db)
         self._adapted = found
-        change = self._in_taps(_linear(found.model, self._positions_mm) - self._was)
+        change = self._in_taps(found.matrices)
         share = self._share(change, found.now)
         return Learned(self._era, seconds, found.power_db, share, change)
 
     def _in_taps(self, matrices: FloatArray) -> FloatArray:
         """Matrices, shape (n_lags, n_out, n_ld), in the operator's taps."""
-        n_lags = self._taps.shape[1]
-        filled = np.zeros((n_lags, *matrices.shape[1:]))
-        filled[: len(matrices)] = matrices[:n_lags]
-        by_tap = np.tensordot(np.linalg.pinv(self._taps.T, rcond=_SMALLEST), filled, axes=1)
+        matrices = matrices[: self._taps.shape[1]]
+        by_tap = np.tensordot(np.linalg.pinv(self._taps.T, rcond=_SMALLEST), matrices, axes=1)
         return np.swapaxes(by_tap, 0, 1).reshape(1, len(self._positions_mm), -1)
 
     def _share(self, change: FloatArray, now: FloatArray) -> float:
@@ -159,14 +153,6 @@ class Follower:
         target = next(t for name in names if not (t := path.with_name(name)).exists())
         save_bundle(self._adapted.make(), target, new=True)
         return target
-
-
-def _linear(model: FieldModel, positions_mm: FloatArray) -> FloatArray:
-    """The linear part folded, shape (n_lags, n_out, n_ld), in µV per µV."""
-    operator = fold(replace(model, drive=replace(model.drive, hidden=None)), positions_mm)
-    n_taps, n_out = len(operator.taps), operator.n_out
-    weights = operator.weights.reshape(n_out, n_taps, operator.n_ld)
-    return np.asarray(np.tensordot(operator.taps.T, weights, axes=(1, 1)))
 
 
 def follow(path: Path, told: IO[bytes], tells: IO[bytes]) -> None:

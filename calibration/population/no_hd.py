@@ -108,6 +108,12 @@ class Heads:
     network: PopulationNetwork | None
     notes: tuple[str, ...] = ()
 
+    @property
+    def timing(self) -> Timing:
+        """Temporal profiles of the field."""
+        look_ahead = round(self.settings.look_ahead_s * self.settings.sfreq)
+        return make_timing(self.people, self.settings.sfreq, look_ahead)
+
 
 @dataclass(frozen=True, eq=False)
 class NoHdCalibration:
@@ -206,7 +212,7 @@ def make_without_hd(heads: Heads, mean: FloatArray, wearer: Wearer) -> NoHdCalib
     """
     settings, people, ld, hd = heads.settings, heads.people, heads.ld, heads.hd
     sos = design_band(*settings.band_hz, settings.sfreq)
-    timing = make_timing(people, settings.sfreq, round(settings.look_ahead_s * settings.sfreq))
+    timing = heads.timing
     rendered = _rendered_rows(ld, hd)
     places = Places(people, ld.positions_mm, hd.positions_mm[list(rendered)])
     network, against = _usable(heads, timing)

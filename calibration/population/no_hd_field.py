@@ -18,6 +18,7 @@ from calibration.population.estimate import (
 )
 from calibration.population.network import PopulationNetwork
 from calibration.population.wearer import Wearer
+from calibration.regression.profiles import taps
 from calibration.session.segments import FILL_LAGS
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle.tensors import MAX_FILL_INPUTS
@@ -28,6 +29,7 @@ from emag_rt.core.model import FieldModel
 # The population's own places stand in the field as well, so that it renders anywhere; not where
 # an electrode is near, for Gaussians must tell them apart.
 _APART_MM = 12.0
+_SAME_MM = 1e-3
 _RIDGE = 1e-3
 
 
@@ -72,6 +74,35 @@ def expected_field(
         look_ahead=timing.n_look_ahead,
     )
     return model, lagged[0], lagged
+
+
+def expected_operator(places: Places, timing: Timing, mean: FloatArray, noise: float) -> FloatArray:
+    """What the field does at once, without its Gaussians.
+
+    Parameters
+    ----------
+    places : Places
+        Worn electrodes, and those to render.
+    timing : Timing
+        Profiles.
+    mean : ndarray, shape (n_lags, n_places, n_places)
+        What is expected of the wearer at the population's places.
+    noise : float
+        Of an LD electrode.
+
+    Returns
+    -------
+    ndarray, shape (n_lags, n_hd, n_ld)
+        From LD relative to its mean to HD; an LD electrode renders itself.
+    """
+    weights = conditional_weights(moments(places, timing, mean, noise))
+    apart = np.linalg.norm(places.hd_mm[:, None] - places.ld_mm, axis=-1)
+    for row, column in zip(*np.nonzero(apart < _SAME_MM), strict=True):
+        weights[row] = 0.0
+        weights[row, timing.now, column] = 1.0
+    bank = timing.bank
+    kernel = taps(bank.centers_s, bank.widths_s, timing.sfreq, timing.n_look_ahead, timing.n_lags)
+    return np.einsum("gl,egc->lec", kernel, weights, optimize=True)
 
 
 def _far_places(places_mm: FloatArray, known_mm: FloatArray) -> FloatArray:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from calibration.population.network import network_of
 from calibration.population.no_hd import (
@@ -15,7 +13,7 @@ from calibration.population.no_hd import (
     remarks,
 )
 from calibration.population.people import Population, load_population, population_names
-from calibration.population.wearer import Wearer, read_wearer, wearer_of_blocks
+from calibration.population.wearer import Wearer
 from calibration.provenance import adapted_from
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle
@@ -64,8 +62,8 @@ def heads_of(bundle: Bundle, population: str | None = None) -> Heads:
     return Heads(settings, people, manifest.ld_montage, manifest.hd_montage, network, notes)
 
 
-def remade(bundle: Bundle, heads: Heads, recordings: Sequence[str | Path]) -> NoHdCalibration:
-    """Make the bundle as LD recordings have it.
+def remade(bundle: Bundle, heads: Heads, mean: FloatArray, wearer: Wearer) -> NoHdCalibration:
+    """Make a bundle again as LD has it.
 
     Parameters
     ----------
@@ -73,42 +71,16 @@ def remade(bundle: Bundle, heads: Heads, recordings: Sequence[str | Path]) -> No
         As it was.
     heads : Heads
         Of :func:`heads_of`.
-    recordings : sequence of path-like
-        Of the wearer's LD.
+    mean : ndarray, shape (n_lags, n_places, n_places)
+        What LD lets expect at the population's places.
+    wearer : Wearer
+        What it tells besides.
 
     Returns
     -------
     NoHdCalibration
         Not yet saved.
-
-    Raises
-    ------
-    EmagError
-        If a recording cannot be used.
     """
-    wanted = heads.settings
-    found = read_wearer(recordings, heads.ld, wanted.sfreq, wanted.band_hz, heads.people)
-    return _made(bundle, heads, *found)
-
-
-def remade_live(
-    bundle: Bundle, heads: Heads, blocks: Sequence[FloatArray], sfreq: float
-) -> NoHdCalibration:
-    """The same as live blocks have it; see :func:`calibration.population.wearer.wearer_of_blocks`.
-
-    Parameters
-    ----------
-    bundle, heads
-        As for :func:`remade`.
-    blocks : sequence of ndarray, shape (n_times, n_ld)
-        Reference-free, in µV.
-    sfreq : float
-        Their rate in Hz.
-    """
-    return _made(bundle, heads, *wearer_of_blocks(blocks, sfreq, heads.ld, heads.people))
-
-
-def _made(bundle: Bundle, heads: Heads, mean: FloatArray, wearer: Wearer) -> NoHdCalibration:
     made = make_without_hd(heads, mean, wearer)
     manifest = made.bundle.manifest
     note = adapted_from(bundle, wearer.seconds, wearer.inputs)

@@ -92,7 +92,7 @@ def test_adapting_it_is_making_it_with_the_recording(
 def test_live_blocks_tell_what_the_recording_does(settings, own, people_files, sfreq):
     made = calibrate_without_hd(replace(settings, sfreq=sfreq))
     blocks, slower = blocks_of(made.bundle, people_files["P4"], sfreq)
-    live = changes_of(made.bundle, own).learn(blocks, slower)
+    live = changes_of(made.bundle, made.hd.positions_mm, own).learn(blocks, slower)
     recording = read_recording(people_files["P4"], sfreq=sfreq)
     adapted = adapt(made.bundle, [people_files["P4"]], own).bundle
     before, one, two = (rendered(b, recording) for b in (made.bundle, live.make(), adapted))
@@ -147,7 +147,7 @@ def test_its_population_must_be_at_hand(bundle, population, own, tmp_path):
 def test_live_it_needs_the_band_of_the_population(settings, own):
     made = calibrate_without_hd(replace(settings, band_hz=(1.0, 30.0)))
     with pytest.raises(CalibrationError, match="--adapt must have a bundle from"):
-        changes_of(made.bundle, own)
+        changes_of(made.bundle, made.hd.positions_mm, own)
 
 
 def test_the_command_says_what_changed(bundle, own, people_files, tmp_path):
