@@ -199,7 +199,7 @@ def pull_events(inlet):
     return events_of(samples)
 
 
-def test_sources_that_come_back_changed_are_refused(cli, subject, unique_id):
+def test_source_that_comes_back_changed_is_refused(cli, subject, unique_id):
     """Two amplifiers at a time: one has another rate, one another electrode."""
     manifest = load_bundle(subject.bundle).manifest
     labels = [e.label for e in manifest.ld]
