@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import pytest
@@ -102,24 +103,63 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("live")
 
 
-# Minutes each, many of them waited: begun last, one worker has them while all others have ended.
-LONG_PLACES = (
-    "docs/test_snippets.py",
-    "live/clients/test_stock_amplifiers.py",
-    "live/test_calibrate_journal.py",
+# Files of ten seconds and more, the longest first: those that wait, and those that compute.
+WAITING = (
     "live/test_serve.py",
-    "tools",
+    "live/clients/test_stock_amplifiers.py",
+    "live/test_decoding_live.py",
+    "live/test_serve_no_hd.py",
+    "streams/test_lsl_live.py",
+    "live/test_calibrate_stream.py",
+    "live/test_bursty_amplifier.py",
+    "live/test_openvibe.py",
+    "live/test_before_a_participant.py",
+    "bench/test_measurements.py",
+    "live/test_serve_ends.py",
+    "live/test_serve_faults.py",
+    "live/test_serve_names.py",
+    "live/test_dashboard_live.py",
+    "live/test_bad_driver.py",
+    "live/test_network.py",
+    "cli/test_simulate.py",
+    "live/test_bad_channels.py",
+    "live/test_record_xdf.py",
+    "streams/test_source_memory.py",
 )
-LONG = {ROOT / "tests" / place for place in LONG_PLACES}
+COMPUTING = (
+    "live/test_calibrate_journal.py",
+    "calibration/test_estimator.py",
+    "dashboard/test_dashboard_page.py",
+    "live/test_real_recording.py",
+    "tools/studies/paper_benchmark/test_benchmark_run.py",
+    "tools/test_wheels.py",
+    "calibration/test_real_data.py",
+    "calibration/population/test_no_hd.py",
+    "calibration/paper/test_paper_training.py",
+    "live/test_demo_live.py",
+    "docs/test_snippets.py",
+    "tools/test_gpu_figures.py",
+    "test_other_systems.py",
+    "live/test_serve_montage.py",
+    "bundle/test_hostile.py",
+    "calibration/electrodes/test_montage_choice.py",
+    "calibration/population/test_session_prior.py",
+    "cli/test_calibrate_resume.py",
+    "tools/studies/simulation/test_simulation_report.py",
+    "calibration/residual/test_residual.py",
+    "calibration/population/test_follower.py",
+    "calibration/population/test_session_network.py",
+)
+# By turns, so that the cores have work while some wait; a worker at the end has short files.
+FIRST = {
+    ROOT / "tests" / name: number
+    for number, name in enumerate(filter(None, chain(*zip_longest(WAITING, COMPUTING))))
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files begin first, and those that are of no package."""
-    items.sort(
-        key=lambda item: (
-            item.path.parent != ROOT / "tests" and not LONG & {item.path, *item.path.parents}
-        )
-    )
+    """Long files begin first: workers take one file after the other."""
+    items.sort(key=lambda item: FIRST.get(item.path, len(FIRST)))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.conftest import pytest_xdist_auto_num_workers
+from tests.conftest import (
+    COMPUTING,
+    WAITING,
+    pytest_collection_modifyitems,
+    pytest_xdist_auto_num_workers,
+)
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
@@ -26,6 +31,19 @@ def test_a_folder_of_tests_has_the_name_of_what_it_tests(folder):
     assert any(list(place.glob("*.py")) for place in places), (
         f"tests/{folder}: neither {folder} nor emag_rt/{folder} holds a module"
     )
+
+
+def test_long_files_begin_first_and_those_that_wait_between_those_that_compute():
+    names = (*WAITING, *COMPUTING)
+    assert [name for name in names if not (TESTS / name).is_file()] == []
+    assert len(set(names)) == len(names)
+    found = [*sorted(names), "core/test_grid.py", "test_docs.py"]
+    items = [SimpleNamespace(path=TESTS / name, number=n) for name in found for n in (1, 2)]
+    pytest_collection_modifyitems(items)
+    first = [WAITING[0], COMPUTING[0], WAITING[1], COMPUTING[1]]
+    assert [item.path for item in items[:8:2]] == [TESTS / name for name in first]
+    assert [item.path for item in items[-4:]] == [TESTS / name for name in found[-2:] for _ in "12"]
+    assert [item.number for item in items] == [1, 2] * len(found), "each file's tests in order"
 
 
 def run_pytest(*arguments, before=None, code=0):

@@ -77,7 +77,9 @@ def test_two_sessions_with_one_bundle_keep_both_recordings(cli, subject, unique_
         np.testing.assert_allclose(found, rows_of(found, played), atol=1e-3)
 
 
-@pytest.mark.parametrize("seconds", [9, pytest.param(60, marks=pytest.mark.soak)])
+# Four seconds of nine, the least that is a session: MNE takes longer to copy the markers than they
+# took to come, and the rate is the point; a minute of them is the soak's.
+@pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.soak)])
 @pytest.mark.timeout(400)
 def test_ten_thousand_markers_a_second(cli, subject, unique_id, tmp_path, seconds):
     """No EEG is lost, one Ctrl-C ends it, and all is saved and fitted."""
@@ -93,14 +95,14 @@ def test_ten_thousand_markers_a_second(cli, subject, unique_id, tmp_path, second
             task.push(f"m{i}", began + 1e-4 * i)
         sent = max(sent, due)
         time.sleep(0.01)
-    time.sleep(0.5)
+    time.sleep(max(0.5, began + 9.5 - local_clock()))  # what is shorter is no session
     asked = time.monotonic()
     assert run.interrupt(300) == 0, run.output
     print(f"{sent} markers; ended within {time.monotonic() - asked:.1f} s of Ctrl-C")
     task.close()
     raw = mne.io.read_raw_fif(tmp_path / "s01_raw.fif", verbose="ERROR")
     assert not {"BAD_gap", "bridged"} & set(raw.annotations.description), "no EEG is lost"
-    assert len(raw.times) > SFREQ * seconds
+    assert len(raw.times) > SFREQ * max(seconds, 9)
     played = read_recording(recording).data_uv
     found = raw.get_data().T * 1e6
     np.testing.assert_allclose(found, rows_of(found, played), atol=1e-3)

@@ -42,7 +42,7 @@ def test_decisions_from_the_outlet_are_those_made_offline(data_dir, tmp_path):
     epochs, sides = trials(recording, rendered(bundle, recording))
 
     watched, decided, numbers = Watched(decoder), [], []
-    with live_outlet(path, played, speed=4.0) as (source, markers):
+    with live_outlet(path, played, speed=8.0) as (source, markers):
         for number, side, decision, _ in decode_live(source, markers, watched, N_TRIALS):
             assert side == sides[number]
             numbers.append(number)

@@ -199,37 +199,34 @@ def pull_events(inlet):
     return events_of(samples)
 
 
-@pytest.mark.parametrize("change", ["rate", "labels"])
-def test_source_that_comes_back_changed_is_refused(cli, subject, unique_id, change):
-    player = start_player(cli, subject, unique_id, "--loop")
-    daemon = start_daemon(cli, subject, unique_id)
-    hd = open_stream(f"hd-{unique_id}")
-    read_until([hd], lambda stamps: len(stamps[0]) > 10)
-    player.kill()
-    daemon.wait_for("source is silent", 20)
+def test_source_that_comes_back_changed_is_refused(cli, subject, unique_id):
+    """Two amplifiers at a time: one has another rate, one another electrode."""
     manifest = load_bundle(subject.bundle).manifest
     labels = [e.label for e in manifest.ld]
     stranger = next(e.label for e in manifest.hd if e.label not in labels)
-    other = {
-        "rate": ("--channels", f"ld:{subject.bundle}", "--sfreq", "250"),
-        "labels": ("--channels", ",".join([stranger, *labels[1:]])),
-    }[change]
-    changed = cli(
-        "simulate",
-        "--recording",
-        subject.play,
-        "--source-id",
-        unique_id,
-        "--name",
-        f"amp-{unique_id}",
-        "--loop",
-        "--no-wait",
-        *other,
-    )
-    changed.wait_for("playing", 60)
-    assert daemon.finish(40) == 8, daemon.output
-    assert "must come back as it was" in daemon.output
-    assert "Traceback" not in daemon.output
+    changes = {
+        f"rate-{unique_id}": ("--channels", f"ld:{subject.bundle}", "--sfreq", "250"),
+        f"labels-{unique_id}": ("--channels", ",".join([stranger, *labels[1:]])),
+    }
+    players = [start_player(cli, subject, one, "--loop") for one in changes]
+    daemons = [start_daemon(cli, subject, one) for one in changes]
+    for one in changes:
+        read_until([open_stream(f"hd-{one}")], lambda stamps: len(stamps[0]) > 10)
+    for player in players:
+        player.kill()
+    for daemon in daemons:
+        daemon.wait_for("source is silent", 20)
+    for one, other in changes.items():
+        changed = cli(
+            *("simulate", "--recording", subject.play, "--source-id", one),
+            *("--name", f"amp-{one}", "--loop", "--no-wait", *other),
+        )
+        changed.wait_for("playing", 60)
+    for daemon, told in zip(daemons, ("250", stranger), strict=True):
+        assert daemon.finish(40) == 8, daemon.output
+        assert "must come back as it was" in daemon.output
+        assert told in daemon.output
+        assert "Traceback" not in daemon.output
 
 
 def test_ambiguous_and_missing_sources_are_listed(cli, subject, unique_id):

@@ -17,9 +17,12 @@ WORN = ("Fz", "Cz", "Pz", "C3", "C4", "O1")
 
 
 @pytest.fixture
-def amplifier(cli, subject, unique_id):
+def amplifier(cli, subject, unique_id, request):
+    """Plays LD; at another speed than time's where a test asks for it."""
     words = ("--recording", subject.folder / "calibration_raw.fif", "--source-id", unique_id)
-    player = cli("simulate", *words, "--loop", "--no-wait", "--channels", ",".join(WORN))
+    speed = getattr(request, "param", 1)
+    words += ("--loop", "--no-wait", "--channels", ",".join(WORN), "--speed", speed)
+    player = cli("simulate", *words)
     player.wait_for("playing", 60)
     return unique_id
 
@@ -40,6 +43,7 @@ def test_serve_makes_the_bundle_and_serves_it(cli, amplifier, tmp_path):
     assert last
 
 
+@pytest.mark.parametrize("amplifier", [4], indirect=True, ids=["four times time"])
 def test_ld_is_recorded_first_and_gives_scale_and_noise(cli, amplifier, tmp_path):
     out = tmp_path / "any.emag"
     words = ("--ld", f"@stream:{amplifier}", "--hd", "standard_1020", "--no-report", "--quiet")

@@ -21,6 +21,7 @@ from tests.live.conftest import SFREQ
 from tests.live.reading import EVERY_ROW, open_stream, read_until
 
 pytestmark = [pytest.mark.lsl, pytest.mark.timeout(120)]
+PLAIN = "myuid34234"  # what SendData has for its source id
 SCALE = 40.0  # random numbers from 0 to 1 become as large as EEG
 
 
@@ -63,51 +64,51 @@ def test_pyxdf_plays_a_recording(cli, spawn, subject, unique_id, tmp_path):
 
 
 @pytest.fixture
-def example(spawn, subject, request):
-    """A running example of pylsl: the bundle that fits it, its source id."""
-    name, source_id, rate = {
-        "plain": ("SendData", "myuid34234", "-s"),
-        "advanced": ("SendDataAdvanced", "myuid2424", "--srate"),
-    }[request.param]
-    child = spawn("-m", f"pylsl.examples.{name}", rate, round(SFREQ))
-    child.wait_for("now sending", 30)
-    yield subject.bundle if name == "SendData" else request.getfixturevalue("ten_twenty"), source_id
-    child.kill()
+def examples(spawn, subject, ten_twenty):
+    """Two running examples of pylsl: the bundle that fits it, by source id."""
+    found = {}
+    for name, source_id, rate, bundle in (
+        ("SendData", PLAIN, "-s", subject.bundle),
+        ("SendDataAdvanced", "myuid2424", "--srate", ten_twenty),
+    ):
+        spawn("-m", f"pylsl.examples.{name}", rate, round(SFREQ)).wait_for("now sending", 30)
+        found[source_id] = bundle
+    return found
 
 
-EXAMPLES = pytest.mark.parametrize("example", ["plain", "advanced"], indirect=True)
+def test_random_numbers_of_no_size_are_refused_with_the_remedy(cli, unique_id, examples):
+    daemons = {
+        source_id: cli(
+            "serve", bundle, "--source-id", source_id, "--name", f"{source_id}-{unique_id}"
+        )
+        for source_id, bundle in examples.items()
+    }
+    for source_id, daemon in daemons.items():
+        assert daemon.finish(60) == 8, source_id
+        assert "amplitudes must be those of the calibration" in daemon.output
+        assert "--scale" in daemon.output
+        if source_id == PLAIN:  # describes no channels at all
+            assert "names no channels: taken to be" in daemon.output
+            assert "declares no unit: taken to be microvolts" in daemon.output
 
 
-@EXAMPLES
-def test_random_numbers_of_no_size_are_refused_with_the_remedy(cli, unique_id, example):
-    bundle, source_id = example
-    daemon = cli("serve", bundle, "--source-id", source_id, "--name", f"hd-{unique_id}")
-    assert daemon.finish(60) == 8
-    assert "amplitudes must be those of the calibration" in daemon.output
-    assert "--scale" in daemon.output
-    if source_id == "myuid34234":  # describes no channels at all
-        assert "names no channels: taken to be" in daemon.output
-        assert "declares no unit: taken to be microvolts" in daemon.output
-
-
-@pytest.mark.parametrize(
-    "example",
-    ["plain", "advanced"],
-    indirect=True,
-)
-def test_samples_stamped_as_they_arrive_are_served_once(cli, unique_id, example, tmp_path):
-    bundle, source_id = example
-    daemon = cli(
-        *("serve", bundle, "--source-id", source_id, "--name", f"hd-{unique_id}"),
-        *("--scale", SCALE, "--status-json", tmp_path / "status.jsonl"),
-    )
-    daemon.wait_for("ready", 60)
-    hd = open_stream(f"hd-{unique_id}")
+def test_samples_stamped_as_they_arrive_are_served_once(cli, unique_id, examples, tmp_path):
+    daemons = {
+        source_id: cli(
+            *("serve", bundle, "--source-id", source_id, "--name", f"{source_id}-{unique_id}"),
+            *("--scale", SCALE, "--status-json", tmp_path / f"{source_id}.jsonl"),
+        )
+        for source_id, bundle in examples.items()
+    }
+    for daemon in daemons.values():
+        daemon.wait_for("ready", 60)
+    outlets = [open_stream(f"{source_id}-{unique_id}") for source_id in examples]
     start = time.monotonic()
-    [(_, stamps)] = read_until([hd], lambda _: time.monotonic() > start + 8)
-    assert daemon.terminate() == 0
-    summary = json.loads((tmp_path / "status.jsonl").read_text().splitlines()[-1])
-    assert summary["samples_in"] == summary["samples_out"] > 7 * SFREQ
-    assert summary["bridged"] == summary["filled"] == 0, "rows made up"
-    np.testing.assert_allclose(np.diff(stamps), 1 / SFREQ, atol=0.5 / SFREQ)
-    assert len(stamps) / (stamps[-1] - stamps[0]) == pytest.approx(SFREQ, rel=0.005)
+    read = read_until(outlets, lambda _: time.monotonic() > start + 8)
+    for (source_id, daemon), (_, stamps) in zip(daemons.items(), read, strict=True):
+        assert daemon.terminate() == 0
+        summary = json.loads((tmp_path / f"{source_id}.jsonl").read_text().splitlines()[-1])
+        assert summary["samples_in"] == summary["samples_out"] > 7 * SFREQ, source_id
+        assert summary["bridged"] == summary["filled"] == 0, "rows made up"
+        np.testing.assert_allclose(np.diff(stamps), 1 / SFREQ, atol=0.5 / SFREQ)
+        assert len(stamps) / (stamps[-1] - stamps[0]) == pytest.approx(SFREQ, rel=0.005)
