@@ -127,7 +127,7 @@ def learn_bag(
         settings, dropout=0.0, weight_decay=1e-4, ema=0.98, min_steps=settings.one_steps,
         max_steps=settings.one_steps, learning_rate=settings.one_learning_rate,
     )  # fmt: skip
-    loop = Loop(lesson, taught, seed, Data(lesson, device), [ALL_SPLITS])
+    loop = Loop(lesson, taught, seed, Data(lesson, taught, device), [ALL_SPLITS])
     loop.start_from(weights[-1])
     loop.run(settings.one_steps)
     loop.keep_whole()
@@ -163,7 +163,7 @@ class _Bag:
         splits = [*range(len(task.train)), *[ALL_SPLITS] * settings.n_whole]
         # The matrices are small: threads inside one product gain little, a group each does.
         n_groups = 1 if device == "cuda" else min(torch.get_num_threads(), len(splits))
-        data = Data(task, device)
+        data = Data(task, settings, device)
         self._loops = [
             Loop(task, settings, seed + place, data, [int(split) for split in group])
             for place, group in enumerate(np.array_split(splits, n_groups))
