@@ -9,8 +9,7 @@ every sequence has its own copy of its network's weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -45,30 +44,37 @@ class Gradient:
         for name, part in split(self.weights, shapes).items():
             parameters[name].data = part
         n_nets, n_weights = self.weights.shape
-        self._copies = self.weights.new_empty(n_nets, n_sequences, n_weights)
-        self._scale, self._gradient = self.weights.new_ones(n_weights), self.weights.clone()
+        self._scale = self.weights.new_ones(n_weights)
         for name, part in split(self._scale[None], shapes).items():
             if name == "out.weight" or name.endswith("mix.weight"):
                 part.fill_(networks.dropout.scale)
+        self._copies = self.weights.new_empty(n_nets, n_sequences, n_weights)
+        self._one_each = self.weights[:, None].expand_as(self._copies)
+        self._joined, self._gradient = torch.empty_like(self._copies), self.weights.clone()
         copies = split(self._copies.flatten(0, 1), shapes)
-        gradient = split(self._gradient, shapes)
+        self._layers: list[_Layer] = []  # in the order of the parameters
 
-        def layer(name: str) -> _Layer:
-            parts = (f"{name}.weight", f"{name}.bias")
-            return _Layer(*(where[part] for where in (copies, gradient) for part in parts))
+        def layer(name: str, *inputs: Tensor) -> _Layer:
+            self._layers.append(_Layer(copies[f"{name}.weight"], copies[f"{name}.bias"], inputs))
+            return self._layers[-1]
 
-        self._into, self._out = layer("into"), layer("out")
-        n_units, n_all = self._into.weight.shape[2], networks.memory + n_times
-        self._first, self._slope = (
-            self.weights.new_empty(n_nets * n_sequences, n_all, n_units) for _ in range(2)
-        )
-        work, h = self._first.new_empty(2, *self._first.shape), self._first
+        n_features, n_units = shapes["into.weight"]
+        shape = (n_nets * n_sequences, networks.memory + n_times)
+        self._z = self.weights.new_empty(*shape, n_features)
+        self._first, self._slope, work = (self.weights.new_empty(*shape, n_units) for _ in range(3))
+        self._into, h = layer("into", self._z), self._first
         self._blocks: list[_Block] = []
         for place, block in enumerate(cast(list[ResidualBlock], networks.blocks)):
-            inner, mix = (layer(f"blocks.{place}.{part}") for part in ("inner", "mix"))
-            self._blocks.append(_Block(inner, mix, block.dilation, networks.dropout, h, work))
+            past, newest = h[:, : -block.dilation], h[:, block.dilation :]
+            inner = layer(f"blocks.{place}.inner", past, newest)
+            units = _Units(newest.contiguous(), networks.dropout, work)
+            mix = layer(f"blocks.{place}.mix", units.active)
+            self._blocks.append(_Block(inner, units, mix, block.dilation, self._slope))
             h = self._blocks[-1].after
         self._last = _Units(h, networks.dropout, work)
+        self._out = layer("out", self._last.active)
+        self._missed = self.weights.new_empty(len(h), n_times, self._out.bias.shape[2])
+        self._parts = [part.flatten(1) for made in self._layers for part in made.gradient]
 
     @torch.no_grad()
     def of(self, z: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
@@ -89,47 +95,57 @@ class Gradient:
             Of each network's mean over samples and outputs of ``weight`` times the squared error;
             overwritten by the next call.
         """
-        one_each = self.weights[:, None].expand_as(self._copies)
-        torch.mul(one_each, self._scale, out=self._copies)
-        torch.baddbmm(self._into.bias, z, self._into.weight, out=self._first)
+        torch.mul(self._one_each, self._scale, out=self._copies)
+        self._z.copy_(z)
+        self._into.forward(self._first)
         for block in self._blocks:
             block.forward()
         self._last.forward()
-        missed = torch.baddbmm(self._out.bias, self._last.active, self._out.weight).sub_(wanted)
-        n_samples = missed.numel() // len(self.weights)
-        missed.mul_((weight * (2.0 / n_samples))[..., None])
-        self._out.learn(self._last.active, missed)
-        slope, n_times = self._slope, missed.shape[1]
+        self._out.forward(self._missed)
+        n_samples = self._missed.numel() // len(self.weights)
+        self._missed.sub_(wanted).mul_((weight * (2.0 / n_samples))[..., None])
+        self._out.learn(self._missed)
+        slope, n_times = self._slope, self._missed.shape[1]
         slope[:, :-n_times].zero_()
-        self._last.backward(missed, self._out.weight, slope[:, -n_times:])
+        self._last.backward(self._out, self._missed, slope[:, -n_times:])
         for block in reversed(self._blocks):
-            block.backward(slope)
-        self._into.learn(z, slope)
+            block.backward()
+        self._into.learn(slope)
+        torch.cat(self._parts, dim=1, out=self._joined.flatten(0, 1))
+        torch.sum(self._joined, dim=1, out=self._gradient)
         return self._gradient.mul_(self._scale)
 
 
 def split(rows: Tensor, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
     """Views of each row's parts, by name, in the shapes given."""
-    parts = rows.split_with_sizes([shape.numel() for shape in shapes.values()], dim=1)
+    parts = torch.split_with_sizes(rows, [shape.numel() for shape in shapes.values()], dim=1)
     pairs = zip(shapes.items(), parts, strict=True)
     return {name: part.view(len(rows), *shape) for (name, shape), part in pairs}
 
 
-@dataclass
 class _Layer:
-    """A layer's weights, copied for every sequence, and where their gradient goes."""
+    """A linear layer of each sequence; its inputs, side by side, are memory that is used again."""
 
-    weight: Tensor
-    bias: Tensor
-    to_weight: Tensor
-    to_bias: Tensor
+    def __init__(self, weight: Tensor, bias: Tensor, inputs: Sequence[Tensor]) -> None:
+        self.bias, weights = bias, weight.tensor_split(len(inputs), dim=1)
+        self.products = list(zip(inputs, weights, strict=True))
+        self.back = [part.transpose(1, 2) for part in weights]
+        self._seen = [x.transpose(1, 2) for x in inputs]
+        self.gradient = [torch.empty_like(part).contiguous() for part in (*weights, bias)]
 
-    def learn(self, x: Tensor, slope: Tensor, rows: slice = slice(None)) -> None:
-        """Take the gradient of the weights, those of some inputs, from that of the output."""
-        shape = (len(self.to_weight), -1)
-        each, summed = torch.bmm(x.transpose(1, 2), slope), slope.sum(dim=1, keepdim=True)
-        torch.sum(each.view(*shape, *each.shape[1:]), dim=1, out=self.to_weight[:, rows])
-        torch.sum(summed.view(*shape, *summed.shape[1:]), dim=1, out=self.to_bias)
+    def forward(self, out: Tensor) -> None:
+        """Give what the inputs make."""
+        bias = self.bias
+        for x, weight in self.products:
+            torch.baddbmm(bias, x, weight, out=out)
+            bias = out
+
+    def learn(self, slope: Tensor) -> None:
+        """Take the gradient of the weights from that of the output."""
+        *to_weights, to_bias = self.gradient
+        for seen, to_weight in zip(self._seen, to_weights, strict=True):
+            torch.bmm(seen, slope, out=to_weight)
+        torch.sum(slope, dim=1, keepdim=True, out=to_bias)
 
 
 class _Units:
@@ -137,59 +153,51 @@ class _Units:
 
     def __init__(self, before: Tensor, dropout: Dropout, work: Tensor) -> None:
         self.before, self.active = before, torch.empty_like(before)
-        self._dropout, self._words = dropout, dropout.words(before)
-        n = before.numel()
-        self.slope, self._kept = (part.flatten()[:n].view(before.shape) for part in work)
+        self.slope = work.flatten()[: before.numel()].view(before.shape)
+        self._dropout, (self._words, self._kept) = dropout, dropout.room(before)
 
     def forward(self) -> None:
         """From ``before`` to ``active``, which is to be scaled by dropout's scale."""
         _gelu(self.before, out=self.active)
         if self._dropout.threshold:
-            self._drawn = self._dropout.draw(self._words, self.before)
-            self._silence(self.active)
+            self._dropout.draw(self._words)
+            # As bytes: torch is several times slower with truth values.
+            self.active.mul_(self._kept.ge_(self._dropout.threshold))
 
-    def backward(self, slope: Tensor, weight: Tensor, out: Tensor) -> None:
+    def backward(self, behind: _Layer, slope: Tensor, out: Tensor) -> None:
         """From the gradient of what the layer behind gives to that of ``before``."""
-        torch.bmm(slope, weight.transpose(1, 2), out=self.slope)
+        torch.bmm(slope, behind.back[0], out=self.slope)
         if self._dropout.threshold:
-            self._silence(self.slope)
+            self.slope.mul_(self._kept)
         _gelu_backward(self.slope, self.before, grad_input=out)
-
-    def _silence(self, x: Tensor) -> None:
-        # As numbers: torch multiplies by truth values several times slower.
-        x.mul_(torch.ge(self._drawn, self._dropout.threshold, out=self._kept))
 
 
 class _Block:
-    """A residual block. Of each sequence's gradient, the newest samples are its own."""
+    """A residual block. The newest samples of ``slope`` are the gradient of what it gives."""
 
     def __init__(
-        self, inner: _Layer, mix: _Layer, apart: int, dropout: Dropout, h: Tensor, work: Tensor
+        self, inner: _Layer, units: _Units, mix: _Layer, dilation: int, slope: Tensor
     ) -> None:
-        self._inner, self._mix = inner, mix
-        self._n_times, n_units = h.shape[1] - apart, h.shape[2]
-        self._parts = (h[:, :-apart], h[:, apart:])
-        self._rows = (slice(n_units), slice(n_units, None))
-        self.after = torch.empty_like(self._parts[0], memory_format=torch.contiguous_format)
-        self._units = _Units(torch.empty_like(self.after), dropout, work)
-        self._apart = apart
+        self._inner, self._units, self._mix = inner, units, mix
+        self.after = torch.empty_like(units.before)
+        n_times = self.after.shape[1]
+        self._slope = slope[:, -n_times:]
+        self._past_slope = slope[:, -n_times - dilation : -dilation]
 
     def forward(self) -> None:
         """From the units before to those after."""
-        (past, newest), (first, second), units = self._parts, self._rows, self._units
-        torch.baddbmm(self._inner.bias, past, self._inner.weight[:, first], out=units.before)
-        units.before.baddbmm_(newest, self._inner.weight[:, second])
-        units.forward()
-        torch.add(newest, self._mix.bias, out=self.after)
-        self.after.baddbmm_(units.active, self._mix.weight)
+        self._inner.forward(self._units.before)
+        self._units.forward()
+        _, (newest, _) = self._inner.products
+        ((active, weight),) = self._mix.products
+        torch.add(newest, self._mix.bias, out=self.after).baddbmm_(active, weight)
 
-    def backward(self, slope: Tensor) -> None:
-        """Take what the newest samples' gradient says, and make it that of the units before."""
-        units, n_times, apart = self._units, self._n_times, self._apart
-        newest = slope[:, -n_times:]
-        past = slope[:, -n_times - apart : -apart]
-        self._mix.learn(units.active, newest)
-        units.backward(newest, self._mix.weight, units.slope)
-        for part, rows, back in zip(self._parts, self._rows, (past, newest), strict=True):
-            self._inner.learn(part, units.slope, rows)
-            back.baddbmm_(units.slope, self._inner.weight[:, rows].transpose(1, 2))
+    def backward(self) -> None:
+        """From the gradient of the units after to that of those before: it is added to."""
+        self._mix.learn(self._slope)
+        slope = self._units.slope
+        self._units.backward(self._mix, self._slope, slope)
+        self._inner.learn(slope)
+        past, newest = self._inner.back
+        self._past_slope.baddbmm_(slope, past)
+        self._slope.baddbmm_(slope, newest)

@@ -58,24 +58,26 @@ class Dropout(nn.Module):
         """What the units that are not silenced are scaled by."""
         return 256 / (256 - self.threshold)
 
-    def words(self, x: Tensor) -> Tensor:
-        """Room for the draws that some units need: eight come from one 64-bit number.
+    def room(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Room for 64-bit random numbers, and a view of it: a number from 0 to 255 for each unit.
 
         A random number each, as torch's own dropout draws them, would cost more than the matrix
         products do.
         """
-        return torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
+        return words, words.view(torch.uint8)[: x.numel()].view(x.shape)
 
-    def draw(self, words: Tensor, x: Tensor) -> Tensor:
-        """Draw a number from 0 to 255 for each unit: those under the threshold are silenced."""
+    def draw(self, words: Tensor) -> None:
+        """Draw anew; units whose number is under the threshold are silenced."""
         words.random_(-(2**63), None, generator=self.noise)
-        return words.view(torch.uint8)[: x.numel()].view(x.shape)
 
     def forward(self, x: Tensor) -> Tensor:
         """Silence units and scale the others up, so that the mean stays."""
         if not self.training or not self.threshold:
             return x
-        return x * ((self.draw(self.words(x), x) >= self.threshold) * self.scale)
+        words, drawn = self.room(x)
+        self.draw(words)
+        return x * ((drawn >= self.threshold) * self.scale)
 
 
 class ResidualBlock(nn.Module):
