@@ -10,20 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
+from calibration.residual.descent import Descent, DescentState
+from calibration.residual.gradient import Gradient, split
 from calibration.residual.network import Dropout, Networks
 from calibration.residual.task import ALL_SPLITS, ResidualSettings, Task, TrainedNetwork
 from emag_rt.array_types import BoolArray, Float32Array, IndexArray
 
 
 class Data:
-    """What all groups read: the task's arrays on the device, and a row of silence behind z."""
+    """What all groups read: the task's arrays on the device, in z silence before each segment."""
 
-    def __init__(self, task: Task, device: str) -> None:
-        zero = np.zeros((1, task.z.shape[1]), dtype=np.float32)
-        arrays = (np.concatenate([task.z, zero]), task.r, task.sample_weight)
+    def __init__(self, task: Task, settings: ResidualSettings, device: str) -> None:
+        self.reach = settings.memory * task.step
+        silence = np.zeros((self.reach, task.z.shape[1]), dtype=np.float32)
+        segments = np.split(task.z, np.cumsum(task.lengths)[:-1])
+        z = np.concatenate([part for segment in segments for part in (silence, segment)])
+        arrays = (z, task.r, task.sample_weight)
         self.z, self.r, self.weight = (torch.from_numpy(a).to(device) for a in arrays)
         self.power = torch.from_numpy(task.r_scale**2).to(device)
         self.device = device
@@ -41,10 +44,7 @@ class Best(TypedDict):
 class GroupState(TypedDict):
     """Everything that a group goes on from: numbers and tensors only."""
 
-    networks: dict[str, Tensor]
-    average: dict[str, Tensor]
-    optimizer: dict[str, object]
-    schedule: dict[str, object]
+    descent: DescentState
     noise: Tensor
     draw: dict[str, object]
     best: list[Best]
@@ -82,8 +82,9 @@ class Loop:
         ]
         everything = np.ones(len(task.r), dtype=bool)
         masks = [everything if split == ALL_SPLITS else task.train[split] for split in splits]
-        self._mask = torch.from_numpy(np.stack(masks).astype(np.float32)).to(data.device)
-        self._first = np.repeat(np.cumsum([0, *task.lengths[:-1]]), task.lengths)
+        mask = torch.from_numpy(np.stack(masks).astype(np.float32)).to(data.device)
+        self._weight = data.weight * mask
+        self._segment = np.repeat(np.arange(len(task.lengths)), task.lengths)
         self._n_times = task.sequence_length(settings.n_times)
         self._starts = [self._starts_of(mask) for mask in masks]
         self._draw = np.random.default_rng(seed)
@@ -92,26 +93,13 @@ class Loop:
             len(splits), task.z.shape[1], settings.n_units, task.r.shape[1], settings.n_blocks,
             Dropout(settings.dropout, self._noise), seed,
         ).to(data.device)  # fmt: skip
-
-        def follow(mean: PARAM_LIST, live: PARAM_LIST, n_averaged: Tensor | int) -> None:
-            # A running mean that starts at the start would hold the zero layer for too long.
-            n = int(n_averaged)
-            decay = min(settings.ema, (n + 1) / (n + 10))
-            get_ema_multi_avg_fn(decay)(mean, live, n)  # type: ignore[no-untyped-call]
-
-        self._average = AveragedModel(self._networks, multi_avg_fn=follow).eval()
-        self._optimizer = torch.optim.AdamW(
-            self._networks.parameters(),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-        )
-        n_steps = task.n_steps(settings)
-
-        def rate(step: int) -> float:
-            warm = min(1.0, (step + 1) / (0.1 * n_steps))
-            return warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / n_steps)))
-
-        self._schedule = LambdaLR(self._optimizer, rate)
+        self._shapes = {name: p.shape[1:] for name, p in self._networks.named_parameters()}
+        self._gradient = Gradient(self._networks, self._batch_size, self._n_times)
+        # The networks are only run to validate them: training has its own way.
+        self._networks.eval()
+        weights = self._gradient.weights
+        self._descent = Descent(weights, settings.weight_decay, settings.ema)
+        self._rate, self._n_steps = settings.learning_rate, task.n_steps(settings)
 
     def start_from(self, weights: dict[str, Float32Array]) -> None:
         """Begin with one network's weights; for a group of one."""
@@ -121,7 +109,7 @@ class Loop:
         """First samples of the sequences of which at least half may be learnt from."""
         span = (self._n_times - 1) * self._task.step
         starts = np.arange(len(mask) - span)
-        starts = starts[self._first[starts] == self._first[starts + span]]
+        starts = starts[self._segment[starts] == self._segment[starts + span]]
         counted = np.concatenate([[0], np.cumsum(mask)])
         share = (counted[starts + span + 1] - counted[starts]) / (span + 1)
         good = starts[share >= 0.5]
@@ -135,37 +123,24 @@ class Loop:
             self._step()
 
     def _step(self) -> None:
-        z, index = self._sequences()
-        own = torch.arange(len(self._best), device=self._data.device)[:, None, None]
-        weight = self._data.weight[index] * self._mask[own, index]
-        error = ((self._networks(z) - self._data.r[index]) ** 2).mean(dim=-1)
-        loss = (error * weight).mean(dim=(1, 2)).sum()
-        self._optimizer.zero_grad()
-        loss.backward()
-        self._clip()
-        self._optimizer.step()
-        self._schedule.step()
-        self._average.update_parameters(self._networks)
+        gradient = self._gradient.of(*self._sequences())
+        step = self._descent.n_steps
+        warm = min(1.0, (step + 1) / (0.1 * self._n_steps))
+        falling = 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / self._n_steps))
+        self._descent.step(gradient, self._rate * warm * falling)
 
-    def _sequences(self) -> tuple[Tensor, Tensor]:
-        """Random sequences of each network with their context, and the rows they learn from."""
-        task = self._task
-        picks = [s[self._draw.integers(len(s), size=self._batch_size)] for s in self._starts]
-        start = np.stack(picks)[..., None]
-        wanted = start + task.step * np.arange(self._n_times)
-        seen = start + task.step * np.arange(-self._networks.memory, self._n_times)
-        seen = np.where(seen < self._first[start], len(task.r), seen)  # silence before a segment
-        z, index = (torch.from_numpy(rows).to(self._data.device) for rows in (seen, wanted))
-        return self._data.z[z], index
-
-    @torch.no_grad()
-    def _clip(self) -> None:
-        """Bound each network's own gradient: one that jumps must not stop the others."""
-        gradients = [p.grad for p in self._networks.parameters() if p.grad is not None]
-        squares = torch.stack([(g**2).flatten(1).sum(dim=1) for g in gradients]).sum(dim=0)
-        factor = (1.0 / (squares**0.5 + 1e-6)).clamp(max=1.0)[:, None, None]
-        for gradient in gradients:
-            gradient *= factor
+    def _sequences(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Random sequences of each network with their context, what to learn, and its weight."""
+        data, step = self._data, self._task.step
+        seen, wanted, weight = [], [], []
+        for starts, own in zip(self._starts, self._weight, strict=True):
+            for start in starts[self._draw.integers(len(starts), size=self._batch_size)].tolist():
+                stop = start + step * (self._n_times - 1) + 1
+                before = int(self._segment[start]) * data.reach  # of silence; more is in between
+                seen.append(data.z[before + start : before + stop + data.reach : step])
+                wanted.append(data.r[start:stop:step])
+                weight.append(own[start:stop:step])
+        return torch.stack(seen), torch.stack(wanted), torch.stack(weight)
 
     def check(self) -> list[float]:
         """Validate each split's network, and keep the weights that are the best so far."""
@@ -183,8 +158,8 @@ class Loop:
 
     def _weights(self, place: int) -> dict[str, Tensor]:
         """One network's running means."""
-        parameters = self._average.module.named_parameters()
-        return {name: p[place].detach().clone() for name, p in parameters}
+        parts = split(self._descent.mean, self._shapes)
+        return {name: part[place].clone() for name, part in parts.items()}
 
     @torch.no_grad()
     def _check(self, place: int, best: Best) -> float:
@@ -195,11 +170,10 @@ class Loop:
         for block in task.blocks:
             if block.split != best["split"]:
                 continue
-            first = sum(task.lengths[: block.segment])
-            rows = np.arange(block.start - self._networks.memory * task.step, block.stop)
-            rows = np.where(rows < 0, len(task.r), rows + first)
-            z = self._data.z[torch.from_numpy(rows).to(self._data.device)][None, None]
-            parts.append(functional_call(self._average.module, alone, (z, task.step))[0, 0])
+            # Where the segment begins, less the silence in front of it.
+            first = sum(task.lengths[: block.segment]) + block.segment * self._data.reach
+            z = self._data.z[first + block.start : first + block.stop + self._data.reach]
+            parts.append(functional_call(self._networks, alone, (z[None, None], task.step))[0, 0])
         predicted = torch.cat(parts).double()
         held = torch.from_numpy(task.held[best["split"]]).to(self._data.device)
         target, weight = self._data.r[held].double(), self._data.weight[held].double()[:, None]
@@ -226,10 +200,7 @@ class Loop:
     def state(self) -> GroupState:
         """Everything that training goes on from."""
         return {
-            "networks": self._networks.state_dict(),
-            "average": self._average.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
+            "descent": self._descent.state(),
             "noise": self._noise.get_state(),
             "draw": dict(self._draw.bit_generator.state),
             "best": self._best,
@@ -237,10 +208,7 @@ class Loop:
 
     def restore(self, state: GroupState) -> None:
         """The inverse of :meth:`state`."""
-        self._networks.load_state_dict(state["networks"])
-        self._average.load_state_dict(state["average"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
+        self._descent.restore(state["descent"])
         self._noise.set_state(state["noise"].cpu())
         self._draw.bit_generator.state = state["draw"]
         self._best = state["best"]

@@ -51,18 +51,33 @@ class Dropout(nn.Module):
 
     def __init__(self, share: float, noise: torch.Generator) -> None:
         super().__init__()
-        self._threshold, self.noise = round(256 * share), noise
+        self.threshold, self.noise = round(256 * share), noise
+
+    @property
+    def scale(self) -> float:
+        """What the units that are not silenced are scaled by."""
+        return 256 / (256 - self.threshold)
+
+    def room(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Room for 64-bit random numbers, and a view of it: a number from 0 to 255 for each unit.
+
+        A random number each, as torch's own dropout draws them, would cost more than the matrix
+        products do.
+        """
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
+        return words, words.view(torch.uint8)[: x.numel()].view(x.shape)
+
+    def draw(self, words: Tensor) -> None:
+        """Draw anew; units whose number is under the threshold are silenced."""
+        words.random_(-(2**63), None, generator=self.noise)
 
     def forward(self, x: Tensor) -> Tensor:
         """Silence units and scale the others up, so that the mean stays."""
-        if not self.training or not self._threshold:
+        if not self.training or not self.threshold:
             return x
-        # Eight draws come from one 64-bit number: a random number each, as torch's own dropout
-        # draws them, would cost more than the matrix products do.
-        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
-        words.random_(-(2**63), None, generator=self.noise)
-        drawn = words.view(torch.uint8)[: x.numel()].view(x.shape)
-        return x * ((drawn >= self._threshold) * (256 / (256 - self._threshold)))
+        words, drawn = self.room(x)
+        self.draw(words)
+        return x * ((drawn >= self.threshold) * self.scale)
 
 
 class ResidualBlock(nn.Module):
@@ -74,11 +89,11 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.inner = StackedLinear(n_nets, 2 * n_units, n_units)
         self.mix = StackedLinear(n_nets, n_units, n_units)
-        self._dilation, self._dropout, self._activate = dilation, dropout, activate
+        self.dilation, self._dropout, self._activate = dilation, dropout, activate
 
     def forward(self, h: Tensor, stride: int) -> Tensor:
         """Map (..., n_times, n_units) to (..., n_times - stride * dilation, n_units)."""
-        apart = stride * self._dilation
+        apart = stride * self.dilation
         newest = h[:, :, apart:]
         both = torch.cat([h[:, :, :-apart], newest], dim=-1)
         return newest + self.mix(self._dropout(self._activate(self.inner(both))))
@@ -122,7 +137,7 @@ class Networks(nn.Module):
             if isinstance(layer, StackedLinear):
                 layer.draw(source)
         self.out = StackedLinear(n_nets, n_units, n_out)
-        self._dropout, self._activate = dropout, activate
+        self.dropout, self._activate = dropout, activate
         self.memory = 2**n_blocks - 1
 
     def forward(self, z: Tensor, stride: int = 1) -> Tensor:
@@ -143,5 +158,5 @@ class Networks(nn.Module):
         h = self.into(z)
         for block in self.blocks:
             h = block(h, stride)
-        out: Tensor = self.out(self._dropout(self._activate(h)))
+        out: Tensor = self.out(self.dropout(self._activate(h)))
         return out

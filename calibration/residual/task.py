@@ -81,6 +81,11 @@ class ResidualSettings:
                 f"least min_steps, and dropout and ema in [0, 1), got {self}. Use the defaults."
             )
 
+    @property
+    def memory(self) -> int:
+        """Steps of the past that a network sees."""
+        return int(2**self.n_blocks) - 1
+
 
 @dataclass(frozen=True)
 class Task:

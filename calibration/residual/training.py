@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TypedDict, cast
 
@@ -118,7 +118,8 @@ def learn_bag(
         What it gives is already shrunk by the gains.
     """
     weights = [net.weights for net in nets if net.weights is not None]
-    given = _mean_output(weights, task, settings, device) * gains.astype(np.float32)
+    with _one_thread():
+        given = _mean_output(weights, task, settings, device) * gains.astype(np.float32)
     if beside is not None:
         given += (beside / task.r_scale).astype(np.float32)
     lesson = replace(task, r=given, sample_weight=np.ones_like(task.sample_weight))
@@ -127,9 +128,10 @@ def learn_bag(
         settings, dropout=0.0, weight_decay=1e-4, ema=0.98, min_steps=settings.one_steps,
         max_steps=settings.one_steps, learning_rate=settings.one_learning_rate,
     )  # fmt: skip
-    loop = Loop(lesson, taught, seed, Data(lesson, device), [ALL_SPLITS])
+    loop = Loop(lesson, taught, seed, Data(lesson, taught, device), [ALL_SPLITS])
     loop.start_from(weights[-1])
-    loop.run(settings.one_steps)
+    with _one_thread():
+        loop.run(settings.one_steps)
     loop.keep_whole()
     return loop.trained()[0]
 
@@ -156,6 +158,17 @@ def _mean_output(
     return np.concatenate(given)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread of torch: where others are at work, two in a small product wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _Bag:
     """All networks, in as many groups as there are threads to train them."""
 
@@ -163,7 +176,7 @@ class _Bag:
         splits = [*range(len(task.train)), *[ALL_SPLITS] * settings.n_whole]
         # The matrices are small: threads inside one product gain little, a group each does.
         n_groups = 1 if device == "cuda" else min(torch.get_num_threads(), len(splits))
-        data = Data(task, device)
+        data = Data(task, settings, device)
         self._loops = [
             Loop(task, settings, seed + place, data, [int(split) for split in group])
             for place, group in enumerate(np.array_split(splits, n_groups))
@@ -179,14 +192,9 @@ class _Bag:
     @contextmanager
     def workers(self) -> Iterator[ThreadPoolExecutor]:
         """A thread a group, each with one thread of torch."""
-        before = torch.get_num_threads()
-        if len(self._loops) > 1:
-            torch.set_num_threads(1)
-        try:
-            with ThreadPoolExecutor(len(self._loops)) as pool:
-                yield pool
-        finally:
-            torch.set_num_threads(before)
+        few = _one_thread() if len(self._loops) > 1 else nullcontext()
+        with few, ThreadPoolExecutor(len(self._loops)) as pool:
+            yield pool
 
     def run(self, pool: ThreadPoolExecutor, n_steps: int, tell: Callable[[int], None]) -> None:
         """Train all groups for some steps; only this thread tells of the progress."""

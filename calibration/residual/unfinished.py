@@ -14,6 +14,8 @@ from emag_rt.errors import OutputError
 from emag_rt.files import replacing
 
 log = logging.getLogger(__name__)
+_FORMAT = 2
+"""Of the saved state; raised whenever what a group goes on from is laid out in another way."""
 
 
 @dataclass
@@ -50,7 +52,8 @@ class UnfinishedTraining:
 
         try:
             with replacing(self.path) as beside:
-                torch.save({"fingerprint": self.fingerprint, "state": dict(state)}, beside)
+                content = {"format": _FORMAT, "fingerprint": self.fingerprint, "state": dict(state)}
+                torch.save(content, beside)
                 self.used = True  # an interruption may come right after the file is in place
         except (OutputError, RuntimeError) as error:
             if not self._broken:
@@ -80,6 +83,9 @@ class UnfinishedTraining:
             return None
         if not isinstance(content, dict) or content.get("fingerprint") != self.fingerprint:
             log.warning("%s is of another calibration: starting afresh", name)
+            return None
+        if content.get("format") != _FORMAT:
+            log.warning("%s was written by another version of emag-rt: starting afresh", name)
             return None
         state = cast(dict[str, object], content["state"])
         n_saved = len(cast(list[object], state["groups"]))

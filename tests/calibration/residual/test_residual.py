@@ -251,6 +251,18 @@ def test_work_of_another_calibration_is_not_taken_up(
     assert "cannot be read" in caplog.text
 
 
+def test_work_of_another_version_is_not_taken_up(
+    torch: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before its layout had a number, the state held torch's own optimiser."""
+    unfinished = UnfinishedTraining(tmp_path / "work", "a")
+    old = {"steps": 3, "best": 0.0, "groups": [{"networks": {}, "optimizer": {}}]}
+    torch.save({"fingerprint": "a", "state": old}, unfinished.path)
+    assert unfinished.load("cpu", 1) is None
+    assert "written by another version" in caplog.text
+    assert not unfinished.used
+
+
 def test_nothing_is_added_to_a_linear_session(torch: Any) -> None:
     segments = session(0.0)
     linear = linear_fit(segments)
