@@ -130,14 +130,19 @@ class Population:
 
 def robust_mean(people: FloatArray) -> FloatArray:
     """Mean over the first axis, those beyond 1.5 times the median distance counting for less."""
+    return np.asarray(np.tensordot(robust_weights(people), people, 1))
+
+
+def robust_weights(people: FloatArray) -> FloatArray:
+    """How much each of the first axis counts in :func:`robust_mean`; they sum to one."""
     weights = np.full(len(people), 1.0 / len(people))
-    mean = np.tensordot(weights, people, 1)
     for _ in range(_ROUNDS):
+        mean = np.tensordot(weights, people, 1)
         distance = np.sqrt(((people - mean) ** 2).reshape(len(people), -1).sum(axis=1))
         far = distance / max(_REACH * float(np.median(distance)), 1e-300)
         weights = 1.0 / np.maximum(far, 1.0)
-        mean = np.tensordot(weights / weights.sum(), people, 1)
-    return np.asarray(mean)
+        weights /= weights.sum()
+    return np.asarray(weights)
 
 
 def population_names() -> tuple[str, ...]:
