@@ -23,7 +23,7 @@ EDGE_HZ = 8.0
 """Eyes and slow drifts below, rhythms and muscles above."""
 _HALF_TAPS = 8
 _N_LAGS = 8
-_MOST_UNKNOWNS = 240
+_MOST_UNKNOWNS = 120
 _HOLD = 0.12
 """What a nat of distance from the shares before costs, in log error left."""
 _HOLD_GAIN = 0.05
@@ -31,6 +31,8 @@ _LEAST = 0.01
 """Of a channel's power: bridged channels foretell one another without end."""
 _MAX_ITERATIONS = 40
 _IMPOSSIBLE = 100.0
+_FURTHEST = 30.0, 3.0
+"""No share, and no band's loudness, moves further than by exp of these."""
 
 
 def band_operators(n_lags: int, sfreq: float) -> FloatArray:
@@ -116,6 +118,11 @@ def fitted_shares(seen: FloatArray, own: FloatArray, before: FloatArray) -> Floa
         np.zeros(n_bands * (n_heads + 1)),
         jac=True,
         method="L-BFGS-B",
+        bounds=[
+            (-furthest, furthest)
+            for furthest, count in zip(_FURTHEST, (n_bands * n_heads, n_bands), strict=True)
+            for _ in range(count)
+        ],
         options={"maxiter": _MAX_ITERATIONS},
     ).x
     logs = log_before + found[:-n_bands].reshape(n_bands, n_heads)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from calibration.population.estimate import Places
+from calibration.population.estimate import LATE_NOISE, NOISE, Places
 from calibration.population.shares import (
     EDGE_HZ,
     _LeftOut,
@@ -76,19 +76,29 @@ def test_the_slope_is_that_of_the_error(seen):
     )
 
 
-def test_the_error_is_that_of_each_channel_from_the_others():
-    """Channels of one rank one signal and noise of their own: the least error is known."""
-    n, noise = 6, 0.5
-    gains = np.linspace(-1.0, 1.0, n)
-    now = np.outer(gains, gains) + noise * np.eye(n)
-    centre = np.eye(n) - 1.0 / n
-    own = (centre @ now @ centre)[None]
-    # The field assumes noise of its own upon what is expected: without it, exactly least.
+def test_the_error_is_that_of_each_channel_from_the_others(seen):
+    """Against the same, channel by channel, with all lags of the others written out."""
+    own, expected = seen[0], seen[1:].mean(axis=0)
     left_out = _LeftOut.of(own)
-    expected = own.copy()
-    worse = own * np.where(np.eye(n), 1.0, 0.2)
-    worse = centre @ worse @ centre
-    assert left_out.log_error(expected)[0] < left_out.log_error(worse)[0]
+    n_lags, n = left_out.n_lags, own.shape[1]
+    logs = []
+    for i in range(n):
+        others = np.arange(n) != i
+        less_mean = np.eye(n) - others / (n - 1)
+        relative = [less_mean @ x[:n_lags] @ less_mean.T for x in (own, expected)]
+        (truth, cross), (model, known) = (
+            (stacked(x[:, others][:, :, others]), x[:, i, others].ravel()) for x in relative
+        )
+        power = np.trace(relative[1][0][np.ix_(others, others)]) / (n - 1)
+        centre = np.eye(n - 1) - 1.0 / (n - 1)
+        noise = np.full(n_lags, NOISE + LATE_NOISE)
+        noise[0] = NOISE
+        model = model + power * np.kron(np.diag(noise), centre)
+        weights = known @ np.linalg.pinv(model, rcond=1e-10, hermitian=True)
+        alone = relative[0][0, i, i]
+        error = alone - 2.0 * weights @ cross + weights @ truth @ weights
+        logs.append(np.log(error / alone + 0.01))
+    assert left_out.log_error(expected[:n_lags])[0] == pytest.approx(np.mean(logs), abs=1e-6)
 
 
 def test_who_foretells_the_channels_best_counts_for_more(population, seen):
