@@ -112,13 +112,13 @@ def _without_hd(
     bundle: Bundle, recordings: Sequence[str | Path], population: str | None
 ) -> Adaptation:
     manifest, heads = bundle.manifest, heads_of(bundle, population)
-    labels = heads.ld.labels
-    recorded = read_ld(recordings, labels, manifest.sfreq, np.array(manifest.frontend.sos))
+    ld, sfreq = heads.ld, manifest.sfreq
+    recorded = read_ld(recordings, ld.labels, sfreq, np.array(manifest.frontend.sos))
     signals = [reference_free(x)[0] for x in recorded.signals]
     if not recorded.odd:
         _require_fit(bundle, signals)
-    wanted = heads.settings
-    found = read_wearer(recordings, heads.ld, wanted.sfreq, wanted.band_hz, heads.people)
+    band_hz = manifest.frontend.band_hz
+    found = read_wearer(recordings, recorded, ld, sfreq, band_hz, heads.people)
     made = remade(bundle, heads, *found)
     size = _size_of(bundle, made.bundle, signals)
     return Adaptation(made.bundle, recorded.seconds, (), None, size, made.wearer.notes)

@@ -11,11 +11,10 @@ import numpy as np
 
 from calibration.population.adapt import with_change
 from calibration.population.estimate import Places
-from calibration.population.no_hd import Heads
 from calibration.population.no_hd_field import expected_operator
 from calibration.population.remake import heads_of, remade
 from calibration.population.state import State
-from calibration.population.wearer import Wearer, wearer_of_blocks
+from calibration.population.wearer import wearer_of_blocks
 from emag_rt.array_types import FloatArray
 from emag_rt.bundle import Bundle
 from emag_rt.core.folding import fold, fold_readout
@@ -125,9 +124,6 @@ class WearerChanges:
         self, bundle: Bundle, positions_mm: FloatArray, population: str | None = None
     ) -> None:
         heads = heads_of(bundle, population)
-        self._bundle, self._heads = bundle, heads
-        self._places = Places(heads.people, heads.ld.positions_mm, positions_mm)
-        self._was = _linear(bundle.model, positions_mm)
         band_hz, theirs = bundle.manifest.frontend.band_hz, heads.people.band_hz
         if band_hz != theirs:
             raise CalibrationError(
@@ -135,6 +131,9 @@ class WearerChanges:
                 f"HD was measured, got {band_hz[0]:g} to {band_hz[1]:g} Hz. Give LD recordings to "
                 "emag-rt calibrate --no-hd, or serve it without --adapt."
             )
+        self._bundle, self._heads = bundle, heads
+        self._places = Places(heads.people, heads.ld.positions_mm, positions_mm)
+        self._was = _linear(bundle.model, positions_mm)
         self.edges_hz = band_edges(theirs, bundle.manifest.sfreq)
 
     def learn(self, blocks: Sequence[FloatArray], sfreq: float) -> Change:
@@ -143,12 +142,11 @@ class WearerChanges:
         mean, wearer = wearer_of_blocks(blocks, sfreq, heads.ld, heads.people)
         now = np.mean(block_covariances(blocks, self.edges_hz, sfreq), axis=0)
         wanted = expected_operator(self._places, heads.timing, mean, wearer.noise)
-        make = partial(_remade, self._bundle, heads, mean, wearer)
+
+        def make() -> Bundle:
+            return remade(self._bundle, heads, mean, wearer).bundle
+
         return Change((), now, wanted - self._was, make)
-
-
-def _remade(bundle: Bundle, heads: Heads, mean: FloatArray, wearer: Wearer) -> Bundle:
-    return remade(bundle, heads, mean, wearer).bundle
 
 
 def _linear(model: FieldModel, positions_mm: FloatArray) -> FloatArray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from calibration.population.estimate import Places, carry, own_noise
 from calibration.population.people import SPHERE_SHARE, Population, robust_weights
-from calibration.population.shares import band_operators, fitted_shares, in_bands
+from calibration.population.shares import band_operators, fitted_shares, in_bands, stacked
 from calibration.regression.profiles import N_EXACT_LAGS
 from emag_rt.array_types import FloatArray
 from emag_rt.core.drive import contrasts
@@ -153,8 +153,7 @@ def _in_a_row(covariances: FloatArray, n_lags: int, noise: float) -> FloatArray:
     basis = contrasts(n)
     lagged = basis.T @ covariances[:n_lags] @ basis
     lagged[0] += noise * np.eye(n - 1)
-    lags = range(len(lagged))
-    return np.block([[lagged[b - a] if b >= a else lagged[a - b].T for b in lags] for a in lags])
+    return stacked(lagged)
 
 
 def _with_powers(mean: FloatArray, own: FloatArray, places: Places) -> FloatArray:

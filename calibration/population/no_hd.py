@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from calibration.population.estimate import (
 from calibration.population.network import ACTIVATION, PopulationNetwork, network_of
 from calibration.population.no_hd_field import expected_field
 from calibration.population.people import ADULT, Population, load_population
-from calibration.population.wearer import Wearer, read_wearer
+from calibration.population.wearer import Wearer, read_ld, read_wearer
 from calibration.provenance import provenance
 from calibration.scores.cross_validated import CrossValidatedScores, MethodScore
 from calibration.settings.calibration_settings import CalibrationSettings
@@ -108,7 +109,7 @@ class Heads:
     network: PopulationNetwork | None
     notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def timing(self) -> Timing:
         """Temporal profiles of the field."""
         look_ahead = round(self.settings.look_ahead_s * self.settings.sfreq)
@@ -189,7 +190,9 @@ def calibrate_without_hd(
     heads = Heads(settings, people, ld, hd, network, (*notes, *renamed))
     mean, wearer = people.mean(), Wearer(people.amplitude_uv)
     if ld_recordings:
-        mean, wearer = read_wearer(ld_recordings, ld, settings.sfreq, settings.band_hz, people)
+        sfreq, band_hz = settings.sfreq, settings.band_hz
+        recorded = read_ld(ld_recordings, ld.labels, sfreq, design_band(*band_hz, sfreq))
+        mean, wearer = read_wearer(ld_recordings, recorded, ld, sfreq, band_hz, people)
     return make_without_hd(heads, mean, wearer)
 
 

@@ -97,9 +97,9 @@ def expected_operator(places: Places, timing: Timing, mean: FloatArray, noise: f
     """
     weights = conditional_weights(moments(places, timing, mean, noise))
     apart = np.linalg.norm(places.hd_mm[:, None] - places.ld_mm, axis=-1)
-    for row, column in zip(*np.nonzero(apart < _SAME_MM), strict=True):
-        weights[row] = 0.0
-        weights[row, timing.now, column] = 1.0
+    rows, columns = np.nonzero(apart < _SAME_MM)
+    weights[rows] = 0.0
+    weights[rows, timing.now, columns] = 1.0
     bank = timing.bank
     kernel = taps(bank.centers_s, bank.widths_s, timing.sfreq, timing.n_look_ahead, timing.n_lags)
     return np.einsum("gl,egc->lec", kernel, weights, optimize=True)

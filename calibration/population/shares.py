@@ -31,7 +31,7 @@ _LEAST = 0.01
 """Of a channel's power: bridged channels foretell one another without end."""
 _MAX_ITERATIONS = 40
 _IMPOSSIBLE = 100.0
-_FURTHEST = 30.0, 3.0
+_FURTHEST, _LOUDEST = 30.0, 3.0
 """No share, and no band's loudness, moves further than by exp of these."""
 
 
@@ -118,11 +118,7 @@ def fitted_shares(seen: FloatArray, own: FloatArray, before: FloatArray) -> Floa
         np.zeros(n_bands * (n_heads + 1)),
         jac=True,
         method="L-BFGS-B",
-        bounds=[
-            (-furthest, furthest)
-            for furthest, count in zip(_FURTHEST, (n_bands * n_heads, n_bands), strict=True)
-            for _ in range(count)
-        ],
+        bounds=[(-_FURTHEST, _FURTHEST)] * (n_bands * n_heads) + [(-_LOUDEST, _LOUDEST)] * n_bands,
         options={"maxiter": _MAX_ITERATIONS},
     ).x
     logs = log_before + found[:-n_bands].reshape(n_bands, n_heads)

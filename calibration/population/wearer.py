@@ -83,6 +83,7 @@ class LdSignals:
 
 def read_wearer(
     paths: Sequence[str | Path],
+    recorded: LdSignals,
     ld: Montage,
     sfreq: float,
     band_hz: tuple[float, float],
@@ -94,10 +95,12 @@ def read_wearer(
     ----------
     paths : sequence of path-like
         Recordings that hold the LD channels; others in them are not looked at.
+    recorded : LdSignals
+        What :func:`read_ld` read of them for the bundle.
     ld : Montage
         LD channels, in the population's frame.
     sfreq : float
-        Rate of the bundle in Hz; recordings are resampled to it.
+        Rate of the bundle in Hz.
     band_hz : tuple of float
         Pass band of its causal front end in Hz.
     people : Population
@@ -121,23 +124,23 @@ def read_wearer(
     good = [i for i in range(len(ld)) if i not in found.odd]
     own = lagged_covariances([reference_free(x[:, good])[0] for x in found.signals], people.n_lags)
     mean = _mean_like(people, ld.positions_mm[good], own)
-    found = read_ld(paths, ld.labels, sfreq, design_band(*band_hz, sfreq))
-    good = [i for i in range(len(ld)) if i not in found.odd]
+    good = [i for i in range(len(ld)) if i not in recorded.odd]
     if len(good) < 2:
         raise CalibrationError(
             f"LD recordings must have at least 2 good channels, got {len(good)} of {len(ld)}. "
             "Is the cap on the head, the reference connected?"
         )
-    centred = reference_free(np.concatenate(found.signals)[:, good])[0]
+    centred = reference_free(np.concatenate(recorded.signals)[:, good])[0]
     now = centred.T @ centred / len(centred)
     amplitude, noise = _scale_and_noise(now, people, mean, ld.positions_mm[good])
     notes = tuple(
-        f"channel {ld.labels[i]} looks {why} in the LD recordings" for i, why in found.odd.items()
+        f"channel {ld.labels[i]} looks {why} in the LD recordings"
+        for i, why in recorded.odd.items()
     )
     bands = None
-    if not found.odd:
-        bands = mean_bands(found.signals, band_edges(band_hz, sfreq), sfreq)
-    return mean, Wearer(amplitude, noise, found.seconds, found.inputs, notes, bands)
+    if not recorded.odd:
+        bands = mean_bands(recorded.signals, band_edges(band_hz, sfreq), sfreq)
+    return mean, Wearer(amplitude, noise, recorded.seconds, recorded.inputs, notes, bands)
 
 
 def wearer_of_blocks(
